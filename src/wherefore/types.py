@@ -1,0 +1,117 @@
+"""The words that every other module speaks: Error, Grid, Layer, Model, Query, Raw.
+
+Shape letters, here and everywhere: ``B`` images, ``T`` targets per image, ``K`` channels, ``h w`` the layer's
+resolution, ``H W`` the network's input resolution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Error(ValueError):
+    """Something the caller can mend; the message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a layer's output becomes maps: ``grid(x)`` is ``(..., K, *size)`` for ``x`` of ``(..., *layer shape)``.
+
+    ``layout`` is ``channels-first`` (convolutions), ``channels-last`` or ``tokens`` (a transformer's ``(N, K)``, of
+    which the first ``prefix`` are class or register tokens that lie nowhere in the picture).
+    """
+
+    layout: str
+    size: tuple[int, ...]
+    prefix: int = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.layout == "channels-last":
+            return x.movedim(-1, -1 - len(self.size))
+        if self.layout == "tokens":
+            return x[..., self.prefix :, :].transpose(-1, -2).unflatten(-1, self.size)
+        return x
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place in a network that can be explained: its name, its grid, and why it was (or was not) chosen."""
+
+    name: str
+    grid: Grid
+    channels: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with what is needed to feed and read it.
+
+    ``preprocess`` turns a PIL picture into a ``(3, H, W)`` tensor; ``classes`` are the names of the outputs;
+    ``layer`` is explained unless another is asked for (``None``: found from one traced forward pass).
+    """
+
+    net: nn.Module
+    classes: Sequence[str] | None = None
+    preprocess: Callable[[Any], Tensor] | None = None
+    layer: str | None = None
+    name: str = ""
+    sha256: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.net, nn.Module):
+            raise Error(f"a model is a torch.nn.Module, not {type(self.net).__name__}: pass the network itself.")
+        if not self.name:
+            object.__setattr__(self, "name", type(self.net).__name__)
+
+    @property
+    def weights_sha256(self) -> str:
+        """The sha256 of the file that the weights came from, else of the weights and buffers in memory."""
+        return self.sha256 or state_sha256(self.net)
+
+
+def state_sha256(net: nn.Module) -> str:
+    """The sha256 over names, types, shapes and bytes of all weights and buffers of ``net``."""
+    digest = hashlib.sha256()
+    for name, value in net.state_dict().items():
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class Chosen(NamedTuple):
+    """The targets of one batch, read from the network's output."""
+
+    scores: Tensor  # (B, T), still attached to the graph where there is one
+    names: list[list[str]]  # B lists of T
+    classes: Tensor  # (B, T) class indices, -1 where the target is not a class
+    probabilities: Tensor  # (B, T), NaN where the target is not a class
+
+
+class Raw(NamedTuple):
+    """What a method returns for one batch."""
+
+    maps: Tensor  # (B, T, *grid), float32, not normalised
+    chosen: Chosen
+    pixels: Tensor | None = None  # (B, T, C, H, W), signed; pixel methods only
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a method is asked: explain the targets that ``choose`` reads from ``net(images)``, at ``layer``."""
+
+    net: nn.Module
+    images: Tensor  # (B, C, H, W)
+    layer: Layer
+    choose: Callable[[Any], Chosen]
+    run: Callable[[Tensor], Any] | None = None  # a compiled trunk in place of `net`, see capture.Trunk
+
+
+Method = Callable[..., Raw]

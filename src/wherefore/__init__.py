@@ -1,0 +1,60 @@
+"""wherefore shows where a network looked and why it decided as it did.
+
+import wherefore as wf
+
+model = wf.load("resnet50")
+e = wf.explain(model, "cat_dog.jpg", target=["tiger cat", "boxer"])
+e.overlay()
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from wherefore.capture import Capture as Capture
+    from wherefore.explainer import Explainer as Explainer
+    from wherefore.explainer import explain as explain
+    from wherefore.explanation import Explanation as Explanation
+    from wherefore.imaging import Preprocess as Preprocess
+    from wherefore.models.zoo import load as load
+    from wherefore.registry import METHODS as METHODS
+    from wherefore.registry import MODELS as MODELS
+    from wherefore.targets import ClassScore as ClassScore
+    from wherefore.targets import Difference as Difference
+    from wherefore.types import Error as Error
+    from wherefore.types import Grid as Grid
+    from wherefore.types import Model as Model
+
+# Imported when first asked for, so that `import wherefore` costs nothing.
+_HOME = {
+    "Capture": "capture",
+    "ClassScore": "targets",
+    "Difference": "targets",
+    "Error": "types",
+    "Explainer": "explainer",
+    "Explanation": "explanation",
+    "Grid": "types",
+    "METHODS": "registry",
+    "MODELS": "registry",
+    "Model": "types",
+    "Preprocess": "imaging",
+    "explain": "explainer",
+    "load": "models.zoo",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'wherefore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"wherefore.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -4,22 +4,12 @@ Below the layer nothing is recorded: that part runs without a graph, so it costs
 output becomes a leaf, the part above is recorded from there, and one batched backward over that part serves all
 targets. Where that part is average pooling and one linear layer the gradient is a row of the weight matrix; that is
 read off the recorded graph and checked against a real gradient, never assumed.
-
-A place in a network is written ``module[:call][[key]][+activation]``:
-
-====================  ==================================================================================
-``layer4``            the output of that submodule (of its last call, where it is called several times)
-``relu:0``            the output of its first call
-``backbone[out]``     the entry ``out`` of the dict (or ``[0]`` of the tuple) that it returns
-``features+relu``     the output of the function ``relu`` that is applied to the output of ``features``
-====================  ==================================================================================
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -32,40 +22,12 @@ from torch.overrides import TorchFunctionMode
 
 from wherefore.graph import linear_tail
 from wherefore.guard import prepared, recording, unwrap
-from wherefore.registry import unknown
+from wherefore.places import Place, submodule
+from wherefore.split import Split
 from wherefore.types import Error
 
 # Gradients of one chunk of targets take at most this much memory (counted at the layer).
 CHUNK_BYTES = 64 * 2**20
-
-_PLACE = re.compile(r"(?P<module>[^:\[+]*)(:(?P<call>\d+))?(\[(?P<key>\w+)\])?(\+(?P<activation>\w+))?")
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """A layer's name taken apart."""
-
-    module: str
-    call: int | None
-    key: str | None
-    activation: str | None
-
-    @classmethod
-    def parse(cls, name: str) -> Place:
-        """The parts of ``module[:call][[key]][+activation]``."""
-        match = _PLACE.fullmatch(name)
-        if match is None:
-            raise Error(f"{name!r} is no layer: write module, module:call, module[key] or module+activation.")
-        call = match["call"]
-        return cls(match["module"], int(call) if call else None, match["key"], match["activation"])
-
-
-def submodule(net: nn.Module, name: str) -> nn.Module:
-    """The submodule of that dotted name, or an `Error` that suggests the close ones."""
-    modules = dict(net.named_modules())
-    if name not in modules:
-        raise Error(unknown("layer", name, [n for n in modules if n]) + " `wherefore layers` lists them.")
-    return modules[name]
 
 
 class Capture:
@@ -81,8 +43,8 @@ class Capture:
     block are seen. Raises `Error` for a layer that does not exist, never runs, or returns no floating-point tensor.
     """
 
-    def __init__(self, net: nn.Module, layer: str) -> None:
-        self.net, self.layer, self.place = unwrap(net), layer, Place.parse(layer)
+    def __init__(self, net: nn.Module, layer: str, split: Split | None = None) -> None:
+        self.net, self.layer, self.place, self.split = unwrap(net), layer, Place.parse(layer), split
         self.module = submodule(self.net, self.place.module)
         self.leaf: Tensor | None = None
         self.calls = 0
@@ -112,6 +74,9 @@ class Capture:
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The network's output; grad mode is on from the layer to the end of the block."""
         self.leaf, self.calls = None, 0
+        if self.split is not None:
+            self._output = self._run_split(self.split, inputs)
+            return self._output
         output = self.net(*(_ordinary(x) for x in inputs), **{k: _ordinary(x) for k, x in named.items()})
         self._inner.close()
         torch.set_grad_enabled(True)
@@ -151,6 +116,12 @@ class Capture:
         return linear_tail(self._output, self.leaf)
 
     # ------------------------------------------------------------------ the forward pass
+
+    def _run_split(self, split: Split, inputs: Any) -> Any:
+        below, others = split.below(*inputs)
+        torch.set_grad_enabled(True)
+        self.leaf = below.detach().requires_grad_()
+        return split.above(self.leaf.clone(), *others)
 
     def _seen(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         """Forward hook of the layer: cut here, or (``+activation``) at the function that comes next."""

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wherefore.capture import Place, entries, submodule
+from wherefore.capture import entries
 from wherefore.graph import ACTIVATIONS, POOLING, Node, kind, parents, reachable, shape
 from wherefore.guard import prepared, recording, unwrap
+from wherefore.places import Place, submodule
 from wherefore.types import Error, Grid, Layer
 
 # Results of these are whole blocks or normalised values; the inner products of an attention are neither.
@@ -196,9 +197,7 @@ def _unfit(output: _Output, grid: Grid | None, fed: set[Node]) -> str:
 # -------------------------------------------------------------------------------------------- the default
 
 
-def _default(
-    every: list[tuple[_Output, Layer]], total: Tensor, nodes: list[Node]
-) -> tuple[Layer | None, list[Layer]]:
+def _default(every: list[tuple[_Output, Layer]], total: Tensor, nodes: list[Node]) -> tuple[Layer | None, list[Layer]]:
     """The last unpooled layer whose positions all count, moved behind a functional activation that follows it."""
     chosen: int | None = None
     listed = [layer for _, layer in every]

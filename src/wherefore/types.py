@@ -94,6 +94,10 @@ class Chosen(NamedTuple):
     classes: Tensor  # (B, T) class indices, -1 where the target is not a class
     probabilities: Tensor  # (B, T), NaN where the target is not a class
 
+    def detached(self) -> Chosen:
+        """The same with scores as plain float32 numbers, so that no graph is kept."""
+        return self._replace(scores=self.scores.detach().float())
+
 
 class Raw(NamedTuple):
     """What a method returns for one batch."""
@@ -111,7 +115,7 @@ class Query:
     images: Tensor  # (B, C, H, W)
     layer: Layer
     choose: Callable[[Any], Chosen]
-    run: Callable[[Tensor], Any] | None = None  # a compiled trunk in place of `net`, see capture.Trunk
+    trunk: Any = None  # capture.Split: the network cut in two, the part below the layer compiled
 
 
 Method = Callable[..., Raw]

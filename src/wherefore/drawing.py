@@ -1,0 +1,158 @@
+"""Maps as pictures: two colour maps, the overlay that keeps the photograph readable, legends, sheets.
+
+``heat`` (the default) climbs evenly in lightness, from the photograph itself through violet and orange to pale yellow:
+equal steps of evidence look like equal steps, also in print and to colour-blind readers. ``jet`` is the paper's choice.
+Where there is no evidence the photograph is left as it is; what the network did not see is dimmed and hatched off.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from wherefore.imaging import Region, seen_pixels
+from wherefore.registry import unknown
+from wherefore.types import Error
+
+Array = np.ndarray[Any, Any]
+INK, FAINT, PAPER = (28, 28, 32), (110, 110, 118), (252, 252, 250)
+STRENGTH = 0.78  # how far the hottest pixel is covered
+
+
+# -------------------------------------------------------------------------------------------- colour maps
+
+
+@cache
+def colours(name: str = "heat") -> Array:
+    """The 256 colours ``(256, 3)`` uint8 of a colour map: ``heat`` or ``jet``."""
+    ramps = {"heat": _heat, "jet": _jet}
+    if name not in ramps:
+        raise Error(unknown("colour map", name, ramps))
+    return np.asarray((ramps[name](np.linspace(0, 1, 256)) * 255).round().clip(0, 255).astype(np.uint8))
+
+
+def _heat(t: Array) -> Array:
+    """A straight ramp of OKLab lightness with a turning hue (Ottosson 2020)."""
+    lightness = 0.30 + 0.64 * t
+    hue = np.deg2rad(290 + 175 * t)  # violet, magenta, orange, yellow
+    chroma = 0.17 * np.sin(np.pi * (0.12 + 0.76 * t)) ** 0.6
+    a, b = chroma * np.cos(hue), chroma * np.sin(hue)
+    cone = np.stack(
+        [
+            lightness + 0.3963377774 * a + 0.2158037573 * b,
+            lightness - 0.1055613458 * a - 0.0638541728 * b,
+            lightness - 0.0894841775 * a - 1.2914855480 * b,
+        ]
+    ) ** 3  # fmt: skip
+    to_rgb = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    )
+    linear = (to_rgb @ cone).T.clip(0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def _jet(t: Array) -> Array:
+    """Blue, cyan, yellow, red in straight pieces."""
+    return np.stack([1.5 - np.abs(4 * t - centre) for centre in (3, 2, 1)], axis=-1).clip(0, 1)
+
+
+# -------------------------------------------------------------------------------------------- overlay
+
+
+def overlay(
+    picture: Image.Image, heat: Tensor, region: Region, top: float | None = None, name: str = "heat"
+) -> Image.Image:
+    """The picture under a map ``(H, W)`` of its own size; ``top`` is the value of the strongest colour.
+
+    By default the map's own maximum. The colour covers the more the hotter it is. Values <= 0 leave the picture bare.
+    """
+    values = heat.detach().float().cpu().numpy()
+    top = float(values.max()) if top is None else top
+    share = (values / top).clip(0, 1) if top > 0 else np.zeros_like(values)
+    index = Image.fromarray((share * 255).round().astype(np.uint8), "L")
+    coloured = index.copy()
+    coloured.putpalette(colours(name).tobytes())
+    if name == "jet":  # the paper's: an even blend over the whole picture
+        blended = Image.blend(picture, coloured.convert("RGB"), 0.5)
+    else:
+        blended = Image.composite(coloured.convert("RGB"), picture, index.point(_COVER))
+    return _only_seen(blended, picture, region)
+
+
+# Coverage by heat: nothing at 0, soon visible, never opaque.
+_COVER = [round(255 * STRENGTH * (i / 255) ** 0.7) for i in range(256)]
+
+
+def _only_seen(blended: Image.Image, picture: Image.Image, region: Region) -> Image.Image:
+    """The blend where the network saw the picture; a dimmed, grey picture and a fine frame where it did not."""
+    x0, y0, x1, y1 = seen_pixels(picture.size, region)
+    if (x0, y0, x1, y1) == (0, 0, *picture.size) or x1 <= x0 or y1 <= y0:
+        return blended
+    unseen = Image.blend(picture.convert("L").convert("RGB"), Image.new("RGB", picture.size, (128, 128, 128)), 0.55)
+    unseen.paste(blended.crop((x0, y0, x1, y1)), (x0, y0))
+    ImageDraw.Draw(unseen).rectangle((x0 - 1, y0 - 1, x1, y1), outline=(245, 245, 245))
+    return unseen
+
+
+# -------------------------------------------------------------------------------------------- words
+
+
+@cache
+def font(size: int) -> Any:
+    """The font for legends, which comes with Pillow."""
+    return ImageFont.load_default(size)
+
+
+def captioned(
+    picture: Image.Image, title: str, detail: str = "", name: str | None = None, ends: tuple[str, str] = ("0", "")
+) -> Image.Image:
+    """The picture with a title and a line of detail beneath it and, with ``name``, the scale of that colour map."""
+    size = max(12, min(28, round(picture.width / 26)))
+    pad, line = round(size * 0.6), round(size * 1.35)
+    height = pad * 2 + line * 2
+    canvas = Image.new("RGB", (picture.width, picture.height + height), PAPER)
+    canvas.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    room = picture.width - 2 * pad
+    scale = round(room * 0.34) if name and picture.width >= 160 else 0
+    y = picture.height + pad
+    draw.text((pad, y), _fitted(title, room - scale - (pad if scale else 0), size), fill=INK, font=font(size))
+    small = round(size * 0.82)
+    draw.text(
+        (pad, y + line), _fitted(detail, room - scale - (pad if scale else 0), small), fill=FAINT, font=font(small)
+    )
+    if scale and name:
+        bar = Image.fromarray(colours(name)[None]).resize((scale, max(6, size // 2)))
+        left = picture.width - pad - scale
+        canvas.paste(bar, (left, y + size // 4))
+        draw.text((left, y + line), ends[0], fill=FAINT, font=font(small))
+        draw.text((left + scale, y + line), ends[1], fill=FAINT, font=font(small), anchor="ra")
+    return canvas
+
+
+def _fitted(text: str, width: int, size: int) -> str:
+    """The text, cut with dots where it is wider than there is room."""
+    if font(size).getlength(text) <= width:
+        return text
+    while text and font(size).getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
+def sheet(pictures: list[Image.Image], columns: int = 4, gap: int = 12) -> Image.Image:
+    """Pictures of one size side by side, at most ``columns`` in a row."""
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    width, height = pictures[0].size
+    canvas = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), PAPER)
+    for i, picture in enumerate(pictures):
+        canvas.paste(picture, (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
+    return canvas

@@ -1,0 +1,275 @@
+"""Pictures in, geometry out: read, preprocess, put maps back where they belong, threshold to a box.
+
+A network sees a part of a picture (its preprocessing crops) or the whole of it squashed. That part is the *region*
+``(x0, y0, x1, y1)`` in the picture's own pixels, edges, not pixel centres: a whole picture of 640x480 is
+``(0, 0, 640, 480)``. Every map is placed back by it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy import ndimage
+from torch import Tensor
+
+from wherefore.types import Error
+
+Region = tuple[float, float, float, float]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+MOST_PIXELS = 200_000_000  # a header may promise any size: refused before anything is decoded
+_INTERPOLATION = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
+_INTERPOLATION |= {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+
+# -------------------------------------------------------------------------------------------- reading
+
+
+def read(path: str | Path) -> Image.Image:
+    """The picture in a file as RGB, upright (EXIF), 16-bit scaled to 8, transparency on white.
+
+    Raises `Error` for a file that is missing, empty, no picture, truncated, or larger than 200 million pixels.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise Error(f"{path} does not exist.")
+    if path.is_dir():
+        raise Error(f"{path} is a folder: give a picture, or the pictures in it.")
+    try:
+        if path.stat().st_size == 0:
+            raise Error(f"{path} is empty.")
+        with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise Error(
+                    f"{path} has {image.width}x{image.height} pixels, more than {MOST_PIXELS:,}: shrink it first."
+                )
+            return as_rgb(image)
+    except UnidentifiedImageError:
+        raise Error(f"{path} is not a picture, or of a kind that cannot be read.") from None
+    except Image.DecompressionBombError:
+        raise Error(f"{path} has more than {MOST_PIXELS:,} pixels: shrink it first.") from None
+    except Error:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise Error(f"{path} cannot be read, it seems damaged or cut off ({error}).") from None
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """A PIL picture of any mode as an upright 8-bit RGB picture."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image, dtype=np.float32)
+        top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
+        image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def from_array(array: np.ndarray[Any, Any]) -> Image.Image:
+    """A picture from an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``: uint8, or floats in 0..1."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or 0 in array.shape:
+        raise Error(f"an array of shape {array.shape} is not a picture: give (H, W) or (H, W, 3).")
+    if np.issubdtype(array.dtype, np.floating):
+        if array.min() < 0 or array.max() > 1 or not np.isfinite(array).all():
+            raise Error("an array of floats must lie in 0..1: give that, or uint8.")
+        array = (array * 255).round()
+    elif array.dtype != np.uint8 and (array.min() < 0 or array.max() > 255):
+        raise Error(f"an array of {array.dtype} must lie in 0..255.")
+    array = array.astype(np.uint8)
+    return as_rgb(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
+
+
+# -------------------------------------------------------------------------------------------- preprocessing
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What a classifier sees: short side to ``resize``, centre ``crop``, scale to 0..1, subtract mean, divide by std.
+
+    ``preprocess(picture)`` is ``(3, crop, crop)``, equal to torchvision's own transform; ``preprocess.region(size)``
+    is the part of a picture of that size which the network sees. With ``squash`` it sees the whole picture, squashed.
+    """
+
+    resize: int = 256
+    crop: int = 224
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: str = "bilinear"
+    squash: bool = False
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        method = _INTERPOLATION[self.interpolation]
+        if self.squash:
+            image = image.resize((self.crop, self.crop), method)
+        else:
+            image = image.crop(self._strip(image.size))
+            image = image.resize(self._resized(image.size), method)
+            left, top = self._offset(image.size)
+            image = image.crop((left, top, left + self.crop, top + self.crop))
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255)
+        return (pixels - torch.tensor(self.mean).view(-1, 1, 1)) / torch.tensor(self.std).view(-1, 1, 1)
+
+    def region(self, size: tuple[int, int]) -> Region:
+        """The part of a picture of ``size`` (width, height) that is seen, in its pixels; beyond it where padded."""
+        if self.squash:
+            return 0.0, 0.0, float(size[0]), float(size[1])
+        x0, y0, x1, y1 = self._strip(size)
+        width, height = x1 - x0, y1 - y0
+        resized = self._resized((width, height))
+        left, top = self._offset(resized)
+        across, down = width / resized[0], height / resized[1]
+        return (
+            x0 + left * across,
+            y0 + top * down,
+            x0 + (left + self.crop) * across,
+            y0 + (top + self.crop) * down,
+        )
+
+    def picture(self, tensor: Tensor) -> Image.Image:
+        """The picture that a preprocessed tensor ``(3, H, W)`` shows."""
+        std, mean = (torch.tensor(v, device=tensor.device).view(-1, 1, 1) for v in (self.std, self.mean))
+        return _to_picture(tensor * std + mean)
+
+    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        width, height = size
+        if width <= height:
+            return self.resize, max(1, int(self.resize * height / width))
+        return max(1, int(self.resize * width / height)), self.resize
+
+    def _offset(self, size: tuple[int, int]) -> tuple[int, int]:
+        return round((size[0] - self.crop) / 2), round((size[1] - self.crop) / 2)
+
+    def _strip(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """The middle of a picture more than 16 times as long as wide: resizing all of it could take any memory."""
+        (width, height), most = size, 16 * min(size)
+        x, y = max(0, (width - most) // 2), max(0, (height - most) // 2)
+        return x, y, width - x, height - y
+
+
+def region_seen(preprocess: Callable[[Any], Tensor], size: tuple[int, int]) -> Region:
+    """The part of a picture of ``size`` that a preprocessing of unknown make shows to the network.
+
+    Found by sending ramps through it: a picture whose brightness is its x, and one whose brightness is its y, and
+    black and white to undo the normalisation. Exact to about a tenth of a pixel for any crop, resize and padding.
+    """
+    if isinstance(preprocess, Preprocess):
+        return preprocess.region(size)
+    width, height = size
+    black, white = (preprocess(Image.new("RGB", size, colour)) for colour in ("black", "white"))
+    x0, x1 = _extent(preprocess, width, black, white, lambda ramp: np.broadcast_to(ramp, (height, width)), -1)
+    y0, y1 = _extent(preprocess, height, black, white, lambda ramp: np.broadcast_to(ramp[:, None], (height, width)), -2)
+    return x0, y0, x1, y1
+
+
+def _extent(
+    preprocess: Callable[[Any], Tensor], length: int, black: Tensor, white: Tensor, spread: Any, axis: int
+) -> tuple[float, float]:
+    """Where the first and last edge of the network's input lie along one side of a picture of that length."""
+    if length < 4:
+        return 0.0, float(length)
+    ramp = (np.arange(length) + 0.5) / length * 255
+    # Dithered over the other side, so that rounding to 8 bits averages out.
+    field = spread(ramp)
+    other = np.arange(field.shape[0 if axis == -1 else 1]) * 0.618034 % 1 - 0.5
+    field = np.floor(field + 0.5 + (other[:, None] if axis == -1 else other[None, :])).clip(0, 255).astype(np.uint8)
+    seen = preprocess(Image.fromarray(field).convert("RGB"))
+    contrast = (white - black)[0]
+    values = ((seen - black)[0] / torch.where(contrast == 0, torch.nan, contrast)).double()
+    profile = values.nanmean(-2 if axis == -1 else -1)  # brightness at each column (row) of the input, 0..1
+    inside = torch.nonzero((profile > 0.02) & (profile < 0.98))[:, 0]  # padding and the clipped ends aside
+    if len(inside) < 4:
+        return 0.0, float(length)
+    places, brightness = inside.double() + 0.5, profile[inside]
+    spread_of_places = places - places.mean()
+    slope = float((spread_of_places * (brightness - brightness.mean())).sum() / spread_of_places.square().sum())
+    start = float(brightness.mean() - slope * places.mean())
+    if slope <= 0 or float((start + slope * places - brightness).abs().max()) > 0.02:
+        return 0.0, float(length)  # not one crop and resize: taken to show the whole
+    return start * length, (start + slope * len(profile)) * length
+
+
+def _to_picture(tensor: Tensor) -> Image.Image:
+    """An 8-bit picture of a tensor ``(C, H, W)`` with values in 0..1; its first one or three channels."""
+    channels = tensor[:3] if len(tensor) >= 3 else tensor[:1].expand(3, -1, -1)
+    array = (channels.detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(array)
+
+
+def tensor_picture(tensor: Tensor) -> Image.Image:
+    """A picture of a tensor ``(C, H, W)`` of unknown scale: as it is in 0..1, else stretched to that."""
+    low, high = float(tensor.min()), float(tensor.max())
+    if low < 0 or high > 1:
+        tensor = (tensor - low) / max(high - low, 1e-12)
+    return _to_picture(tensor)
+
+
+# -------------------------------------------------------------------------------------------- maps in the picture
+
+
+def resample(maps: Tensor, size: tuple[int, int], region: Region | None = None) -> Tensor:
+    """Maps ``(..., h, w)`` bilinearly at every pixel of a picture of ``size`` (width, height): ``(..., H, W)``.
+
+    The maps cover ``region`` of the picture (all of it by default), half-pixel centres (align_corners=False); pixels
+    outside of the region, which the network did not see, are 0.
+    """
+    x0, y0, x1, y1 = region or (0.0, 0.0, float(size[0]), float(size[1]))
+    across = _weights(size[0], maps.shape[-1], x0, x1).to(maps)
+    down = _weights(size[1], maps.shape[-2], y0, y1).to(maps)
+    return down @ maps @ across.T
+
+
+def _weights(length: int, cells: int, start: float, stop: float) -> Tensor:
+    """Linear interpolation as a matrix ``(length, cells)``: pixel centres between cell centres spread over a span."""
+    pixels = torch.arange(length, dtype=torch.float64) + 0.5
+    places = ((pixels - start) / (stop - start) * cells - 0.5).clamp(0, cells - 1)
+    left = places.floor().long().clamp(max=max(cells - 2, 0))
+    share = places - left
+    matrix = torch.zeros(length, cells, dtype=torch.float64)
+    rows = torch.arange(length)
+    matrix[rows, left] = 1 - share
+    matrix[rows, (left + 1).clamp(max=cells - 1)] += share
+    return matrix * ((pixels >= start) & (pixels < stop))[:, None]
+
+
+def box(heat: Tensor, threshold: float = 0.15) -> tuple[int, int, int, int]:
+    """The box ``(x0, y0, x1, y1)``, inclusive, around the largest part of a map ``(H, W)`` above a share of its maximum.
+
+    Parts are 8-connected; of two equally large ones the one with the higher peak; the whole picture for a map without
+    positive values (Selvaraju et al. 2020, section 4.1).
+    """
+    values = heat.detach().float().cpu().numpy()
+    top = float(values.max())
+    if not top > 0:
+        return 0, 0, values.shape[1] - 1, values.shape[0] - 1
+    # A map that is no weighted sum can reach the threshold by rounding alone; the comparison is in its own precision.
+    labels, count = ndimage.label(values >= np.float32(threshold * top), structure=np.ones((3, 3), dtype=int))
+    if count > 1:
+        sizes = np.bincount(labels.ravel())[1:]
+        peaks = np.asarray(ndimage.maximum(values, labels, range(1, count + 1)))
+        best = int(np.lexsort((peaks, sizes))[-1]) + 1
+    else:
+        best = 1
+    rows, columns = ndimage.find_objects(labels)[best - 1]
+    return columns.start, rows.start, columns.stop - 1, rows.stop - 1
+
+
+def peak(heat: Tensor) -> tuple[int, int]:
+    """The pixel ``(x, y)`` where a map ``(H, W)`` is highest, the first in reading order."""
+    index = int(heat.argmax())
+    return index % heat.shape[-1], index // heat.shape[-1]
+
+
+def seen_pixels(size: tuple[int, int], region: Region) -> tuple[int, int, int, int]:
+    """The pixels ``(x0, y0, x1, y1)``, end exclusive, of a picture whose centres lie in the region."""
+    x0, y0 = (max(0, math.ceil(v - 0.5)) for v in region[:2])
+    x1, y1 = (min(n, math.ceil(v - 0.5)) for v, n in zip(region[2:], size, strict=True))
+    return x0, y0, x1, y1

@@ -1,0 +1,163 @@
+"""A name becomes a Model: ``load("resnet50")`` for torchvision's classifiers, other sources by their prefix.
+
+Weights come by the library's own download, from a local ``.safetensors`` or ``.pth`` file (strictly: every key must
+fit), or not at all (``weights=None``, random: for looking at layers).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from wherefore.imaging import Preprocess
+from wherefore.registry import MODELS, unknown
+from wherefore.types import Error, Model
+
+State = dict[str, Tensor]
+
+
+def load(name: str, weights: str | Path | None = "default", *, classes: Sequence[str] | None = None) -> Model:
+    """The named model with its own preprocessing and class names, in eval mode.
+
+        wf.load("resnet50")                                    # torchvision, its best weights downloaded
+        wf.load("resnet18", weights="resnet18.safetensors")    # a local state dict
+        wf.load("resnet18", weights="mine.pth", classes=["cat", "dog"])   # a head of your own size
+
+    Raises `Error` for an unknown name (the close ones are suggested), a failed download, or weights that do not fit.
+    """
+    source, _, rest = name.rpartition(":")
+    return MODELS[source or "torchvision"].run(rest, weights, classes)  # type: ignore[no-any-return]
+
+
+@MODELS("torchvision", names="resnet50, vgg16, ... every classifier of torchvision")
+def torchvision_classifier(name: str, weights: str | Path | None, classes: Sequence[str] | None) -> Model:
+    """Every classifier of torchvision, under its own name."""
+    from torchvision.models import get_model, get_model_weights
+
+    if name not in torchvision_names():
+        raise Error(unknown("model", name, torchvision_names()))
+    known = list(get_model_weights(name))  # a state dict of one's own is taken to be made the first one's way
+    chosen = get_model_weights(name).DEFAULT if weights == "default" else known[0]
+    names = classes or list(chosen.meta["categories"])
+    if weights == "default":
+        if classes is not None:
+            raise Error("classes= belongs to weights of your own: give them with weights=.")
+        net, sha256 = _downloaded(name, chosen)
+    else:
+        state = read_state(weights) if weights is not None else None
+        options: dict[str, Any] = {"num_classes": len(names)} if classes is not None else {}
+        options |= _inception_options(name, state, pretrained=state is not None)
+        net, sha256 = get_model(name, weights=None, **options), None
+        if state is not None and weights is not None:
+            load_strictly(net, state, Path(weights), name)
+            sha256 = file_sha256(Path(weights))
+            _drop_auxiliary(net)
+    return Model(net.eval(), tuple(names), _preprocess(chosen.transforms()), name=name, sha256=sha256)
+
+
+def torchvision_names() -> list[str]:
+    """The names of torchvision's classifiers."""
+    from torchvision import models
+
+    return [str(n) for n in models.list_models(module=models)]
+
+
+# -------------------------------------------------------------------------------------------- weights
+
+
+def read_state(path: str | Path) -> State:
+    """The state dict in a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, on the CPU; never any code from it."""
+    path = Path(path)
+    if not path.is_file():
+        raise Error(f"the weights file {path} does not exist.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise Error(f"{path} is not a readable file of weights (a state dict is wanted): {reason}") from None
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise Error(f"{path} holds {type(state).__name__}, not a state dict: save net.state_dict().")
+    return {str(k).removeprefix("module."): v for k, v in state.items()}
+
+
+def load_strictly(net: nn.Module, state: State, path: Path, name: str) -> None:
+    """Loads a state dict that fits exactly; else an `Error` that names the first keys that do not."""
+    own = net.state_dict()
+    # Old files lack the counters of batch norm, which only training reads.
+    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    surplus = [k for k in state if k not in own]
+    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
+    problems = [f"{what} {_first(keys)}" for what, keys in (("missing", missing), ("unexpected", surplus)) if keys]
+    if shapes and not problems:
+        key = shapes[0]
+        problems.append(f"{key} is {tuple(state[key].shape)} in the file and {tuple(own[key].shape)} in the network")
+    if problems:
+        raise Error(f"the weights in {path} do not fit {name}: {'; '.join(problems)}.")
+    net.load_state_dict(state, strict=False)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _downloaded(name: str, weights: Any) -> tuple[nn.Module, str | None]:
+    """The network with torchvision's own weights, and the sha256 of the file that they came in."""
+    from torchvision.models import get_model
+
+    try:
+        net = get_model(name, weights=weights)
+    except (URLError, OSError, RuntimeError) as error:
+        reason = getattr(error, "reason", error)
+        raise Error(
+            f"the weights of {name} could not be downloaded ({reason}): fetch {weights.url} where there is a network "
+            "and give the file with weights= (--weights FILE)."
+        ) from None
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    return net, file_sha256(file) if file.is_file() else None
+
+
+def _first(keys: Iterable[str], most: int = 3) -> str:
+    keys = list(keys)
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+
+
+def _inception_options(name: str, state: State | None, pretrained: bool) -> dict[str, Any]:
+    """GoogLeNet and Inception-v3 came from TensorFlow: their weights want its input scale, and may lack extra heads."""
+    if name not in ("googlenet", "inception_v3"):
+        return {}
+    extra = state is not None and any(k.startswith(("aux1.", "AuxLogits.")) for k in state)
+    return {"transform_input": pretrained, "aux_logits": extra, "init_weights": False}
+
+
+def _drop_auxiliary(net: nn.Module) -> None:
+    """The extra heads of GoogLeNet and Inception-v3 serve training alone."""
+    for name in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(net, name):
+            setattr(net, name, None)
+            net.aux_logits = False  # type: ignore[assignment]
+
+
+def _preprocess(transforms: Any) -> Preprocess:
+    """torchvision's own preprocessing in a form that also tells its geometry."""
+    return Preprocess(
+        resize=transforms.resize_size[0],
+        crop=transforms.crop_size[0],
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        interpolation=transforms.interpolation.value,
+    )

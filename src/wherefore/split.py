@@ -1,0 +1,93 @@
+"""A network cut in two at a layer, the part below it compiled: what ``compile=True`` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from wherefore.guard import prepared
+from wherefore.places import Place, submodule
+from wherefore.types import Error
+
+
+class Split:
+    """The two halves of a network: ``above(*below(images)) == net(images)``, ``below`` compiled.
+
+    Cut by torch.fx; the network is not touched, both halves are graphs of their own that share its submodules. The
+    first run of ``below`` for an input size compiles it. Raises `Error` where torch.fx cannot trace the network.
+    """
+
+    def __init__(self, net: nn.Module, layer: str) -> None:
+        place = Place.parse(layer)
+        if place.call is not None or place.key is not None:
+            raise Error(f"compile=True needs a plain layer, not {layer!r}: name one without ':' and '['.")
+        submodule(net, place.module)
+        with prepared(net):
+            graph = _traced(net, place)
+        cut = _node(graph, place)
+        before = _upstream(cut) | {n for n in graph.nodes if n.op == "placeholder"}
+        after = [n for n in graph.nodes if n not in before]
+        read_above = {n for node in after for n in node.all_input_nodes} - {cut}
+        crossing = [n for n in graph.nodes if n in before and n in read_above]
+        self.above = _part(net, after, [cut, *crossing])
+        self._below = torch.compile(_part(net, [n for n in graph.nodes if n in before], [], [cut, *crossing]))
+
+    def below(self, *inputs: Any) -> tuple[Tensor, list[Any]]:
+        """The layer's output, and whatever else of the part below is read above it."""
+        cut, *crossing = self._below(*inputs)
+        return cut, crossing
+
+
+def _traced(net: nn.Module, place: Place) -> fx.Graph:
+    """The network's graph with the layer as one node of it."""
+
+    class Tracer(fx.Tracer):
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            return module_qualified_name == place.module or super().is_leaf_module(m, module_qualified_name)
+
+    try:
+        return Tracer().trace(net)
+    except Exception as error:
+        raise Error(f"compile=True needs a network that torch.fx can trace; this one it cannot: {error}") from error
+
+
+def _node(graph: fx.Graph, place: Place) -> fx.Node:
+    """The node of the layer, or of the activation function that follows it."""
+    node = next((n for n in reversed(graph.nodes) if n.op == "call_module" and n.target == place.module), None)
+    if node is not None and place.activation is not None:
+        node = next((n for n in node.users if _function(n) == place.activation), None)
+    if node is None:
+        raise Error(f"layer {place.module!r} is not part of the traced network: compile=True cannot cut there.")
+    return node
+
+
+def _function(node: fx.Node) -> str:
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return str(name).rstrip("_")
+
+
+def _upstream(node: fx.Node) -> set[fx.Node]:
+    """A node and everything that it depends on."""
+    seen, waiting = {node}, [node]
+    while waiting:
+        for source in waiting.pop().all_input_nodes:
+            if source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return seen
+
+
+def _part(
+    net: nn.Module, nodes: Sequence[fx.Node], given: Sequence[fx.Node], results: Sequence[fx.Node] = ()
+) -> fx.GraphModule:
+    """A network of some of a graph's nodes that is given others; with ``results`` it returns those."""
+    part = fx.Graph()
+    copies = {node: part.placeholder(node.name) for node in given}
+    for node in nodes:
+        copies[node] = part.node_copy(node, copies.__getitem__)
+    if results:
+        part.output(tuple(copies[node] for node in results))
+    return fx.GraphModule(net, part)

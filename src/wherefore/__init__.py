@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from wherefore.capture import Capture as Capture
+    from wherefore.errors import Error as Error
     from wherefore.explainer import Explainer as Explainer
     from wherefore.explainer import explain as explain
     from wherefore.explanation import Explanation as Explanation
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from wherefore.registry import MODELS as MODELS
     from wherefore.targets import ClassScore as ClassScore
     from wherefore.targets import Difference as Difference
-    from wherefore.types import Error as Error
     from wherefore.types import Grid as Grid
     from wherefore.types import Model as Model
 
@@ -34,7 +34,7 @@ _HOME = {
     "Capture": "capture",
     "ClassScore": "targets",
     "Difference": "targets",
-    "Error": "types",
+    "Error": "errors",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Grid": "types",

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from wherefore.errors import Error
 from wherefore.graph import linear_tail
 from wherefore.guard import prepared, recording, unwrap
 from wherefore.places import Place, submodule
 from wherefore.split import Split
-from wherefore.types import Error
 
 # Gradients of one chunk of targets take at most this much memory (counted at the layer).
 CHUNK_BYTES = 64 * 2**20

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from wherefore.errors import Error
 from wherefore.imaging import Region, seen_pixels
 from wherefore.registry import unknown
-from wherefore.types import Error
 
 Array = np.ndarray[Any, Any]
 INK, FAINT, PAPER = (28, 28, 32), (110, 110, 118), (252, 252, 250)

@@ -16,15 +16,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from wherefore import __version__, imaging
-from wherefore.split import Split
+from wherefore.errors import Error
 from wherefore.explanation import Explanation, Picture
 from wherefore.guard import unwrap
 from wherefore.imaging import Preprocess
 from wherefore.layers import find_layers, grid_of
 from wherefore.methods import cams as _cams  # noqa: F401  fills METHODS
 from wherefore.registry import METHODS
+from wherefore.split import Split
 from wherefore.targets import choose, for_images, warn_if_flat
-from wherefore.types import Error, Layer, Model, Query, Raw
+from wherefore.types import Layer, Model, Query, Raw
 
 _LAYERS: WeakKeyDictionary[nn.Module, dict[Any, Layer]] = WeakKeyDictionary()
 
@@ -50,7 +51,7 @@ def explain(
 
 
 @dataclass(frozen=True)
-class _Input:
+class Input:
     """One prepared image and the picture that it came from."""
 
     tensor: Tensor  # (C, H, W)
@@ -96,14 +97,19 @@ class Explainer:
         """The explanation of ``target`` on ``images``, as `explain` takes them."""
         inputs, size = self._inputs(images)
         warn_if_flat(target, len(inputs))
+        return self.on(inputs, target, size)
+
+    def on(self, inputs: Sequence[Input], target: Any = None, size: int | None = None) -> Explanation:
+        """The explanation of inputs that `prepare` made, ``size`` of them at once."""
+        size = size or self.batch_size
         with torch.inference_mode(False):
             raws = [self._batch(batch, target, start, len(inputs)) for start, batch in self._batches(inputs, size)]
         return self._explanation(inputs, raws)
 
-    def prepare(self, picture: Picture) -> _Input:
+    def prepare(self, picture: Picture) -> Input:
         """What the network is fed for one picture; for those who decode while others compute."""
         preprocess = self._preprocess
-        return _Input(preprocess(picture.image), replace(picture, region=imaging.region_seen(preprocess, picture.size)))
+        return Input(preprocess(picture.image), replace(picture, region=imaging.region_seen(preprocess, picture.size)))
 
     def layer_for(self, image: Tensor, target: Any = None) -> Layer:
         """The layer that is explained, with its grid, for an input ``(1, C, H, W)``."""
@@ -115,7 +121,7 @@ class Explainer:
 
     # ---------------------------------------------------------------------------------------- what goes in
 
-    def _inputs(self, images: Any) -> tuple[list[_Input], int]:
+    def _inputs(self, images: Any) -> tuple[list[Input], int]:
         """The prepared images, and how many go through the network at once."""
         if isinstance(images, Tensor):
             tensors = self._checked(images)
@@ -128,9 +134,9 @@ class Explainer:
             raise Error("there is no picture to explain.")
         return [self._one(image, i) for i, image in enumerate(images)], self.batch_size
 
-    def _one(self, image: Any, number: int) -> _Input:
+    def _one(self, image: Any, number: int) -> Input:
         name = f"image {number}"
-        if isinstance(image, _Input):
+        if isinstance(image, Input):
             return image
         if isinstance(image, Tensor):
             return self._from_tensor(self._checked(image)[0], number)
@@ -155,19 +161,19 @@ class Explainer:
             )
         return images
 
-    def _from_tensor(self, tensor: Tensor, number: int) -> _Input:
+    def _from_tensor(self, tensor: Tensor, number: int) -> Input:
         preprocess, shown = self.model.preprocess, tensor.detach()
         normalised = isinstance(preprocess, Preprocess) and len(tensor) == 3 and float(shown.min()) < 0
         image = preprocess.picture(shown) if normalised else imaging.tensor_picture(shown)  # type: ignore[union-attr]
-        return _Input(tensor, Picture(f"image {number}", image, (0.0, 0.0, float(image.width), float(image.height))))
+        return Input(tensor, Picture(f"image {number}", image, (0.0, 0.0, float(image.width), float(image.height))))
 
     @property
     def _preprocess(self) -> Any:
         preprocess = self.model.preprocess
         if preprocess is None:
             warnings.warn(
-                f"{self.model.name} has no preprocess: its pictures are prepared as ImageNet's are (short side 256, crop "
-                "224, ImageNet mean and deviation). Pass wf.Model(net, preprocess=...) to say otherwise.",
+                f"{self.model.name} has no preprocess: pictures are prepared as ImageNet's are (short side 256, "
+                "crop 224, ImageNet mean and deviation). Pass wf.Model(net, preprocess=...) to say otherwise.",
                 stacklevel=4,
             )
             preprocess = Preprocess()
@@ -179,7 +185,7 @@ class Explainer:
             preprocess = replace(preprocess, squash=True)
         return preprocess
 
-    def _batches(self, inputs: Sequence[_Input], size: int) -> Iterator[tuple[int, list[_Input]]]:
+    def _batches(self, inputs: Sequence[Input], size: int) -> Iterator[tuple[int, list[Input]]]:
         """Consecutive inputs of one shape, at most ``size`` of them, with the number of the first."""
         start = 0
         while start < len(inputs):
@@ -192,7 +198,7 @@ class Explainer:
 
     # ---------------------------------------------------------------------------------------- what is done
 
-    def _batch(self, batch: list[_Input], target: Any, start: int, total: int) -> Raw:
+    def _batch(self, batch: list[Input], target: Any, start: int, total: int) -> Raw:
         images = self._on_device(torch.stack([i.tensor for i in batch]))
         wanted = for_images(target, start, start + len(batch), total)
         layer = self.layer_for(images[:1], for_images(target, start, start + 1, total))
@@ -237,7 +243,7 @@ class Explainer:
 
     # ---------------------------------------------------------------------------------------- what comes out
 
-    def _explanation(self, inputs: list[_Input], raws: list[Raw]) -> Explanation:
+    def _explanation(self, inputs: Sequence[Input], raws: list[Raw]) -> Explanation:
         if len({raw.chosen.scores.shape[1] for raw in raws}) != 1:
             raise Error("the images have different numbers of targets: give each as many.")
         same_grid = len({raw.maps.shape[2:] for raw in raws}) == 1
@@ -253,13 +259,13 @@ class Explainer:
             input_size=(inputs[0].tensor.shape[-2], inputs[0].tensor.shape[-1]),
             model=self.model,
             settings={
-                "version": __version__,
-                "torch": torch.__version__,
                 "method": self.method,
                 "layer": layer.name,
                 "grid": list(layer.grid.size),
                 "fit": self.fit,
                 "options": self.options,
+                "version": __version__,
+                "torch": torch.__version__,
             },
             pixels=torch.cat([r.pixels for r in raws if r.pixels is not None]) if raws[0].pixels is not None else None,
         )

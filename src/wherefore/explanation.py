@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from wherefore import drawing
+from wherefore.errors import Error
 from wherefore.imaging import Region, box, peak, resample
-from wherefore.types import Error, Model
+from wherefore.types import Model
 
 Maps = Tensor | list[Tensor]
 
@@ -87,7 +88,7 @@ class Explanation:
         return torch.stack(large) if isinstance(self.maps, Tensor) else large
 
     def placed(self, image: int) -> Iterator[Tensor]:
-        """The maps of one picture, one after another, at its own pixels ``(H, W)``; 0 where the network did not see it."""
+        """The maps of one picture, one by one, at its own pixels ``(H, W)``; 0 where the network did not see it."""
         picture = self.pictures[image]
         for m in self.maps[image]:
             yield resample(m, picture.size, picture.region)

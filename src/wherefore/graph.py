@@ -1,4 +1,4 @@
-"""Reading the graph that autograd recorded: what came after what, and whether a tail is pooling and one linear layer."""
+"""The graph that autograd recorded: what came after what, and whether a tail is pooling and one linear layer."""
 
 from __future__ import annotations
 

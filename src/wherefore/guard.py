@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from wherefore.types import Error
+from wherefore.errors import Error
 
 
 def unwrap(net: nn.Module) -> nn.Module:

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 from torch import Tensor
 
-from wherefore.types import Error
+from wherefore.errors import Error
 
 Region = tuple[float, float, float, float]
 
@@ -241,7 +241,7 @@ def _weights(length: int, cells: int, start: float, stop: float) -> Tensor:
 
 
 def box(heat: Tensor, threshold: float = 0.15) -> tuple[int, int, int, int]:
-    """The box ``(x0, y0, x1, y1)``, inclusive, around the largest part of a map ``(H, W)`` above a share of its maximum.
+    """The box ``(x0, y0, x1, y1)``, inclusive, of the largest part of a map ``(H, W)`` above a share of its maximum.
 
     Parts are 8-connected; of two equally large ones the one with the higher peak; the whole picture for a map without
     positive values (Selvaraju et al. 2020, section 4.1).

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from wherefore.capture import entries
-from wherefore.graph import ACTIVATIONS, POOLING, Node, kind, parents, reachable, shape
+from wherefore.errors import Error
+from wherefore.graph import ACTIVATIONS, POOLING, Node, kind, parents, reachable
 from wherefore.guard import prepared, recording, unwrap
 from wherefore.places import Place, submodule
-from wherefore.types import Error, Grid, Layer
+from wherefore.types import Grid, Layer
 
 # Results of these are whole blocks or normalised values; the inner products of an attention are neither.
 TOKEN_OPERATIONS = {"NativeLayerNorm", "FusedRmsNorm", "Add", "Mul", "Cat"} | set(ACTIVATIONS)

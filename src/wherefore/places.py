@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from wherefore.errors import Error
 from wherefore.registry import unknown
-from wherefore.types import Error
 
 _PLACE = re.compile(r"(?P<module>[^:\[+]+)(:(?P<call>\d+))?(\[(?P<key>\w+)\])?(\+(?P<activation>\w+))?")
 

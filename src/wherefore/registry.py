@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wherefore.types import Error
+from wherefore.errors import Error
 
 F = TypeVar("F", bound=Callable[..., Any])
 

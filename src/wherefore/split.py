@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from wherefore.errors import Error
 from wherefore.guard import prepared
 from wherefore.places import Place, submodule
-from wherefore.types import Error
 
 
 class Split:

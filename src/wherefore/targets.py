@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wherefore.errors import Error
 from wherefore.registry import unknown
-from wherefore.types import Chosen, Error
+from wherefore.types import Chosen
 
 Names = Sequence[str] | None
 Block = Tensor | Callable[[Any], Tensor]  # (B, t) class indices, or what reads one score (B,) from the output
@@ -93,7 +94,7 @@ def warn_if_flat(target: Any, images: int) -> None:
 
 
 def logits(output: Any) -> Tensor:
-    """The class scores ``(B, C)`` in a network's output: itself, ``.logits``, ``["logits"]``, ``["out"]`` or the first."""
+    """The class scores ``(B, C)`` in an output: itself, ``.logits``, ``["logits"]``, ``["out"]`` or the first part."""
     if isinstance(output, Mapping):
         output = next((output[key] for key in ("logits", "out") if key in output), output)
     elif hasattr(output, "logits"):

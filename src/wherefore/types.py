@@ -14,9 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-
-class Error(ValueError):
-    """Something the caller can mend; the message is one sentence that says what to do."""
+from wherefore.errors import Error
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from wherefore.capture import Capture
+from wherefore.errors import Error
 from wherefore.registry import METHODS
-from wherefore.types import Error, Method, Query, Raw
+from wherefore.types import Method, Query, Raw
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,7 +46,7 @@ def pooled(gradients: Tensor) -> Tensor:
     """The mean over positions, ``(B, T, K)``: eq. 1, the neuron importance weights alpha."""
     positions = tuple(range(3, gradients.ndim))
     if all(gradients.stride(d) == 0 for d in positions):  # the same everywhere (a pooled-linear head): nothing to add
-        return gradients[(..., *[0] * len(positions))]
+        return gradients.flatten(3)[..., 0]
     return gradients.mean(positions)
 
 

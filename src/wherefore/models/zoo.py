@@ -15,9 +15,10 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
+from wherefore.errors import Error
 from wherefore.imaging import Preprocess
 from wherefore.registry import MODELS, unknown
-from wherefore.types import Error, Model
+from wherefore.types import Model
 
 State = dict[str, Tensor]
 
@@ -32,7 +33,7 @@ def load(name: str, weights: str | Path | None = "default", *, classes: Sequence
     Raises `Error` for an unknown name (the close ones are suggested), a failed download, or weights that do not fit.
     """
     source, _, rest = name.rpartition(":")
-    return MODELS[source or "torchvision"].run(rest, weights, classes)  # type: ignore[no-any-return]
+    return MODELS[source or "torchvision"].run(rest, weights, classes)
 
 
 @MODELS("torchvision", names="resnet50, vgg16, ... every classifier of torchvision")

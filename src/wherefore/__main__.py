@@ -1,0 +1,5 @@
+"""``python -m wherefore`` is ``wherefore``."""
+
+from wherefore.cli import main
+
+main()

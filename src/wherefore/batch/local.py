@@ -1,0 +1,113 @@
+"""Explaining many files on this machine: decoding and writing overlap with the network, bad files are named."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wherefore import imaging
+from wherefore.errors import Error
+from wherefore.explainer import Explainer, Input
+from wherefore.explanation import Explanation, Picture, unique_names, write_tensors
+
+Report = dict[str, Any]
+Failure = dict[str, str]  # image, error
+AHEAD = 2  # batches that are decoded before they are needed
+
+
+def find_pictures(sources: Sequence[str | Path]) -> list[Path]:
+    """The files named, and all pictures below the folders named, sorted within each folder."""
+    found: list[Path] = []
+    for source in map(Path, sources):
+        if not source.is_dir():
+            found.append(source)
+            continue
+        inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in imaging.SUFFIXES and p.is_file())
+        if not inside:
+            raise Error(f"the folder {source} holds no pictures ({', '.join(sorted(imaging.SUFFIXES))}).")
+        found += inside
+    return found
+
+
+@dataclass
+class FileRun:
+    """One report per file, in order: its size and targets as `Explanation.report` gives them, or its ``error``.
+
+        run = FileRun(explainer, find_pictures(["photos"]), "top5", Path("out"))
+        reports = list(run)
+
+    With ``out``, overlays and ``NAME.safetensors`` (the raw maps under ``maps`` ``(T, h, w)``) are written there.
+    ``origin`` says where the results come from, once the first batch is through.
+    """
+
+    explainer: Explainer
+    paths: Sequence[Path]
+    target: Any = None
+    out: Path | None = None
+    batch_size: int = 8
+    colours: str = "heat"
+    scale: str = "each"
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Report]:
+        names = unique_names([str(p) for p in self.paths])
+        with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as writers:
+            pending: deque[list[Future[Report]]] = deque()
+            for start, loaded in _ahead(readers, self._load, self.paths, self.batch_size):
+                finish = self._explained(loaded)
+                pending.append([writers.submit(finish, i, names[start + i]) for i in range(len(loaded))])
+                if len(pending) > AHEAD:
+                    yield from (future.result() for future in pending.popleft())
+            for futures in pending:
+                yield from (future.result() for future in futures)
+
+    def _load(self, path: Path) -> Input | Failure:
+        try:
+            return self.explainer.prepare(Picture(str(path), imaging.read(path), (0, 0, 0, 0)))
+        except Error as error:
+            return {"image": str(path), "error": str(error)}
+
+    def _explained(self, loaded: Sequence[Input | Failure]) -> Callable[[int, str], Report]:
+        """Runs the network on a batch; returns what makes (and writes) the report of its i-th file."""
+        good = [i for i, item in enumerate(loaded) if isinstance(item, Input)]
+        explanation = (
+            self.explainer.on([item for item in loaded if isinstance(item, Input)], self.target) if good else None
+        )
+        if explanation is not None and not self.origin:
+            self.origin.update(explanation.origin())
+
+        def finish(i: int, name: str) -> Report:
+            item = loaded[i]
+            if explanation is None or not isinstance(item, Input):
+                return dict(item) if isinstance(item, dict) else {}
+            return self._report(explanation, good.index(i), name)
+
+        return finish
+
+    def _report(self, explanation: Explanation, index: int, name: str) -> Report:
+        if self.out is None:
+            return explanation.report(index)
+        report = explanation.save_pictures(index, self.out, name, colours=self.colours, scale=self.scale)
+        file = write_tensors(self.out / f"{name}.safetensors", {"maps": explanation.maps[index].cpu().contiguous()})
+        for entry in report["targets"]:
+            entry["files"]["maps"] = str(file)
+        return report
+
+
+def _ahead(
+    readers: ThreadPoolExecutor, load: Any, paths: Sequence[Path], batch_size: int
+) -> Iterator[tuple[int, list[Input | Failure]]]:
+    """The loaded files batch by batch with the number of the first; the next batches are being loaded meanwhile."""
+    starts = range(0, len(paths), batch_size)
+    waiting: deque[tuple[int, list[Future[Input | Failure]]]] = deque()
+    for start in starts:
+        waiting.append((start, [readers.submit(load, path) for path in paths[start : start + batch_size]]))
+        if len(waiting) > AHEAD:
+            first, futures = waiting.popleft()
+            yield first, [future.result() for future in futures]
+    for first, futures in waiting:
+        yield first, [future.result() for future in futures]

@@ -1,0 +1,267 @@
+"""The command line: each command a few lines over the library; torch is imported only by commands that need it."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wherefore import __version__
+from wherefore.errors import Error
+
+app = typer.Typer(
+    name="wherefore",
+    help="Shows where a network looked and why it decided as it did.",
+    epilog="Try: wherefore explain photo.jpg --target top5        then: wherefore explain --help",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelName = Annotated[str, typer.Option("--model", "-m", help="A name that `wherefore models` lists.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", "-w", help="A local state dict (.safetensors, .pth) in place of the download."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"wherefore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def explain(
+    images: Annotated[list[str], typer.Argument(help="Pictures, and folders of pictures.", show_default=False)],
+    model: ModelName = "resnet50",
+    weights: Weights = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="A class by name or index, top5, or all; may be given several times."),
+    ] = None,
+    method: Annotated[str, typer.Option(help="One of those that `wherefore methods` lists.")] = "grad-cam",
+    layer: Annotated[str | None, typer.Option(help="One of those that `wherefore layers` lists.")] = None,
+    fit: Annotated[
+        str, typer.Option(help="model: the network sees its own crop; squash: it sees the whole picture, squashed.")
+    ] = "model",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the part below the layer: pays off from about 1,000 pictures.")
+    ] = False,
+    colours: Annotated[str, typer.Option(help="heat (even steps of lightness) or jet (the paper's).")] = "heat",
+    scale: Annotated[
+        str, typer.Option(help="each: every map up to its own maximum; common: one scale for all targets of a picture.")
+    ] = "each",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the results (default: explained).")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Draw where the network saw evidence for each target, and say how much.
+
+    Writes an overlay per target, the raw maps (NAME.safetensors) and manifest.json into --out. With --json alone
+    nothing is written. Exit status 1 if some of the pictures could not be read, 2 if nothing could be done.
+
+    [bold]Examples[/bold]
+
+    wherefore explain cat_dog.jpg --target "tiger cat" --target boxer
+
+    wherefore explain photos/ --model vgg16 --target top5 --out maps --json
+    """
+    from wherefore.batch.local import FileRun, find_pictures
+    from wherefore.explainer import Explainer
+    from wherefore.explanation import made, write_json
+
+    folder = made(out or "explained") if out or not json else None
+    paths = find_pictures(images)
+    explainer = Explainer(_load(model, weights, device), method, layer, fit=fit, compile=compile)
+    wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
+    run = FileRun(explainer, paths, wanted, folder, colours=colours, scale=scale)
+    images_done = list(_progress(run, len(paths), "explaining"))
+    bad = [r for r in images_done if "error" in r]
+    if len(bad) == len(images_done):
+        raise Error(
+            bad[0]["error"] if len(bad) == 1 else "no picture could be read: " + " ".join(r["error"] for r in bad)
+        )
+    result = {**run.origin, "images": images_done}
+    if folder:
+        write_json(folder / "manifest.json", result)
+    if json:
+        print(json_module.dumps(result, indent=1))
+    else:
+        _print_reports(images_done)
+    for report in bad:
+        _complain(report["error"])
+    raise typer.Exit(1 if bad else 0)
+
+
+@app.command()
+def layers(
+    model: ModelName = "resnet50",
+    weights: Weights = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained/--no-pretrained", help="Without: random weights, nothing is downloaded.")
+    ] = True,
+    json: AsJson = False,
+) -> None:
+    """List every layer that can be explained, its grid, which one is the default and why."""
+    import torch
+
+    from wherefore.layers import find_layers
+    from wherefore.models.zoo import load
+    from wherefore.targets import choose
+
+    chosen = load(model, weights or ("default" if pretrained else None))
+    side = getattr(chosen.preprocess, "crop", 224)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, side, side, generator=generator)
+    found = find_layers(chosen.net, image, lambda output: choose(None, output).scores)
+    default = found.default.name if found.default else None
+    rows: list[dict[str, Any]] = [
+        {
+            "layer": each.name,
+            "grid": list(each.grid.size),
+            "channels": each.channels,
+            "default": each.name == default,
+            "note": each.note,
+        }
+        for each in found.every
+    ]
+    rejected = [{"layer": name, "why": why} for name, why in found.rejected]
+    if json:
+        print(json_module.dumps({"model": model, "default": default, "layers": rows, "rejected": rejected}, indent=1))
+        return
+    table = [
+        [("* " if r["default"] else "  ") + r["layer"], _by(r["grid"]), str(r["channels"]), r["note"]] for r in rows
+    ]
+    _print_table(["layer", "grid", "channels", ""], table)
+    if rejected:
+        print()
+        _print_table(["cannot be explained", "why"], [[r["layer"], r["why"]] for r in rejected])
+    print(
+        f"\ndefault: {default} ({found.default.note})" if found.default else "\nno default: name a layer with --layer"
+    )
+
+
+@app.command()
+def models(
+    part: Annotated[str, typer.Argument(help="Only names with this in them.")] = "", json: AsJson = False
+) -> None:
+    """List the models that can be named with --model."""
+    from wherefore.models.zoo import torchvision_names
+
+    names = [name for name in torchvision_names() if part in name]
+    if not names:
+        raise Error(f"no model's name has {part!r} in it: `wherefore models` lists them all.")
+    print(json_module.dumps(names) if json else "\n".join(names))
+
+
+@app.command()
+def methods(json: AsJson = False) -> None:
+    """List the methods of explanation, each with its source and its cost."""
+    import wherefore.methods  # noqa: F401  fills the registry
+    from wherefore.registry import METHODS
+
+    rows = [{"method": name, "what": e.summary, **e.about} for name, e in METHODS.items()]
+    if json:
+        print(json_module.dumps(rows, indent=1))
+    else:
+        _print_table(["method", "what comes out", "source", "cost"], [list(r.values()) for r in rows])
+
+
+# -------------------------------------------------------------------------------------------- helpers
+
+
+def _load(name: str, weights: Path | None, device: str | None) -> Any:
+    import torch
+
+    from wherefore.models.zoo import load
+
+    model = load(name, weights or "default")
+    if device:
+        try:
+            model.net.to(torch.device(device))
+        except (RuntimeError, AssertionError) as error:
+            raise Error(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return model
+
+
+def _progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    """The items, with a bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal or total < 2, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        for item in items:
+            bar.advance(task)
+            yield item
+
+
+def _print_reports(reports: Sequence[dict[str, Any]]) -> None:
+    for report in reports:
+        if "error" in report:
+            continue
+        print(f"{report['image']}  {_by(report['size'])}")
+        rows = []
+        for t in report["targets"]:
+            name = t["name"] if t["index"] is None else f"{t['name']} ({t['index']})"
+            probability = "" if t["probability"] is None else f"p {t['probability']:.3f}"
+            place = f"peak {t['peak'][0]},{t['peak'][1]}" if t["evidence"] > 0 else "no positive evidence"
+            box = "box " + ",".join(map(str, t["box"])) if t["evidence"] > 0 else ""
+            rows.append(
+                ["  " + name, f"score {t['score']:.2f}", probability, place, box, t["files"].get("overlay", "")]
+            )
+        _print_table(None, rows)
+
+
+def _print_table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
+    """Columns of text, each as wide as its longest cell; plain, so that it can be piped and grepped."""
+    lines = ([header] if header else []) + list(rows)
+    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))] if lines else []
+    for line in lines:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _by(size: Sequence[int]) -> str:
+    return "x".join(map(str, size))
+
+
+def _complain(message: str) -> None:
+    print(f"wherefore: {message}", file=sys.stderr)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    _complain(str(message))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line; what the user can mend is one line on stderr and exit status 2."""
+    warnings.showwarning = _warn
+    run: Callable[..., Any] = app
+    try:
+        run(args=argv)
+    except Error as error:
+        _complain(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _complain("interrupted.")
+        sys.exit(130)

@@ -1,0 +1,5 @@
+"""Error, in a module of its own so that it can be caught without importing torch."""
+
+
+class Error(ValueError):
+    """Something the caller can mend; the message is one sentence that says what to do."""

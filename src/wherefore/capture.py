@@ -176,7 +176,7 @@ class Capture:
     def _grad(self, scores: Tensor, picks: Tensor, *, keep: bool, batched: bool = False) -> Tensor:
         assert self.leaf is not None
         try:
-            (gradients,) = torch.autograd.grad(
+            (found,) = torch.autograd.grad(
                 scores, self.leaf, picks, retain_graph=keep, is_grads_batched=batched, allow_unused=True
             )
         except RuntimeError as error:
@@ -186,6 +186,7 @@ class Capture:
                     "layer: use torch.utils.checkpoint.checkpoint(..., use_reentrant=False)."
                 ) from error
             raise
+        gradients: Tensor | None = found
         if gradients is None:
             raise Error(f"the target does not depend on layer {self.layer!r}: choose another layer.")
         return gradients
@@ -206,7 +207,8 @@ class _CutAfter(TorchFunctionMode):
 
     def __init__(self, capture: Capture, tensor: Tensor) -> None:
         super().__init__()
-        self.capture, self.tensor = capture, tensor
+        self.capture = capture
+        self.tensor: Tensor | None = tensor
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

@@ -1,8 +1,9 @@
 """Which layer, which grid: read off the graph of one traced forward pass, never from a list of model names.
 
 The default is the last place in the network that still has a picture-like grid and feeds the target: the output of a
-submodule, before pooling and head, after the activation that directly follows it. Two outputs that are the same tensor
-are one place; it bears the name of the outermost module (``layer4`` rather than ``layer4.2.relu``).
+submodule, before pooling and before the product that computes the class scores, after the activation that directly
+follows it. Two outputs that are the same tensor are one place; it bears the name of the outermost module (``layer4``
+rather than ``layer4.2.relu``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from wherefore.types import Grid, Layer
 # Results of these are whole blocks or normalised values; the inner products of an attention are neither.
 TOKEN_OPERATIONS = {"NativeLayerNorm", "FusedRmsNorm", "Add", "Mul", "Cat"} | set(ACTIVATIONS)
 MOST_PREFIX_TOKENS = 16
+PRODUCTS = {"Addmm", "Mm", "Bmm", "Convolution"}
 
 
 @dataclass
@@ -58,7 +60,7 @@ def find_layers(net: nn.Module, image: Tensor, score: Callable[[Any], Tensor]) -
     ``score`` reads from the network's output the number that is to be explained; layers that it does not depend on
     are rejected. The network is left as it was found.
     """
-    outputs, total = _trace(unwrap(net), image, score)
+    outputs, total, answer = _trace(unwrap(net), image, score)
     nodes = list(reachable(total.grad_fn)) if total.grad_fn is not None else []
     fed, patches, every, rejected = set(nodes), _patch_grids(outputs), [], []
     for output in _places(outputs):
@@ -68,7 +70,7 @@ def find_layers(net: nn.Module, image: Tensor, score: Callable[[Any], Tensor]) -
             rejected.append((output.name, why))
         else:
             every.append((output, Layer(output.name, grid, _channels(output.shape, grid))))
-    default, every_layer = _default(every, total, nodes)
+    default, every_layer = _default(every, total, nodes, _head(answer))
     return Layers(default, tuple(every_layer), tuple(rejected))
 
 
@@ -76,7 +78,7 @@ def grid_of(net: nn.Module, name: str, image: Tensor, score: Callable[[Any], Ten
     """The layer of that name with its grid, or an `Error` that says why it has none."""
     place = Place.parse(name)
     submodule(unwrap(net), place.module)  # a name that does not exist is told at once
-    outputs, _ = _trace(unwrap(net), image, score, partial_ok=True)
+    outputs, *_ = _trace(unwrap(net), image, score)
     plain = name.split("+")[0]
     match = [o for o in outputs if plain in (o.name, *_other_names(o.name))]
     if not match:
@@ -91,10 +93,8 @@ def grid_of(net: nn.Module, name: str, image: Tensor, score: Callable[[Any], Ten
 # -------------------------------------------------------------------------------------------- the traced pass
 
 
-def _trace(
-    net: nn.Module, image: Tensor, score: Callable[[Any], Tensor], partial_ok: bool = False
-) -> tuple[list[_Output], Tensor]:
-    """Every submodule's output with its place in the recorded graph, and the score."""
+def _trace(net: nn.Module, image: Tensor, score: Callable[[Any], Tensor]) -> tuple[list[_Output], Tensor, Any]:
+    """Every submodule's output with its place in the recorded graph, the score, and the network's output."""
     calls: list[tuple[str, Any, Any]] = []
     thread = threading.get_ident()
 
@@ -121,7 +121,7 @@ def _trace(
         inside.close()
         torch.set_grad_enabled(True)
         total = score(output).sum()
-    return _named(calls), total
+    return _named(calls), total, output
 
 
 def _named(calls: list[tuple[str, Any, Any]]) -> list[_Output]:
@@ -198,7 +198,9 @@ def _unfit(output: _Output, grid: Grid | None, fed: set[Node]) -> str:
 # -------------------------------------------------------------------------------------------- the default
 
 
-def _default(every: list[tuple[_Output, Layer]], total: Tensor, nodes: list[Node]) -> tuple[Layer | None, list[Layer]]:
+def _default(
+    every: list[tuple[_Output, Layer]], total: Tensor, nodes: list[Node], head: set[Node]
+) -> tuple[Layer | None, list[Layer]]:
     """The last unpooled layer whose positions all count, moved behind a functional activation that follows it."""
     chosen: int | None = None
     listed = [layer for _, layer in every]
@@ -206,6 +208,8 @@ def _default(every: list[tuple[_Output, Layer]], total: Tensor, nodes: list[Node
         output, layer = every[index]
         if kind(output.node) in POOLING:
             listed[index] = replace(layer, note="pooled")
+        elif output.node in head:
+            listed[index] = replace(layer, note="the head: one channel per class")
         elif not _positions_count(output, layer.grid, total):
             listed[index] = replace(layer, note="its positions have no gradient: they do not reach the target")
         else:
@@ -223,6 +227,19 @@ def _default(every: list[tuple[_Output, Layer]], total: Tensor, nodes: list[Node
     else:
         listed[chosen] = replace(layer, note=why)
     return replace(layer, note=why), listed
+
+
+def _head(output: Any) -> set[Node]:
+    """The last product with weights and what follows it: where that is a convolution, it computes the class scores."""
+    head: set[Node] = set()
+    node = output.grad_fn if isinstance(output, Tensor) else None
+    while node is not None:
+        head.add(node)
+        before = [parent for parent in parents(node) if kind(parent) != "AccumulateGrad"]
+        if kind(node) in PRODUCTS:
+            return head
+        node = before[0] if len(before) == 1 else None
+    return set()
 
 
 def _positions_count(output: _Output, grid: Grid, total: Tensor) -> bool:

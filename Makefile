@@ -1,0 +1,36 @@
+# Two commands set everything up on a fresh machine: `make` explains a photograph, `make test` runs the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+explain: $(READY) ## explain a photograph and print the path of the picture
+	@$(BIN)/python examples/first_picture.py
+
+test: $(READY) ## the tests that run in minutes, after format, lint and types
+	@$(BIN)/ruff format --check src tests examples
+	@$(BIN)/ruff check src tests examples
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY) ## the tests that take longer
+	@$(BIN)/python -m pytest -m slow
+
+bench: $(READY) ## speed and memory beside other libraries
+	@$(BIN)/wherefore bench
+
+format: $(READY) ## put the code into form
+	@$(BIN)/ruff format src tests examples
+	@$(BIN)/ruff check --fix src tests examples
+
+# uv inside the environment resolves quickly; the constraints pin every version that the tests ran with.
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev,bench]"
+	@touch $@
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+.DEFAULT_GOAL := explain
+.PHONY: explain test test-slow bench format help

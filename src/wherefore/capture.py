@@ -13,7 +13,6 @@ import dataclasses
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -62,14 +61,9 @@ class Capture:
             self._undo = undo.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._undo.close()
+    def __exit__(self, *error: Any) -> None:
+        self._undo.__exit__(*error)
         self.leaf = self._output = None  # the graph goes with them
-        if isinstance(error, RuntimeError) and "nference tensor" in str(error):
-            raise Error(
-                "tensors made under torch.inference_mode() cannot take part in a gradient: load the weights outside "
-                "inference_mode, or use torch.no_grad() in the network's forward."
-            ) from error
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The network's output; grad mode is on from the layer to the end of the block."""
@@ -79,7 +73,7 @@ class Capture:
             return self._output
         output = self.net(*(_ordinary(x) for x in inputs), **{k: _ordinary(x) for k, x in named.items()})
         self._inner.close()
-        torch.set_grad_enabled(True)
+        recording(self._inner)  # leaving what was entered inside can have switched the graph off again
         if self.leaf is None:
             raise Error(self._why_not_seen())
         self._output = output
@@ -230,15 +224,16 @@ def _ordinary(x: Any) -> Any:
 def pick(output: Any, key: str | None, layer: str) -> Tensor:
     """The floating-point tensor in a layer's output: the one under ``key``, or the only one there is."""
     if isinstance(output, Tensor):
-        found = {key: output}
+        found = {None: output}
     else:
         found = {k: v for k, v in entries(output).items() if isinstance(v, Tensor) and v.is_floating_point()}
         if key is None and len(found) == 1:
             key = next(iter(found))
     tensor = found.get(key)
     if tensor is None:
-        choices = ", ".join(f"{layer}[{k}]" for k in found) or "nothing that can be explained"
-        raise Error(f"layer {layer!r} returns {type(output).__name__}: there is {choices}; choose one of these.")
+        plain = layer.split("[")[0]
+        choices = ", ".join(f"{plain}[{k}]" if k else plain for k in found) or "nothing that can be explained"
+        raise Error(f"layer {layer!r} returns {type(output).__name__}: there is {choices}; choose one.")
     if not tensor.is_floating_point():
         raise Error(f"layer {layer!r} returns {tensor.dtype}, which has no gradient: choose another layer.")
     return tensor

@@ -42,7 +42,15 @@ def prepared(net: nn.Module) -> Iterator[None]:
         if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
             undo.callback(torch.clear_autocast_cache)
         undo.enter_context(torch.inference_mode(False))
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            if "nference tensor" not in str(error):
+                raise
+            raise Error(
+                "tensors made under torch.inference_mode() cannot take part in a gradient: make the weights outside of "
+                "it, and use torch.no_grad() in the network's forward."
+            ) from error
 
 
 def recording(inside: ExitStack) -> None:

@@ -119,7 +119,7 @@ def _trace(net: nn.Module, image: Tensor, score: Callable[[Any], Tensor]) -> tup
         image = image.detach().clone().requires_grad_(image.is_floating_point())
         output = net(image)
         inside.close()
-        torch.set_grad_enabled(True)
+        recording(inside)
         total = score(output).sum()
     return _named(calls), total, output
 

@@ -60,4 +60,4 @@ def counterfactual(a: Tensor, gradients: Tensor) -> Tensor:
 
 def cam(a: Tensor, linear: nn.Linear, target: int) -> Tensor:
     """Zhou et al. 2016: M_c = sum_k w_k^c A^k, without bias."""
-    return weighted_sum(a, [float(w) for w in linear.weight[target]])
+    return weighted_sum(a, [float(w) for w in linear.weight[target].detach()])

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torchvision
-from conftest import Pooled, hidden, images, pooled, untouched
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import wherefore as wf
+from conftest import Pooled, hidden, images, pooled, untouched
 from wherefore.capture import Capture
 from wherefore.graph import linear_tail
 
@@ -179,7 +179,12 @@ class Reused(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.conv, self.relu, self.fc = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.ReLU(True), nn.Linear(8, 5)
+        self.stem, self.conv, self.relu, self.fc = (
+            nn.Conv2d(3, 8, 3),
+            nn.Conv2d(8, 8, 3),
+            nn.ReLU(True),
+            nn.Linear(8, 5),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.conv(self.relu(self.stem(x))))
@@ -387,7 +392,6 @@ def test_a_layer_inside_a_checkpointed_segment(reentrant: bool) -> None:
 
 def test_autocast_and_its_cache() -> None:
     net, x = pooled(), images()
-    _, g = full_graph(net, "features", x, 1)
     with torch.autocast("cpu", torch.bfloat16):
         with untouched(net):
             e = wf.explain(net, x, target=[1, 2, 3])
@@ -499,7 +503,9 @@ def test_six_threads_on_one_network() -> None:
     net = pooled().train()
     batches = [torch.rand(2, 3, 16, 16) for _ in range(6)]
     layers = ["features", "features.3", "features.0"]
-    expected = {(i, layer): wf.explain(net, x, [0, 1, 2], layer=layer).maps for i, x in enumerate(batches) for layer in layers}
+    expected = {
+        (i, layer): wf.explain(net, x, [0, 1, 2], layer=layer).maps for i, x in enumerate(batches) for layer in layers
+    }
     start = threading.Barrier(6)
 
     def work(i: int) -> int:

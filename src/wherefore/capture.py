@@ -102,7 +102,7 @@ class Capture:
                 yield from self._rows(weights, classes, chunk)
                 return
         for start in range(0, targets, chunk):
-            yield self._differentiate(scores[:, start : start + chunk], last=start + chunk >= targets)
+            yield self._differentiate(scores[:, start : start + chunk])
 
     def tail_weights(self) -> Tensor | None:
         """The matrix W ``(C, K)`` where output = W · mean(activations) + bias, else None."""
@@ -155,23 +155,23 @@ class Capture:
                 "(no_grad, detach, argmax, or a checkpoint with use_reentrant=True): choose another layer."
             )
 
-    def _differentiate(self, scores: Tensor, last: bool) -> Tensor:
+    def _differentiate(self, scores: Tensor) -> Tensor:
         """Gradients of ``(B, t)`` scores by one batched backward; by a loop where an operation cannot be batched."""
         targets = scores.shape[1]
         if targets == 1:
-            return self._grad(scores, torch.ones_like(scores), keep=not last).unsqueeze(1)
+            return self._grad(scores, torch.ones_like(scores)).unsqueeze(1)
         picks = torch.eye(targets, device=scores.device, dtype=scores.dtype)[:, None, :].expand(-1, len(scores), -1)
         try:
-            stacked = self._grad(scores, picks, keep=True, batched=True)  # (t, B, ...)
+            stacked = self._grad(scores, picks, batched=True)  # (t, B, ...)
         except RuntimeError:
-            stacked = torch.stack([self._grad(scores, pick, keep=True) for pick in picks])
+            stacked = torch.stack([self._grad(scores, pick) for pick in picks])
         return stacked.transpose(0, 1)
 
-    def _grad(self, scores: Tensor, picks: Tensor, *, keep: bool, batched: bool = False) -> Tensor:
+    def _grad(self, scores: Tensor, picks: Tensor, *, batched: bool = False) -> Tensor:
         assert self.leaf is not None
         try:
             (found,) = torch.autograd.grad(
-                scores, self.leaf, picks, retain_graph=keep, is_grads_batched=batched, allow_unused=True
+                scores, self.leaf, picks, retain_graph=True, is_grads_batched=batched, allow_unused=True
             )
         except RuntimeError as error:
             if "heckpoint" in str(error):
@@ -224,7 +224,7 @@ def _ordinary(x: Any) -> Any:
 def pick(output: Any, key: str | None, layer: str) -> Tensor:
     """The floating-point tensor in a layer's output: the one under ``key``, or the only one there is."""
     if isinstance(output, Tensor):
-        found = {None: output}
+        found: dict[str | None, Tensor] = {None: output}
     else:
         found = {k: v for k, v in entries(output).items() if isinstance(v, Tensor) and v.is_floating_point()}
         if key is None and len(found) == 1:

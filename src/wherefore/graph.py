@@ -83,7 +83,7 @@ def linear_tail(output: Any, leaf: Tensor) -> Tensor | None:
     if weights is None:
         weights = torch.eye(leaf.shape[1], device=leaf.device, dtype=leaf.dtype)
     fits = weights.shape == (output.shape[1], leaf.shape[1])
-    return weights.float() if fits and _agrees(weights, output, leaf) else None
+    return weights if fits and _agrees(weights, output, leaf) else None
 
 
 def _agrees(weights: Tensor, output: Tensor, leaf: Tensor) -> bool:

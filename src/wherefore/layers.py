@@ -8,6 +8,7 @@ rather than ``layer4.2.relu``).
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -64,7 +65,7 @@ def find_layers(net: nn.Module, image: Tensor, score: Callable[[Any], Tensor]) -
     nodes = list(reachable(total.grad_fn)) if total.grad_fn is not None else []
     fed, patches, every, rejected = set(nodes), _patch_grids(outputs), [], []
     for output in _places(outputs):
-        grid = _grid(output.shape, patches)
+        grid = _grid(output.shape, patches, image.shape[-2] / image.shape[-1])
         why = _unfit(output, grid, fed)
         if why or grid is None:
             rejected.append((output.name, why))
@@ -84,7 +85,7 @@ def grid_of(net: nn.Module, name: str, image: Tensor, score: Callable[[Any], Ten
     if not match:
         raise Error(f"layer {name!r} never ran in this forward pass: `wherefore layers` lists those that do.")
     output = match[-1]
-    grid = _grid(output.shape, _patch_grids(outputs))
+    grid = _grid(output.shape, _patch_grids(outputs), image.shape[-2] / image.shape[-1])
     if grid is None:
         raise Error(f"layer {name!r} returns {output.shape}, which is no grid of positions: choose another layer.")
     return Layer(name, grid, _channels(output.shape, grid))
@@ -161,13 +162,14 @@ def _patch_grids(outputs: Sequence[_Output]) -> list[tuple[int, int]]:
     return [(o.shape[2], o.shape[3]) for o in outputs if len(o.shape) == 4 and o.shape[2] * o.shape[3] > 1]
 
 
-def _grid(size: tuple[int, ...], patches: Sequence[tuple[int, int]]) -> Grid | None:
-    """How an output of that shape lies in the picture, or None."""
+def _grid(size: tuple[int, ...], patches: Sequence[tuple[int, int]], aspect: float) -> Grid | None:
+    """How an output of that shape lies in a picture of that height over width, or None."""
     if not size or size[0] != 1:
         return None
     if len(size) == 4:
-        channels_last = size[1] == size[2] != size[3]
-        return Grid("channels-last", size[1:3]) if channels_last else Grid("channels-first", size[2:])
+        # Whichever reading keeps the picture's shape; where both do, channels come first.
+        first, last = (abs(math.log(h / w / aspect)) for h, w in (size[2:], size[1:3]))
+        return Grid("channels-last", size[1:3]) if last < first - 0.1 else Grid("channels-first", size[2:])
     if len(size) == 5:
         return Grid("channels-first", size[2:])
     if len(size) == 3:

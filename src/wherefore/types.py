@@ -93,8 +93,8 @@ class Chosen(NamedTuple):
     probabilities: Tensor  # (B, T), NaN where the target is not a class
 
     def detached(self) -> Chosen:
-        """The same with scores as plain float32 numbers, so that no graph is kept."""
-        return self._replace(scores=self.scores.detach().float())
+        """The same without the graph behind the scores."""
+        return self._replace(scores=self.scores.detach())
 
 
 class Raw(NamedTuple):

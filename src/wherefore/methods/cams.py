@@ -32,14 +32,19 @@ def cam_rule(rule: Rule) -> Method:
         with Capture(query.net, query.layer.name, query.trunk) as seen:
             output = seen(query.images)
             chosen = query.choose(output)
-            activations = query.layer.grid(seen.activations).float()
+            activations = precise(query.layer.grid(seen.activations))
             maps = [
-                rule(activations, query.layer.grid(gradients).float())
+                rule(activations, precise(query.layer.grid(gradients)))
                 for gradients in seen.gradients(chosen.scores, classes=chosen.classes)
             ]
         return Raw(torch.cat(maps, 1), chosen.detached())
 
     return method
+
+
+def precise(x: Tensor) -> Tensor:
+    """The tensor in float32 at least: sums over channels in 16 bits lose the small maps."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def pooled(gradients: Tensor) -> Tensor:
@@ -92,6 +97,6 @@ def cam(query: Query) -> Raw:
                 f"cam needs a network whose layer {query.layer.name!r} is followed by average pooling and one linear "
                 "layer, and this one's is not: use grad-cam, which equals cam where both exist."
             )
-        activations = query.layer.grid(seen.activations).float()
-        maps = weighted(activations, weights[chosen.classes])
+        activations = precise(query.layer.grid(seen.activations))
+        maps = weighted(activations, weights[chosen.classes].to(activations.dtype))
     return Raw(maps, chosen.detached())

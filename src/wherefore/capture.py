@@ -57,7 +57,8 @@ class Capture:
             undo.enter_context(prepared(self.net))
             undo.enter_context(torch.no_grad())
             undo.callback(self._inner.close)
-            undo.callback(self.module.register_forward_hook(self._seen, always_call=False).remove)
+            if self.split is None:
+                undo.callback(self.module.register_forward_hook(self._seen).remove)
             self._undo = undo.pop_all()
         return self
 

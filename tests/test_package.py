@@ -1,0 +1,87 @@
+"""The package itself: what it exports, what it imports and when, and who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wherefore
+
+SOURCE = Path(wherefore.__file__).parent
+
+# Rows of the layout: a module imports only from rows above its own (and from its own package).
+ROWS = [
+    ["errors", "types", "registry"],
+    ["graph", "guard", "places", "split", "capture", "layers", "targets", "imaging", "drawing"],
+    ["methods", "models", "explanation"],
+    ["explainer"],
+    ["batch"],
+    ["bench"],
+    ["cli", "__main__"],
+]
+# Within a row, these build on each other in this order.
+CHAINS = [
+    ["errors", "types", "registry"],
+    ["graph", "guard", "places", "split", "capture", "layers"],
+    ["imaging", "drawing"],
+]
+HEAVY = {"torchvision", "timm", "transformers", "matplotlib", "cv2", "captum", "pytorch_grad_cam", "torchcam", "rich"}
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    """First parts of what a file imports from wherefore, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "wherefore":
+            part = (node.module or "").split(".")[1:2]
+            found |= set(part) if part else {a.name for a in node.names if (SOURCE / f"{a.name}.py").exists()}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("wherefore.")}
+    return found
+
+
+FILES = [p for p in sorted(SOURCE.rglob("*.py")) if p != SOURCE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_only_from_rows_above(path: Path) -> None:
+    me = module_of(path)
+    row = {name: i for i, names in enumerate(ROWS) for name in names}
+    assert me in row, f"{me} has no row: add it to ROWS"
+    for other in imports(path) - {me}:
+        chained = any(me in c and other in c and c.index(other) < c.index(me) for c in CHAINS)
+        assert row[other] < row[me] or chained, f"{me} must not import {other}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_heavy_libraries_are_imported_where_used(path: Path) -> None:
+    for node in ast.parse(path.read_text()).body:
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not {n.split(".")[0] for n in names} & HEAVY, f"{path.name} imports {names} at the top"
+
+
+def test_importing_costs_nothing() -> None:
+    code = "import sys, wherefore, wherefore.cli; print([m for m in ('torch', 'numpy', 'PIL', 'scipy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_public_names() -> None:
+    assert wherefore.__all__ == [
+        "Capture", "ClassScore", "Difference", "Error", "Explainer", "Explanation", "Grid", "METHODS", "MODELS",
+        "Model", "Preprocess", "explain", "load",
+    ]  # fmt: skip
+    for name in wherefore.__all__:
+        assert getattr(wherefore, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'explian'"):
+        _ = wherefore.explian
+    assert callable(wherefore.explain), "no module bears the name of a public function"
+    assert not [n for n in wherefore.__all__ if (SOURCE / f"{n}.py").exists()]

@@ -1,0 +1,81 @@
+"""compile=True: the network cut in two gives what the whole one gives, and is not touched."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import wherefore as wf
+from conftest import hidden, images, pooled, untouched
+from wherefore.split import Split
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part below runs as it is: the cut is tested without waiting for a compiler."""
+    monkeypatch.setattr(torch, "compile", lambda part: part)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("resnet18", "layer4"),
+        ("resnet18", "layer3.0.conv1"),  # the shortcut crosses the cut
+        ("vgg11", "features.19"),
+        ("densenet121", "features+relu"),
+        ("googlenet", "inception5b"),
+        ("squeezenet1_1", "features"),
+        ("efficientnet_b0", "features"),
+        ("shufflenet_v2_x0_5", "conv5"),
+    ],
+)
+def test_two_halves_are_the_whole(name: str, layer: str) -> None:
+    options = {"init_weights": False} if name == "googlenet" else {}
+    net, x = torchvision.models.get_model(name, weights=None, **options).eval(), images(2, 64)
+    whole = wf.explain(net, x, [1, 2, 3], layer=layer)
+    with untouched(net):
+        halves = wf.explain(net, x, [1, 2, 3], layer=layer, compile=True)
+        split = Split(net, layer)
+        with torch.no_grad():
+            below, crossing = split.below(x)
+            torch.testing.assert_close(split.above(below, *crossing), net(x))
+    torch.testing.assert_close(halves.maps, whole.maps, rtol=1e-4, atol=1e-5 * float(whole.maps.max()))
+
+
+def test_compiled_for_real() -> None:
+    net, x = pooled(), images(2)
+    whole = wf.explain(net, x, [1, 2, 3])
+    why = wf.Explainer(net, compile=True)
+    with untouched(net):
+        torch.testing.assert_close(why(x, [1, 2, 3]).maps, whole.maps, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(why(x, "all").maps, wf.explain(net, x, "all").maps, rtol=1e-4, atol=1e-6)
+    torch._dynamo.reset()
+
+
+def test_training_mode_is_left_and_dropout_is_off() -> None:
+    net, x = hidden().train(), images(2)
+    with untouched(net), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda part: part)
+        e = wf.explain(net, x, [1, 2, 3], compile=True)
+    torch.testing.assert_close(e.maps, wf.explain(net, x, [1, 2, 3]).maps)
+
+
+def test_refusals() -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            a = self.conv(x)
+            return self.fc(a.mean((2, 3)) if a.sum() > 0 else a.amax((2, 3)))
+
+    with pytest.raises(wf.Error, match=r"torch\.fx can trace"):
+        wf.explain(Branching().eval(), images(), layer="conv", compile=True)
+    with pytest.raises(wf.Error, match="plain layer"):
+        Split(pooled(), "features.2:0")
+    with pytest.raises(wf.Error, match="did you mean features"):
+        Split(pooled(), "feature")

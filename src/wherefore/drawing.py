@@ -2,7 +2,8 @@
 
 ``heat`` (the default) climbs evenly in lightness, from the photograph itself through violet and orange to pale yellow:
 equal steps of evidence look like equal steps, also in print and to colour-blind readers. ``jet`` is the paper's choice.
-Where there is no evidence the photograph is left as it is; what the network did not see is dimmed and hatched off.
+The photograph is paled beneath it, so that its own colours are not taken for heat, and bare where there is no
+evidence; what the network did not see is grey and framed off.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from wherefore.registry import unknown
 Array = np.ndarray[Any, Any]
 INK, FAINT, PAPER = (28, 28, 32), (110, 110, 118), (252, 252, 250)
 STRENGTH = 0.78  # how far the hottest pixel is covered
+PALED = 0.65  # how far the photograph's own colours are taken out beneath a map
 
 
 # -------------------------------------------------------------------------------------------- colour maps
@@ -83,7 +85,8 @@ def overlay(
     if name == "jet":  # the paper's: an even blend over the whole picture
         blended = Image.blend(picture, coloured.convert("RGB"), 0.5)
     else:
-        blended = Image.composite(coloured.convert("RGB"), picture, index.point(_COVER))
+        paled = Image.blend(picture, picture.convert("L").convert("RGB"), PALED)  # or a warm picture looks hot itself
+        blended = Image.composite(coloured.convert("RGB"), paled, index.point(_COVER))
     return _only_seen(blended, picture, region)
 
 

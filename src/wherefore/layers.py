@@ -29,6 +29,7 @@ from wherefore.types import Grid, Layer
 # Results of these are whole blocks or normalised values; the inner products of an attention are neither.
 TOKEN_OPERATIONS = {"NativeLayerNorm", "FusedRmsNorm", "Add", "Mul", "Cat"} | set(ACTIVATIONS)
 MOST_PREFIX_TOKENS = 16
+MOST_DISTORTION = math.log(2)  # strides round: a grid may be this much longer or wider than its picture
 PRODUCTS = {"Addmm", "Mm", "Bmm", "Convolution"}
 
 
@@ -147,9 +148,9 @@ def _other_names(name: str) -> list[str]:
 def _places(outputs: Sequence[_Output]) -> list[_Output]:
     """One output per tensor, in running order, under the name of the outermost module that returned it."""
     by_node: dict[Node, _Output] = {}
-    for output in outputs:  # a container returns after its parts
+    for output in outputs:  # a container returns after its parts; what merely passes a tensor on comes later
         known = by_node.get(output.node)
-        if known is None or output.name.count(".") <= known.name.count("."):
+        if known is None or output.name.count(".") < known.name.count("."):
             by_node[output.node] = output
     return sorted(by_node.values(), key=lambda o: o.order)
 
@@ -169,6 +170,8 @@ def _grid(size: tuple[int, ...], patches: Sequence[tuple[int, int]], aspect: flo
     if len(size) == 4:
         # Whichever reading keeps the picture's shape; where both do, channels come first.
         first, last = (abs(math.log(h / w / aspect)) for h, w in (size[2:], size[1:3]))
+        if min(first, last) > MOST_DISTORTION:
+            return None  # the heads of an attention, say
         return Grid("channels-last", size[1:3]) if last < first - 0.1 else Grid("channels-first", size[2:])
     if len(size) == 5:
         return Grid("channels-first", size[2:])

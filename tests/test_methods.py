@@ -230,6 +230,14 @@ def test_difference_is_the_difference_of_the_signed_maps() -> None:
     torch.testing.assert_close(signed(wf.Difference(1, 3)), signed(1) - signed(3), rtol=1e-4, atol=1e-7)
 
 
+def test_classes_and_other_targets_in_one_call() -> None:
+    net, x = pooled(), images(2)
+    targets = [1, wf.Difference(0, 1), lambda output: output[:, 2] * 3]
+    together = wf.explain(net, x, targets).maps
+    for t, target in enumerate(targets):
+        torch.testing.assert_close(together[:, t], wf.explain(net, x, target).maps[:, 0], rtol=1e-4, atol=1e-7)
+
+
 def test_pooled_notices_constant_gradients() -> None:
     constant = torch.randn(2, 3, 4, 1, 1).expand(2, 3, 4, 5, 5)
     torch.testing.assert_close(cams.pooled(constant), cams.pooled(constant.contiguous()))

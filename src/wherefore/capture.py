@@ -89,15 +89,15 @@ class Capture:
     def gradients(self, scores: Tensor, classes: Tensor | None = None) -> Iterator[Tensor]:
         """d scores[b, t] / d activations[b], in chunks over the targets.
 
-        ``scores`` is ``(B, T)``; yields ``(B, t, *layer shape)``. ``classes`` ``(B, T)`` says that the scores are
-        these columns of the network's output: it permits reading the gradient off a pooled-linear head, which
-        comes as an expanded view (strides 0 over the positions).
+        ``scores`` is ``(B, T)``; yields ``(B, t, *layer shape)``. ``classes`` ``(B, T)`` says which columns of the
+        network's output they are (-1: none): where all are, and the head is pooled and linear, the gradient is read
+        off and comes as an expanded view (strides 0 over the positions).
         """
         assert self.leaf is not None, "run the network first"
         self._check_connected(scores)
         targets = scores.shape[1]
         chunk = max(1, CHUNK_BYTES // max(1, self.leaf.numel() * self.leaf.element_size()))
-        if classes is not None and targets > 1:
+        if classes is not None and targets > 1 and bool((classes >= 0).all()):
             weights = linear_tail(self._output, self.leaf)
             if weights is not None:
                 yield from self._rows(weights, classes, chunk)

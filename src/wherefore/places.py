@@ -42,7 +42,8 @@ class Place:
 
 def submodule(net: nn.Module, name: str) -> nn.Module:
     """The submodule of that dotted name, or an `Error` that suggests the close ones."""
-    modules = dict(net.named_modules())
-    if name not in modules:
-        raise Error(unknown("layer", name, [n for n in modules if n]) + " `wherefore layers` lists them.")
-    return modules[name]
+    try:
+        return net.get_submodule(name)
+    except AttributeError:
+        names = [n for n, _ in net.named_modules() if n]
+        raise Error(unknown("layer", name, names) + " `wherefore layers` lists them.") from None

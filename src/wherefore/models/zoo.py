@@ -7,8 +7,11 @@ fit), or not at all (``weights=None``, random: for looking at layers).
 from __future__ import annotations
 
 import hashlib
+import io
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -145,8 +148,11 @@ def _downloaded(name: str, weights: Any) -> tuple[nn.Module, str | None]:
     """The network with torchvision's own weights, and the sha256 of the file that they came in."""
     from torchvision.models import get_model
 
+    terminal = sys.stderr.isatty()
     try:
-        net = get_model(name, weights=weights)
+        # torch announces a download on stdout, where the results go.
+        with redirect_stdout(sys.stderr if terminal else io.StringIO()):
+            net = get_model(name, weights=weights, progress=terminal)
     except (OSError, HTTPException, RuntimeError) as error:
         reason = str(getattr(error, "reason", error)).split("\n")[0]
         raise Error(

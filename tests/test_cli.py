@@ -320,8 +320,7 @@ def test_light_things_import_no_torch(code: str) -> None:
 
 
 def test_python_m_wherefore(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "wherefore", "explain", "none.jpg"], capture_output=True, text=True, cwd=tmp_path
-    )
+    words = [sys.executable, "-m", "wherefore", "explain", str(tmp_path / "none.jpg")]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("wherefore: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json as json_module
 import sys
 import warnings
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from wherefore import __version__
 from wherefore.errors import Error
@@ -87,10 +89,10 @@ def explain(
     """
     from wherefore.batch.local import FileRun, find_pictures
     from wherefore.explainer import Explainer
-    from wherefore.explanation import made, write_json
+    from wherefore.saving import can_be_made, write_json
 
-    folder = made(out or "explained") if out or not json else None
-    paths = find_pictures(images)
+    folder = can_be_made(out or "explained") if out or not json else None
+    paths = find_pictures(images, folder)
     explainer = Explainer(_load(model, weights, device), method, layer, fit=fit, compile=compile)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
     run = FileRun(explainer, paths, wanted, folder, colours=colours, scale=scale)
@@ -104,7 +106,7 @@ def explain(
     if folder:
         write_json(folder / "manifest.json", result)
     if json:
-        print(json_module.dumps(result, indent=1))
+        print(json_module.dumps(result, indent=1, allow_nan=False))
     else:
         _print_reports(images_done)
     for report in bad:
@@ -225,11 +227,10 @@ def _print_reports(reports: Sequence[dict[str, Any]]) -> None:
         for t in report["targets"]:
             name = t["name"] if t["index"] is None else f"{t['name']} ({t['index']})"
             probability = "" if t["probability"] is None else f"p {t['probability']:.3f}"
-            place = f"peak {t['peak'][0]},{t['peak'][1]}" if t["evidence"] > 0 else "no positive evidence"
-            box = "box " + ",".join(map(str, t["box"])) if t["evidence"] > 0 else ""
-            rows.append(
-                ["  " + name, f"score {t['score']:.2f}", probability, place, box, t["files"].get("overlay", "")]
-            )
+            place = f"peak {t['peak'][0]},{t['peak'][1]}" if t["evidence"] else "no positive evidence"
+            box = "box " + ",".join(map(str, t["box"])) if t["evidence"] else ""
+            score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
+            rows.append(["  " + name, score, probability, place, box, t["files"].get("overlay", "")])
         _print_table(None, rows)
 
 
@@ -246,7 +247,7 @@ def _by(size: Sequence[int]) -> str:
 
 
 def _complain(message: str) -> None:
-    print(f"wherefore: {message}", file=sys.stderr)
+    print(f"wherefore: {' '.join(message.split())}", file=sys.stderr)
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -256,11 +257,18 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line; what the user can mend is one line on stderr and exit status 2."""
     warnings.showwarning = _warn
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a picture is said by our own error
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     run: Callable[..., Any] = app
     try:
-        run(args=argv)
+        sys.exit(run(args=argv, standalone_mode=False))
     except Error as error:
         _complain(str(error))
+        sys.exit(2)
+    except TyperException as error:
+        if error.format_message():  # else the help has been printed, for want of a command
+            _complain(f"{error.format_message().rstrip('.')}: see `wherefore --help`.")
         sys.exit(2)
     except KeyboardInterrupt:
         _complain("interrupted.")

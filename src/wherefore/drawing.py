@@ -37,6 +37,13 @@ def colours(name: str = "heat") -> Array:
     return np.asarray((ramps[name](np.linspace(0, 1, 256)) * 255).round().clip(0, 255).astype(np.uint8))
 
 
+def check_look(name: str, scale: str) -> None:
+    """Raises `Error` for a colour map or a scale that does not exist."""
+    colours(name)
+    if scale not in ("each", "common"):
+        raise Error(f"scale is 'each' or 'common', not {scale!r}.")
+
+
 def _heat(t: Array) -> Array:
     """A straight ramp of OKLab lightness with a turning hue (Ottosson 2020)."""
     lightness = 0.30 + 0.64 * t
@@ -74,12 +81,15 @@ def overlay(
 ) -> Image.Image:
     """The picture under a map ``(H, W)`` of its own size; ``top`` is the value of the strongest colour.
 
-    By default the map's own maximum. The colour covers the more the hotter it is. Values <= 0 leave the picture bare.
+    By default the map's own maximum. The colour covers the more the hotter it is. A map without positive values leaves
+    the picture bare.
     """
     values = heat.detach().float().cpu().numpy()
-    top = float(values.max()) if top is None else top
-    share = (values / top).clip(0, 1) if top > 0 else np.zeros_like(values)
-    index = Image.fromarray((share * 255).round().astype(np.uint8), "L")
+    highest = float(values.max())
+    if not highest > 0:
+        return _only_seen(picture.copy(), picture, region)
+    share = (values / (highest if top is None else top)).clip(0, 1)
+    index = Image.fromarray((share * 255).round().astype(np.uint8))
     coloured = index.copy()
     coloured.putpalette(colours(name).tobytes())
     if name == "jet":  # the paper's: an even blend over the whole picture
@@ -142,7 +152,8 @@ def captioned(
 
 
 def _fitted(text: str, width: int, size: int) -> str:
-    """The text, cut with dots where it is wider than there is room."""
+    """The text on one line, cut with dots where it is wider than there is room."""
+    text = " ".join(text.splitlines())
     if font(size).getlength(text) <= width:
         return text
     while text and font(size).getlength(text + "...") > width:

@@ -22,6 +22,7 @@ from wherefore.guard import unwrap
 from wherefore.imaging import Preprocess
 from wherefore.layers import find_layers, grid_of
 from wherefore.methods import cams as _cams  # noqa: F401  fills METHODS
+from wherefore.regions import region_seen
 from wherefore.registry import METHODS
 from wherefore.split import Split
 from wherefore.targets import choose, for_images, warn_if_flat
@@ -90,6 +91,7 @@ class Explainer:
         self.method, self.run = method, METHODS[method].run
         self.layer = layer or self.model.layer
         self.fit, self.compile, self.batch_size, self.options = fit, compile, batch_size, options
+        self._regions: dict[tuple[int, int], imaging.Region] = {}
         self._split: dict[str, Split] = {}
         self._lock = threading.Lock()
 
@@ -109,7 +111,13 @@ class Explainer:
     def prepare(self, picture: Picture) -> Input:
         """What the network is fed for one picture; for those who decode while others compute."""
         preprocess = self._preprocess
-        return Input(preprocess(picture.image), replace(picture, region=imaging.region_seen(preprocess, picture.size)))
+        tensor = preprocess(picture.image)
+        if not isinstance(tensor, Tensor) or tensor.ndim != 3 or not tensor.is_floating_point():
+            got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise Error(f"preprocess must turn a picture into a tensor (C, H, W) of floating-point numbers, not {got}.")
+        if picture.size not in self._regions:
+            self._regions[picture.size] = region_seen(preprocess, picture.size)
+        return Input(tensor, replace(picture, region=self._regions[picture.size]))
 
     def layer_for(self, image: Tensor, target: Any = None) -> Layer:
         """The layer that is explained, with its grid, for an input ``(1, C, H, W)``."""
@@ -139,13 +147,20 @@ class Explainer:
         if isinstance(image, Input):
             return image
         if isinstance(image, Tensor):
-            return self._from_tensor(self._checked(image)[0], number)
+            checked = self._checked(image)
+            if len(checked) != 1:
+                raise Error(f"{name} is a tensor of {len(checked)} images: in a list give one (C, H, W) for each.")
+            return self._from_tensor(checked[0], number)
         if isinstance(image, (str, Path)):
             name, image = str(image), imaging.read(image)
         elif isinstance(image, np.ndarray):
             image = imaging.from_array(image)
         elif isinstance(image, Image.Image):
-            name, image = getattr(image, "filename", "") or name, imaging.as_rgb(image)
+            name = str(getattr(image, "filename", "") or name)
+            try:
+                image = imaging.as_rgb(image)
+            except (OSError, SyntaxError, ValueError) as error:  # a file is decoded only now
+                raise Error(f"{name} cannot be read as a picture ({error}).") from None
         else:
             raise Error(f"{type(image).__name__} is no picture: give a path, a PIL picture, an array or a tensor.")
         return self.prepare(Picture(name, image, (0, 0, 0, 0)))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import io
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from wherefore import drawing
-from wherefore.errors import Error
-from wherefore.imaging import Region, box, peak, resample
+from wherefore.imaging import Region, box, peak, resample, seen_pixels
+from wherefore.saving import file_name, made, unique_names, write_json, write_tensors, write_whole
 from wherefore.types import Model
 
 Maps = Tensor | list[Tensor]
@@ -36,6 +35,18 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.image.size
+
+    def within(self, largest: int) -> Picture:
+        """The same with its longer side at most ``largest``."""
+        share = largest / max(self.size)
+        if share >= 1:
+            return self
+        width, height = (max(1, round(side * share)) for side in self.size)
+        across, down = width / self.size[0], height / self.size[1]
+        x0, y0, x1, y1 = self.region
+        return replace(
+            self, image=self.image.resize((width, height)), region=(x0 * across, y0 * down, x1 * across, y1 * down)
+        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,8 @@ class Explanation:
     def boxes(self, threshold: float = 0.15) -> Tensor:
         """Boxes ``(B, T, 4)`` as inclusive ``x0, y0, x1, y1`` in each picture's own pixels.
 
-        Around the largest 8-connected part above ``threshold`` of the map's maximum (Selvaraju et al. 2020, 4.1).
+        Around the largest 8-connected part above ``threshold`` of the map's maximum (Selvaraju et al. 2020, 4.1); all
+        that the network saw where a map has no positive value.
         """
         return self._measured(lambda heat: box(heat, threshold))
 
@@ -105,7 +117,18 @@ class Explanation:
         return self._measured(peak)
 
     def _measured(self, measure: Callable[[Tensor], tuple[int, ...]]) -> Tensor:
-        return torch.tensor([[measure(heat) for heat in self.placed(b)] for b in range(len(self))])
+        return torch.tensor([[self._in_seen(b, heat, measure) for heat in self.placed(b)] for b in range(len(self))])
+
+    def _in_seen(self, image: int, heat: Tensor, measure: Callable[[Tensor], tuple[int, ...]]) -> list[int]:
+        """Pixels ``x, y`` (and ``x, y``) measured on a placed map, in the part of the picture that the network saw.
+
+        Elsewhere the map is 0, which is more than what a signed map may hold.
+        """
+        picture = self.pictures[image]
+        x0, y0, x1, y1 = seen_pixels(picture.size, picture.region)
+        if x1 <= x0 or y1 <= y0:  # less than a pixel
+            return list(measure(heat))
+        return [v + (y0 if i % 2 else x0) for i, v in enumerate(measure(heat[y0:y1, x0:x1]))]
 
     # ---------------------------------------------------------------------------------------- pictures
 
@@ -124,8 +147,7 @@ class Explanation:
         self, image: int, *, colours: str = "heat", scale: str = "each", legend: bool = True
     ) -> list[Image.Image]:
         """One picture under each of its T maps."""
-        if scale not in ("each", "common"):
-            raise Error(f"scale is 'each' or 'common', not {scale!r}.")
+        drawing.check_look(colours, scale)
         picture = self.pictures[image]
         common = float(self.evidence[image].max()) if scale == "common" else None
         drawn = []
@@ -138,10 +160,11 @@ class Explanation:
             drawn.append(result)
         return drawn
 
-    def sheet(self, image: int = 0, *, colours: str = "heat", scale: str = "each") -> Image.Image:
-        """One picture beside all of its overlays."""
-        overlays = self.overlays(image, colours=colours, scale=scale)
-        picture = self.pictures[image]
+    def sheet(self, image: int = 0, *, colours: str = "heat", scale: str = "each", largest: int = 1024) -> Image.Image:
+        """One picture beside all of its overlays, each at most ``largest`` pixels wide and high."""
+        picture = self.pictures[image].within(largest)
+        small = replace(self, pictures=[*self.pictures[:image], picture, *self.pictures[image + 1 :]])
+        overlays = small.overlays(image, colours=colours, scale=scale)
         plain = drawing.captioned(
             picture.image, Path(picture.name).name, f"{self.model.name}, {self.method}, {self.layer}"
         )
@@ -170,18 +193,18 @@ class Explanation:
     def report(self, image: int) -> dict[str, Any]:
         """One picture's result as plain values, as ``wherefore explain --json`` prints it."""
         picture = self.pictures[image]
-        targets = []
+        targets: list[dict[str, Any]] = []
         for t, (heat, evidence) in enumerate(zip(self.placed(image), self.evidence[image].tolist(), strict=True)):
-            index, probability = int(self.classes[image, t]), float(self.probabilities[image, t])
+            index = int(self.classes[image, t])
             targets.append(
                 {
                     "index": index if index >= 0 else None,
                     "name": self.targets[image][t],
-                    "score": float(self.scores[image, t]),
-                    "probability": None if math.isnan(probability) else probability,
-                    "evidence": evidence,
-                    "peak": list(peak(heat)),
-                    "box": list(box(heat)),
+                    "score": _finite(self.scores[image, t]),
+                    "probability": _finite(self.probabilities[image, t]),
+                    "evidence": _finite(evidence),
+                    "peak": self._in_seen(image, heat, peak),
+                    "box": self._in_seen(image, heat, box),
                     "files": {},
                 }
             )
@@ -192,6 +215,7 @@ class Explanation:
 
         The maps lie under ``maps`` ``(B, T, *grid)``, or under ``maps.0``, ``maps.1`` ... where grids differ.
         """
+        drawing.check_look(colours, scale)
         folder = made(folder)
         names = unique_names([p.name for p in self.pictures])
         reports = [self.save_pictures(b, folder, name, colours=colours, scale=scale) for b, name in enumerate(names)]
@@ -210,70 +234,21 @@ class Explanation:
         """Writes one picture's overlays (and a sheet of several) as JPEG; returns its report with the files named."""
         report = self.report(image)
         overlays = self.overlays(image, colours=colours, scale=scale)
-        used: list[str] = []
-        for target, drawn in zip(report["targets"], overlays, strict=True):
-            used.append(file_name(target["name"]))
-            suffix = f"-{used.count(used[-1])}" if used.count(used[-1]) > 1 else ""
-            path = folder / f"{name}.{used[-1]}{suffix}.jpg"
-            path.write_bytes(_jpeg(drawn))
-            target["files"]["overlay"] = str(path)
+        parts = unique_names([file_name(target["name"]) for target in report["targets"]])
+        for target, part, drawn in zip(report["targets"], parts, overlays, strict=True):
+            target["files"]["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", _jpeg(drawn)))
         return report
 
 
 def _jpeg(picture: Image.Image) -> bytes:
     # PNG at the size of a photograph costs as much time as the network.
     buffer = io.BytesIO()
+    if max(picture.size) > 65500:  # the format ends there
+        picture.thumbnail((65500, 65500))
     picture.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
-def made(folder: str | Path) -> Path:
-    """The folder, made where it is missing; an `Error` where it cannot be made or written."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".wherefore"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise Error(f"{folder} cannot be written ({error.strerror}): give another folder.") from None
-    return folder
-
-
-def file_name(text: str) -> str:
-    """Text as a part of a file name: letters, digits and dashes, at most 60 of them."""
-    plain = "".join(c.lower() if c.isascii() and c.isalnum() else "-" for c in text)
-    return "-".join(part for part in plain.split("-") if part)[:60] or "target"
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """The stems of file names, made different where they repeat: cat, cat-2."""
-    taken: set[str] = set()
-    result = []
-    for name in names:
-        stem = wanted = Path(name).stem or "picture"
-        count = 1
-        while stem.lower() in taken:
-            count += 1
-            stem = f"{wanted}-{count}"
-        taken.add(stem.lower())
-        result.append(stem)
-    return result
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> Path:
-    """Writes safetensors in one step: the file is whole or not there."""
-    from safetensors.torch import save
-
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(save(tensors))
-    part.replace(path)
-    return path
-
-
-def write_json(path: Path, value: Any) -> Path:
-    """Writes JSON in one step: the file is whole or not there."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
-    part.replace(path)
-    return path
+def _finite(value: Any) -> float | None:
+    """A number as JSON can hold it: None for NaN and infinity."""
+    return float(value) if math.isfinite(float(value)) else None

@@ -8,7 +8,6 @@ A network sees a part of a picture (its preprocessing crops) or the whole of it 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from wherefore.errors import Error
+from wherefore.registry import unknown
 
 Region = tuple[float, float, float, float]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-MOST_PIXELS = 200_000_000  # a header may promise any size: refused before anything is decoded
+MOST_PIXELS = 178_956_970  # Pillow's own limit; a header may promise any size: refused before anything is decoded
 _INTERPOLATION = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
 _INTERPOLATION |= {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
@@ -35,7 +35,7 @@ _INTERPOLATION |= {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampl
 def read(path: str | Path) -> Image.Image:
     """The picture in a file as RGB, upright (EXIF), 16-bit scaled to 8, transparency on white.
 
-    Raises `Error` for a file that is missing, empty, no picture, truncated, or larger than 200 million pixels.
+    Raises `Error` for a file that is missing, empty, no picture, truncated, or of more pixels than `MOST_PIXELS`.
     """
     path = Path(path)
     if not path.exists():
@@ -46,10 +46,8 @@ def read(path: str | Path) -> Image.Image:
         if path.stat().st_size == 0:
             raise Error(f"{path} is empty.")
         with Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise Error(
-                    f"{path} has {image.width}x{image.height} pixels, more than {MOST_PIXELS:,}: shrink it first."
-                )
+            if image.width * image.height > MOST_PIXELS:  # where Pillow's own limit was lifted
+                raise Image.DecompressionBombError
             return as_rgb(image)
     except UnidentifiedImageError:
         raise Error(f"{path} is not a picture, or of a kind that cannot be read.") from None
@@ -65,19 +63,29 @@ def as_rgb(image: Image.Image) -> Image.Image:
     """A PIL picture of any mode as an upright 8-bit RGB picture."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float32)
-        top = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
-        image = Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
+        image = _eight_bit(image)
     if "A" in image.getbands() or "transparency" in image.info:
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image.convert("RGBA"))
     return image.convert("RGB")
 
 
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """A picture of 16 or 32 bits or of floats, scaled from the smallest usual range that holds it."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
+    highest = float(values.max(initial=0))
+    ranges = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}.get(image.mode, (65535.0,))
+    top = next((top for top in ranges if highest <= top), highest)
+    return Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
+
+
 def from_array(array: np.ndarray[Any, Any]) -> Image.Image:
     """A picture from an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``: uint8, or floats in 0..1."""
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or 0 in array.shape:
         raise Error(f"an array of shape {array.shape} is not a picture: give (H, W) or (H, W, 3).")
+    if array.dtype.kind not in "buif":
+        raise Error(f"an array of {array.dtype} is not a picture: give uint8, or floats in 0..1.")
+    array = array * np.uint8(255) if array.dtype == bool else array
     if np.issubdtype(array.dtype, np.floating):
         if array.min() < 0 or array.max() > 1 or not np.isfinite(array).all():
             raise Error("an array of floats must lie in 0..1: give that, or uint8.")
@@ -105,6 +113,10 @@ class Preprocess:
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
     squash: bool = False
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in _INTERPOLATION:
+            raise Error(unknown("interpolation", self.interpolation, _INTERPOLATION))
 
     def __call__(self, image: Image.Image) -> Tensor:
         method = _INTERPOLATION[self.interpolation]
@@ -146,55 +158,18 @@ class Preprocess:
         return max(1, int(self.resize * width / height)), self.resize
 
     def _offset(self, size: tuple[int, int]) -> tuple[int, int]:
-        return round((size[0] - self.crop) / 2), round((size[1] - self.crop) / 2)
+        left, top = (
+            # As torchvision rounds: a picture smaller than the crop is padded, by less on the left.
+            round((side - self.crop) / 2) if side >= self.crop else -((self.crop - side) // 2)
+            for side in size
+        )
+        return left, top
 
     def _strip(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """The middle of a picture more than 16 times as long as wide: resizing all of it could take any memory."""
         (width, height), most = size, 16 * min(size)
         x, y = max(0, (width - most) // 2), max(0, (height - most) // 2)
         return x, y, width - x, height - y
-
-
-def region_seen(preprocess: Callable[[Any], Tensor], size: tuple[int, int]) -> Region:
-    """The part of a picture of ``size`` that a preprocessing of unknown make shows to the network.
-
-    Found by sending ramps through it: a picture whose brightness is its x, and one whose brightness is its y, and
-    black and white to undo the normalisation. Exact to about a tenth of a pixel for any crop, resize and padding.
-    """
-    if isinstance(preprocess, Preprocess):
-        return preprocess.region(size)
-    width, height = size
-    black, white = (preprocess(Image.new("RGB", size, colour)) for colour in ("black", "white"))
-    x0, x1 = _extent(preprocess, width, black, white, lambda ramp: np.broadcast_to(ramp, (height, width)), -1)
-    y0, y1 = _extent(preprocess, height, black, white, lambda ramp: np.broadcast_to(ramp[:, None], (height, width)), -2)
-    return x0, y0, x1, y1
-
-
-def _extent(
-    preprocess: Callable[[Any], Tensor], length: int, black: Tensor, white: Tensor, spread: Any, axis: int
-) -> tuple[float, float]:
-    """Where the first and last edge of the network's input lie along one side of a picture of that length."""
-    if length < 4:
-        return 0.0, float(length)
-    ramp = (np.arange(length) + 0.5) / length * 255
-    # Dithered over the other side, so that rounding to 8 bits averages out.
-    field = spread(ramp)
-    other = np.arange(field.shape[0 if axis == -1 else 1]) * 0.618034 % 1 - 0.5
-    field = np.floor(field + 0.5 + (other[:, None] if axis == -1 else other[None, :])).clip(0, 255).astype(np.uint8)
-    seen = preprocess(Image.fromarray(field).convert("RGB"))
-    contrast = (white - black)[0]
-    values = ((seen - black)[0] / torch.where(contrast == 0, torch.nan, contrast)).double()
-    profile = values.nanmean(-2 if axis == -1 else -1)  # brightness at each column (row) of the input, 0..1
-    inside = torch.nonzero((profile > 0.02) & (profile < 0.98))[:, 0]  # padding and the clipped ends aside
-    if len(inside) < 4:
-        return 0.0, float(length)
-    places, brightness = inside.double() + 0.5, profile[inside]
-    spread_of_places = places - places.mean()
-    slope = float((spread_of_places * (brightness - brightness.mean())).sum() / spread_of_places.square().sum())
-    start = float(brightness.mean() - slope * places.mean())
-    if slope <= 0 or float((start + slope * places - brightness).abs().max()) > 0.02:
-        return 0.0, float(length)  # not one crop and resize: taken to show the whole
-    return start * length, (start + slope * len(profile)) * length
 
 
 def _to_picture(tensor: Tensor) -> Image.Image:
@@ -246,6 +221,8 @@ def box(heat: Tensor, threshold: float = 0.15) -> tuple[int, int, int, int]:
     Parts are 8-connected; of two equally large ones the one with the higher peak; the whole picture for a map without
     positive values (Selvaraju et al. 2020, section 4.1).
     """
+    if not 0 <= threshold <= 1:
+        raise Error(f"the threshold of a box is a share of the map's maximum, 0 to 1, not {threshold}.")
     values = heat.detach().float().cpu().numpy()
     top = float(values.max())
     if not top > 0:

@@ -12,6 +12,7 @@ any callable                output -> (B,)
 
 from __future__ import annotations
 
+import operator
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -73,14 +74,16 @@ def choose(target: Any, output: Any, names: Names = None) -> Chosen:
 
 def for_images(target: Any, start: int, stop: int, images: int) -> Any:
     """The part of a per-image target (tensor or nested list) that belongs to images ``start`` to ``stop``."""
-    if isinstance(target, np.ndarray):
-        target = torch.as_tensor(target)
-    per_image = (isinstance(target, Tensor) and target.ndim > 0) or _is_nested(target)
-    if not per_image:
+    if not is_per_image(target):
         return target
     if len(target) != images:
         raise Error(f"targets for {len(target)} images do not fit {images}: give one row per image, (B,) or (B, T).")
     return target[start:stop]
+
+
+def is_per_image(target: Any) -> bool:
+    """Whether a target holds other classes for each image: a tensor or array ``(B,)``, ``(B, T)`` or a nested list."""
+    return (isinstance(target, (Tensor, np.ndarray)) and target.ndim > 0) or _is_nested(target)
 
 
 def warn_if_flat(target: Any, images: int) -> None:
@@ -118,18 +121,16 @@ def class_index(target: int | str, count: int, names: Names) -> int:
     """The index of a class given by index, name, unique part of a name, or an index written as text."""
     if isinstance(target, str):
         found = _by_name(target, names) if names else []
-        if len(found) == 1:
-            return found[0]
         if len(found) > 1:
             some = ", ".join(f"{names[i]} ({i})" for i in found[:8]) if names else ""
             raise Error(
                 f"{target!r} fits {len(found)} classes: {some}{' ...' if len(found) > 8 else ''}; give the index."
             )
-        if not re.fullmatch(r"-?\d+", target.strip()):
+        if not found and not re.fullmatch(r"-?\d+", target.strip()):
             if names:
                 raise Error(unknown("class", target, names))
             raise Error(f"this model has no class names, so {target!r} means nothing: give an index, 0 to {count - 1}.")
-        target = int(target)
+        target = found[0] if found else int(target)
     if not 0 <= target < count:
         raise Error(f"class {target} is out of range: the model has {count} classes, 0 to {count - 1}.")
     return target
@@ -167,6 +168,8 @@ def _blocks(target: Any, output: Any, names: Names) -> list[Block]:
     if callable(target):
         return [target]
     if isinstance(target, (list, tuple)) and target and not _is_nested(target):
+        if any(isinstance(part, (list, tuple)) for part in target):
+            raise Error("the target mixes classes and lists of classes: give one flat list, or one list per image.")
         return [block for part in target for block in _blocks(part, output, names)]
     values = logits(output)
     images, count = values.shape
@@ -176,6 +179,8 @@ def _blocks(target: Any, output: Any, names: Names) -> list[Block]:
         return [_per_image(torch.as_tensor(target), images, count).to(values.device)]
     if target is None or (isinstance(target, str) and TOP.fullmatch(target)):
         most = int(TOP.fullmatch(target)[1]) if target else 1  # type: ignore[index]
+        if most < 1:
+            raise Error(f"{target!r} asks for no class: give 'top1' or more.")
         return [values.detach().topk(min(most, count), dim=1).indices]
     if target == "all":
         return [torch.arange(count, device=values.device).expand(images, -1)]
@@ -198,7 +203,7 @@ def _per_image(target: Tensor, images: int, count: int) -> Tensor:
         raise Error(f"targets are class indices: the tensor must hold whole numbers, not {target.dtype}.")
     if target.ndim == 0:
         target = target.expand(images)
-    if target.ndim not in (1, 2) or len(target) != images:
+    if target.ndim not in (1, 2) or len(target) != images or 0 in target.shape:
         raise Error(f"targets of shape {tuple(target.shape)} do not fit {images} images: give (B,) or (B, T).")
     for index in target.flatten().tolist():
         class_index(index, count, None)
@@ -213,7 +218,12 @@ def _nested(target: Any, images: int, count: int, names: Names, device: torch.de
             f"a nested list of targets needs one list per image, all of one length: got {len(target)} lists of "
             f"{' and '.join(map(str, sorted(lengths)))} for {images} images."
         )
-    rows = [[class_index(c if isinstance(c, str) else int(c), count, names) for c in row] for row in target]
+    try:
+        rows = [
+            [class_index(c if isinstance(c, str) else operator.index(c), count, names) for c in row] for row in target
+        ]
+    except TypeError:
+        raise Error("a nested list of targets holds class indices and names alone.") from None
     return torch.tensor(rows, device=device)
 
 

@@ -9,28 +9,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wherefore import imaging
+from wherefore import drawing, imaging
 from wherefore.errors import Error
 from wherefore.explainer import Explainer, Input
-from wherefore.explanation import Explanation, Picture, unique_names, write_tensors
+from wherefore.explanation import Explanation, Picture
+from wherefore.saving import can_be_made, made, unique_names, write_tensors
+from wherefore.targets import is_per_image
 
 Report = dict[str, Any]
 Failure = dict[str, str]  # image, error
 AHEAD = 2  # batches that are decoded before they are needed
 
 
-def find_pictures(sources: Sequence[str | Path]) -> list[Path]:
-    """The files named, and all pictures below the folders named, sorted within each folder."""
+def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> list[Path]:
+    """The files named, and all pictures below the folders named, sorted within each folder.
+
+    What lies in ``out`` below such a folder is the result of an earlier run, and left out.
+    """
     found: list[Path] = []
     for source in map(Path, sources):
-        if not source.is_dir():
-            found.append(source)
-            continue
-        inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in imaging.SUFFIXES and p.is_file())
-        if not inside:
-            raise Error(f"the folder {source} holds no pictures ({', '.join(sorted(imaging.SUFFIXES))}).")
-        found += inside
+        found += _inside(source, out) if source.is_dir() else [source]
+    if found and not any(path.exists() for path in found):  # said before a network is loaded for nothing
+        raise Error(" ".join(f"{path} does not exist." for path in found[:3]))
     return found
+
+
+def _inside(folder: Path, out: Path | None) -> list[Path]:
+    pictures = [p for p in folder.rglob("*") if p.suffix.lower() in imaging.SUFFIXES and p.is_file()]
+    if out and out.absolute() != folder.absolute():
+        pictures = [p for p in pictures if not p.absolute().is_relative_to(out.absolute())]
+    if not pictures:
+        raise Error(f"the folder {folder} holds no pictures ({', '.join(sorted(imaging.SUFFIXES))}).")
+    return sorted(pictures)
 
 
 @dataclass
@@ -40,8 +50,9 @@ class FileRun:
         run = FileRun(explainer, find_pictures(["photos"]), "top5", Path("out"))
         reports = list(run)
 
-    With ``out``, overlays and ``NAME.safetensors`` (the raw maps under ``maps`` ``(T, h, w)``) are written there.
-    ``origin`` says where the results come from, once the first batch is through.
+    With ``out``, overlays and ``NAME.safetensors`` (the raw maps under ``maps`` ``(T, h, w)``) are written there; the
+    folder is made when there is something to write. ``origin`` says where the results come from, once the first batch
+    is through.
     """
 
     explainer: Explainer
@@ -52,6 +63,13 @@ class FileRun:
     colours: str = "heat"
     scale: str = "each"
     origin: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if is_per_image(self.target):
+            raise Error("a run over files explains the same targets of each: give a flat list, a name or 'top5'.")
+        if self.out:
+            can_be_made(self.out)
+            drawing.check_look(self.colours, self.scale)
 
     def __iter__(self) -> Iterator[Report]:
         names = unique_names([str(p) for p in self.paths])
@@ -79,6 +97,8 @@ class FileRun:
         )
         if explanation is not None and not self.origin:
             self.origin.update(explanation.origin())
+            if self.out:
+                made(self.out)
 
         def finish(i: int, name: str) -> Report:
             item = loaded[i]

@@ -7,10 +7,14 @@ fit), or not at all (``weights=None``, random: for looking at layers).
 from __future__ import annotations
 
 import hashlib
+import io
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +47,7 @@ def torchvision_classifier(name: str, weights: str | Path | None, classes: Seque
 
     if name not in torchvision_names():
         raise Error(unknown("model", name, torchvision_names()))
-    known = list(get_model_weights(name))  # a state dict of one's own is taken to be made the first one's way
-    chosen = get_model_weights(name).DEFAULT if weights == "default" else known[0]
+    chosen = _chosen(get_model_weights(name), weights)
     names = classes or list(chosen.meta["categories"])
     if weights == "default":
         if classes is not None:
@@ -54,12 +57,26 @@ def torchvision_classifier(name: str, weights: str | Path | None, classes: Seque
         state = read_state(weights) if weights is not None else None
         options: dict[str, Any] = {"num_classes": len(names)} if classes is not None else {}
         options |= _inception_options(name, state, pretrained=state is not None)
+        if name.startswith("vit_"):  # the one family that is built for one size of input
+            options["image_size"] = chosen.meta["min_size"][0]
         net, sha256 = get_model(name, weights=None, **options), None
         if state is not None and weights is not None:
             load_strictly(net, state, Path(weights), name)
             sha256 = file_sha256(Path(weights))
             _drop_auxiliary(net)
     return Model(net.eval(), tuple(names), _preprocess(chosen.transforms()), name=name, sha256=sha256)
+
+
+def _chosen(known: Any, weights: str | Path | None) -> Any:
+    """Which of torchvision's weights to load or, for a file, whose preprocessing and class names go with it.
+
+    A file under torchvision's own name is what that name says; any other is taken to be made the first one's way.
+    """
+    if weights == "default":
+        return known.DEFAULT
+    classifiers = [w for w in known if w.meta["categories"]]  # not those of the features alone
+    of_that_name = [w for w in classifiers if weights is not None and Path(w.url).name == Path(weights).name]
+    return (of_that_name or classifiers)[0]
 
 
 def torchvision_names() -> list[str]:
@@ -78,20 +95,31 @@ def read_state(path: str | Path) -> State:
     if not path.is_file():
         raise Error(f"the weights file {path} does not exist.")
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise Error(f"{path} is not a readable file of weights (a state dict is wanted): {reason}") from None
+        state = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    except Exception:
+        raise Error(
+            f"{path} is not a readable file of weights: a state dict is wanted, as safetensors (.safetensors) or by "
+            "torch.save (any other name); nothing else that was pickled is opened, for it could run code."
+        ) from None
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise Error(f"{path} holds {type(state).__name__}, not a state dict: save net.state_dict().")
-    return {str(k).removeprefix("module."): v for k, v in state.items()}
+    # What DataParallel and torch.compile put before every key.
+    return {str(k).removeprefix("module.").removeprefix("_orig_mod."): v for k, v in state.items()}
+
+
+def _safetensors(path: Path) -> Any:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _pickled(path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on the file's pickle protocol and the like
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_strictly(net: nn.Module, state: State, path: Path, name: str) -> None:
@@ -120,10 +148,13 @@ def _downloaded(name: str, weights: Any) -> tuple[nn.Module, str | None]:
     """The network with torchvision's own weights, and the sha256 of the file that they came in."""
     from torchvision.models import get_model
 
+    terminal = sys.stderr.isatty()
     try:
-        net = get_model(name, weights=weights)
-    except (URLError, OSError, RuntimeError) as error:
-        reason = getattr(error, "reason", error)
+        # torch announces a download on stdout, where the results go.
+        with redirect_stdout(sys.stderr if terminal else io.StringIO()):
+            net = get_model(name, weights=weights, progress=terminal)
+    except (OSError, HTTPException, RuntimeError) as error:
+        reason = str(getattr(error, "reason", error)).split("\n")[0]
         raise Error(
             f"the weights of {name} could not be downloaded ({reason}): fetch {weights.url} where there is a network "
             "and give the file with weights= (--weights FILE)."

@@ -1,0 +1,83 @@
+"""Files that are whole or not there, in folders that can be written, under names that do not clash."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from wherefore.errors import Error
+
+
+def made(folder: str | Path) -> Path:
+    """The folder, made where it is missing; an `Error` where it cannot be made or written."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".wherefore"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Error(f"{folder} cannot be written ({error.strerror}): give another folder.") from None
+    return folder
+
+
+def can_be_made(folder: str | Path) -> Path:
+    """The folder, not made yet; an `Error` where it is plain already that it cannot be."""
+    folder = Path(folder)
+    there = next(f for f in (folder, *folder.absolute().parents) if os.path.lexists(f))
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "may not be written" if there.is_dir() else "is no folder"
+        raise Error(f"{folder} cannot be written ({there} {why}): give another folder.")
+    return folder
+
+
+def file_name(text: str) -> str:
+    """Text as a part of a file name: letters, digits and dashes, at most 60 of them."""
+    plain = "".join(c.lower() if c.isascii() and c.isalnum() else "-" for c in text)
+    return "-".join(part for part in plain.split("-") if part)[:60] or "target"
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The stems of file names, made different where they repeat: cat, cat-2; of at most 120 bytes."""
+    taken: dict[str, int] = {}  # and how many of that stem there were
+    result = []
+    for name in names:
+        stem = wanted = os.fsencode(Path(name).stem)[:120].decode(errors="ignore") or "picture"
+        count = taken.get(wanted.lower(), 1)
+        while stem.lower() in taken:
+            count += 1
+            stem = f"{wanted}-{count}"
+        taken |= {wanted.lower(): count, stem.lower(): 1} if stem != wanted else {stem.lower(): 1}
+        result.append(stem)
+    return result
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Writes a file in one step: it is whole or not there."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise Error(f"{path} cannot be written ({error.strerror}).") from None
+    return path
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> Path:
+    """Writes safetensors in one step."""
+    from safetensors.torch import save
+
+    return write_whole(path, save(tensors))
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Writes JSON in one step."""
+    return write_whole(path, (json.dumps(value, indent=1, allow_nan=False, default=str) + "\n").encode())

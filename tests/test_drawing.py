@@ -48,7 +48,7 @@ def test_no_evidence_leaves_the_picture_bare(name: str, value: float) -> None:
 
 
 def test_only_positive_values_are_coloured_and_the_hottest_most() -> None:
-    image, heat = photo(60, 40), torch.zeros(40, 60)
+    image, heat = photo(60, 40).convert("L").convert("RGB"), torch.zeros(40, 60)  # grey: nothing to pale
     heat[10, 20], heat[20, 30], heat[30, 40] = 4, 1, -4
     change = np.abs(array(overlay(image, heat, WHOLE)) - array(image)).sum(2)
     assert set(zip(*np.nonzero(change), strict=True)) == {(10, 20), (20, 30)}
@@ -59,6 +59,13 @@ def test_only_positive_values_are_coloured_and_the_hottest_most() -> None:
     assert np.abs(array(faint) - array(image)).sum(2)[10, 20] < change[10, 20] / 2
     clipped = overlay(image, heat, WHOLE, top=0.5)
     np.testing.assert_array_equal(array(clipped)[20, 30], array(overlay(image, heat.sign(), WHOLE))[20, 30])
+
+
+def test_the_photograph_is_paled_so_that_its_colours_are_not_taken_for_heat() -> None:
+    heat = torch.zeros(40, 60)
+    heat[0, 0] = 1
+    drawn = array(overlay(Image.new("RGB", (60, 40), (250, 120, 20)), heat, WHOLE))[20, 30]
+    assert np.ptp(drawn) == pytest.approx(0.35 * 230, abs=2)
 
 
 def test_what_was_not_seen_is_greyed_and_framed() -> None:

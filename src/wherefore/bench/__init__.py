@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -20,11 +19,15 @@ from wherefore.bench.contestants import FORWARD, field
 from wherefore.bench.measure import Result, compared
 from wherefore.bench.report import Report, machine
 from wherefore.bench.rows import FULL, QUICK, Row
-from wherefore.types import Error
 
 __all__ = ["FULL", "QUICK", "Report", "Result", "Row", "run"]
 
-SECONDS = {True: 10.0, False: 60.0}  # for each row of a quick and of a full run
+# Threads that spin while they wait would be counted as time that is used.
+QUIET = {"OMP_WAIT_POLICY": "passive"}
+# glibc keeps what is freed in a heap, whose size differs from run to run by a quarter for the plain forward already;
+# with this every large block goes back at once, and the peak is what was alive.
+AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+SECONDS = {True: 14.0, False: 60.0}  # for each row of a quick and of a full run
 
 
 def run(quick: bool = False, out: Path | None = None, rows: Sequence[Row] | None = None) -> Report:
@@ -51,19 +54,15 @@ def run(quick: bool = False, out: Path | None = None, rows: Sequence[Row] | None
 
 def measured(rows: Sequence[Row], seconds: float) -> Iterator[Result]:
     """The results of rows, in their order; neighbours that time one network share a process."""
-    for (kind, subject), group in groupby(rows, key=lambda row: (row.kind, row.subject)):
+    for (kind, _), group in groupby(rows, key=lambda row: (row.kind, row.subject)):
         if kind == "memory":
             yield from map(_memory, group)
             continue
         together = list(group)
-        job = {"rows": [row.to_json() for row in together], "seconds": seconds}
-        done = 0
-        try:
-            for line in worker(job):
-                yield Result.from_json(line)
-                done += 1
-        except Error as error:  # the rows that are left are reported as not measured
-            yield from (Result(row, {}, [f"{subject.title}: {error}"]) for row in together[done:])
+        answers = worker({"rows": [row.to_json() for row in together], "seconds": seconds})
+        for row, answer in zip(together, answers, strict=True):
+            failed = "error" in answer
+            yield Result(row, {}, [f"{row.name}: {answer['error']}"]) if failed else Result.from_json(answer)
 
 
 def _memory(row: Row) -> Result:
@@ -71,26 +70,26 @@ def _memory(row: Row) -> Result:
     contestants, notes = field(row.peers)
     peaks: dict[str, Any] = {}
     for name in contestants:
-        try:
-            (peaks[name],) = worker({"rows": [row.to_json()], "contestant": name})
-        except Error as error:
-            notes.append(f"{name}: {error}")
+        (answer,) = worker({"rows": [row.to_json()], "contestant": name}, **({} if row.heap else AT_ONCE))
+        if "error" in answer:
+            notes.append(f"{row.name}, {name}: {answer['error']}")
+        else:
+            peaks[name] = answer
     return compared(row, peaks, notes) if FORWARD in peaks else Result(row, {}, notes)
 
 
-def worker(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a fresh process prints for a job, one JSON object on each line. Raises `Error` where it fails."""
-    # Threads that spin while they wait would be counted as time that is used.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    command = [sys.executable, "-m", "wherefore.bench", json.dumps(job)]
-    with tempfile.TemporaryFile("w+") as errors:
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
-            assert process.stdout is not None
-            try:
-                yield from map(json.loads, process.stdout)
-            except BaseException:
-                process.kill()
-                raise
-        if process.returncode:
-            errors.seek(0)
-            raise Error((errors.read().strip() or f"ended with status {process.returncode}").splitlines()[-1])
+def worker(job: dict[str, Any], **environment: str) -> Iterator[dict[str, Any]]:
+    """What a fresh process answers to each row of a job: plain values, with ``error`` where it could not."""
+    command, missing = [sys.executable, "-m", "wherefore.bench", json.dumps(job)], len(job["rows"])
+    with subprocess.Popen(
+        command, env={**os.environ, **QUIET, **environment}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                missing -= 1
+                yield json.loads(line)
+        except BaseException:
+            process.kill()
+            raise
+    yield from [{"error": f"the process ended with status {process.returncode}"}] * missing

@@ -17,8 +17,11 @@ def main(job: dict[str, Any]) -> None:
     warnings.simplefilter("ignore")
     for values in job["rows"]:
         row = Row.from_json(values)
-        with contextlib.redirect_stdout(sys.stderr):
-            result = one(row, job)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                result = one(row, job)
+        except Exception as error:
+            result = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(result), flush=True)
 
 

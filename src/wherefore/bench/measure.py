@@ -91,7 +91,7 @@ def interleaved(turns: Mapping[str, Turn], seconds: float, notes: list[str]) -> 
     for number in range(MOST):
         if number >= FEWEST and time.perf_counter() - started > seconds:
             break
-        playing = [name for name in samples if name in (FORWARD, OURS) or _spent(samples[name]) < seconds / 2]
+        playing = [name for name in samples if name in (FORWARD, OURS) or _spent(samples[name]) <= seconds / 2]
         for name in order.sample(playing, len(playing)):
             try:
                 samples[name][number] = _sample(turns[name])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wherefore.bench.contestants import OURS
-from wherefore.bench.measure import Result
+from wherefore.bench.measure import Figure, Result
 from wherefore.bench.rows import PEERS
 from wherefore.explanation import made, write_json
 
@@ -85,22 +85,27 @@ def _version(package: str) -> str | None:
 def _lines(result: Result) -> list[list[str]]:
     """A result's lines of the table; a second one where the row also says how much faster than a peer ours must be."""
     row, figures = result.row, result.figures
-    ratios = {name: f"{figure.ratio:.2f}" for name, figure in figures.items()}
-    own = figures.get(OURS)
-    spread = f"{own.low:.2f} to {own.high:.2f}" if own else ""
-    line = [row.name, ratios.get(OURS, ""), spread, f"<= {row.most:.2f}" if row.most else ""]
-    peers = [ratios.get(name, "") for name in PEERS]
-    lines = [[*line, _verdict(own.ratio if own else None, row.most), *peers, str(own.rounds) if own else ""]]
-    peer = figures.get(PEERS[0])
-    if row.least:
-        times = peer.ratio / own.ratio if peer and own else None
-        shown = f"{times:.2f}" if times else ""
-        verdict = _verdict(times and -times, -row.least)
-        rounds = str(peer.rounds) if peer else ""
-        lines.append(
-            [f"times faster than {PEERS[0]}'s loop", shown, "", f">= {row.least:.2f}", verdict, "", "", "", rounds]
-        )
-    return lines
+    own, peers = figures.get(OURS), [figures[name] if name in figures else None for name in PEERS]
+    lines = [
+        [
+            row.name,
+            f"{own.ratio:.3f}" if own else "",
+            f"{own.low:.2f} to {own.high:.2f}" if own else "",
+            f"<= {row.most:.2f}" if row.most else "",
+            _verdict(own.ratio if own else None, row.most),
+            *(f"{peer.ratio:.2f}" if peer else "" for peer in peers),
+            str(own.rounds) if own else "",
+        ]
+    ]
+    return [*lines, _times_faster(row.least, own, peers[0])] if row.least else lines
+
+
+def _times_faster(least: float, own: Figure | None, peer: Figure | None) -> list[str]:
+    """The line that says how many times faster than pytorch-grad-cam's loop ours is."""
+    times = peer.ratio / own.ratio if peer and own else None
+    shown, rounds = (f"{times:.3f}", str(peer.rounds)) if times and peer else ("", "")
+    verdict = _verdict(-times if times else None, -least)
+    return [f"times faster than {PEERS[0]}'s loop", shown, "", f">= {least:.2f}", verdict, "", "", "", rounds]
 
 
 def _verdict(value: float | None, most: float | None) -> str:
@@ -109,7 +114,7 @@ def _verdict(value: float | None, most: float | None) -> str:
         return ""
     if value is None:
         return "not measured"
-    return "holds" if value <= most else f"missed by {value - most:.2f}"
+    return "holds" if value <= most else f"missed by {value - most:.3f}"
 
 
 def _markdown(lines: list[list[str]]) -> str:

@@ -114,7 +114,7 @@ def _verdict(value: float | None, most: float | None) -> str:
         return ""
     if value is None:
         return "not measured"
-    return "holds" if value <= most else f"missed by {value - most:.3f}"
+    return "holds" if value <= most else f"missed by {max(value - most, 0.001):.3f}"
 
 
 def _markdown(lines: list[list[str]]) -> str:

@@ -1,0 +1,128 @@
+"""What is measured: a row is one network, batch and number of classes, with the budget that ours must hold there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from wherefore.models.zoo import load
+from wherefore.types import Error, Model
+
+ALL = 0  # as a number of classes: every class of the network
+PEERS = ("pytorch-grad-cam", "Captum", "torch-cam")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that is explained, and the layer at which everybody explains it."""
+
+    title: str
+    source: str
+    layer: str
+
+    def model(self) -> Model:
+        """The network with random weights: the time does not depend on them, and nothing is downloaded."""
+        if not self.source.startswith("timm:"):
+            return load(self.source, weights=None)
+        try:
+            import timm
+        except ImportError:
+            raise Error(f"{self.title} needs timm: pip install 'wherefore[bench]'.") from None
+        return Model(timm.create_model(self.source.removeprefix("timm:"), pretrained=False).eval(), name=self.source)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    ``kind``: ``time`` (ratio of CPU time to the plain forward), ``memory`` (ratio of the extra peak of the process) or
+    ``folder`` (photographs in, overlays out, against the forward alone). ``most``: ours over the forward, at most.
+    ``least``: pytorch-grad-cam over ours, at least. ``count``: calls of a memory row, photographs of a folder row.
+    ``heap``: memory with what the system's allocator holds back of freed memory, else only what is alive.
+    """
+
+    subject: Subject
+    batch: int = 1
+    classes: int = 1
+    most: float | None = None
+    kind: str = "time"
+    count: int = 0
+    least: float | None = None
+    compile: bool = False
+    peers: tuple[str, ...] = PEERS
+    size: int = 224
+    heap: bool = False
+
+    @property
+    def name(self) -> str:
+        """The row in words: ``ResNet-50, batch 8, 10 classes``."""
+        number = "all classes" if self.classes == ALL else f"{self.classes} class{'es' * (self.classes > 1)}"
+        what = {
+            "time": f"batch {self.batch}, {number}",
+            "memory": f"batch {self.batch}, peak memory of {self.count} calls{', with the heap' * self.heap}",
+            "folder": f"folder of {self.count} photographs",
+        }[self.kind]
+        return f"{self.subject.title}, {what}{', compiled' * self.compile}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Row:
+        """The row that `to_json` wrote."""
+        return cls(**{**values, "subject": Subject(**values["subject"]), "peers": tuple(values["peers"])})
+
+
+RESNET = Subject("ResNet-50", "resnet50", "layer4")
+VGG = Subject("VGG-16", "vgg16", "features.29")
+VIT = Subject("ViT-S/16", "timm:vit_small_patch16_224", "blocks.11.norm1")
+
+# 1,000 classes are 1,000 forward passes for Captum and 3,000 for pytorch-grad-cam; torch-cam needs one.
+ONE_PASS = ("torch-cam",)
+
+FULL = [
+    Row(RESNET, 1, 1, 1.03),
+    Row(RESNET, 1, 5, 1.05),
+    Row(RESNET, 1, 10, 1.05),
+    Row(RESNET, 1, 100, 1.10),
+    Row(RESNET, 1, ALL, 1.30, peers=ONE_PASS),
+    Row(RESNET, 8, 1, 1.03),
+    Row(RESNET, 8, 5, 1.05),
+    Row(RESNET, 8, 10, 1.05, peers=("Captum", "torch-cam")),
+    Row(RESNET, 8, 100, 1.10, peers=ONE_PASS),
+    Row(RESNET, 8, ALL, 1.30, peers=()),
+    Row(RESNET, 32, 1, 1.03),
+    Row(RESNET, 32, 10, 1.05, peers=ONE_PASS),
+    Row(RESNET, 32, 100, 1.10, peers=()),
+    Row(RESNET, 1, 1, 0.80, compile=True),
+    Row(RESNET, 8, 1, 0.80, compile=True),
+    Row(VGG, 1, 1, 1.08),
+    Row(VGG, 8, 1, 1.08),
+    Row(VGG, 32, 1, 1.08),
+    Row(VIT, 1, 1, 1.13),
+    Row(VIT, 1, 5),
+    Row(VIT, 1, 10),
+    Row(VIT, 8, 1, 1.13),
+    Row(VIT, 32, 1, 1.13),
+    Row(RESNET, 32, most=1.10, kind="memory", count=5),
+    Row(RESNET, 32, most=1.10, kind="memory", count=5, heap=True),
+    Row(VGG, 32, most=1.10, kind="memory", count=5),
+    Row(VIT, 32, most=1.10, kind="memory", count=5),
+    Row(RESNET, 8, most=1.05, kind="folder", count=64, least=3.0),
+    Row(RESNET, 8, most=0.85, kind="folder", count=64, compile=True),
+]
+
+# The headlines in three or four minutes of two cores. Compiling alone takes one of them: in the full run only.
+QUICK = [
+    Row(RESNET, 1, 1, 1.03),
+    Row(RESNET, 1, 10, 1.05),
+    Row(RESNET, 1, 100, 1.10, peers=ONE_PASS),
+    Row(RESNET, 1, ALL, 1.30, peers=()),
+    Row(RESNET, 8, 1, 1.03),
+    Row(VGG, 1, 1, 1.08),
+    Row(VIT, 1, 1, 1.13),
+    Row(RESNET, 32, most=1.10, kind="memory", count=2, peers=()),
+    Row(RESNET, 32, most=1.10, kind="memory", count=2, peers=(), heap=True),
+    Row(RESNET, 8, most=1.05, kind="folder", count=16, least=3.0),
+]

@@ -16,7 +16,7 @@ SOURCE = Path(wherefore.__file__).parent
 # Rows of the layout: a module imports only from rows above its own (and from its own package).
 ROWS = [
     ["errors", "types", "registry"],
-    ["graph", "guard", "places", "split", "capture", "layers", "targets", "imaging", "drawing"],
+    ["graph", "guard", "places", "split", "capture", "layers", "targets", "imaging", "regions", "drawing", "saving"],
     ["methods", "models", "explanation"],
     ["explainer"],
     ["batch"],
@@ -27,7 +27,7 @@ ROWS = [
 CHAINS = [
     ["errors", "types", "registry"],
     ["graph", "guard", "places", "split", "capture", "layers"],
-    ["imaging", "drawing"],
+    ["imaging", "regions", "drawing", "saving"],
     ["cli", "__main__"],
 ]
 HEAVY = {"torchvision", "timm", "transformers", "matplotlib", "cv2", "captum", "pytorch_grad_cam", "torchcam", "rich"}

@@ -125,8 +125,8 @@ def test_linear_tail_is_the_weight_matrix_and_equals_autograd() -> None:
     net, x = pooled(), images(3)
     with Capture(net, "features") as seen:
         y = seen(x)
-        torch.testing.assert_close(seen.tail_weights(), net.fc.weight.detach())
-        (read,) = seen.gradients(y, classes=torch.arange(5).expand(3, -1))
+        torch.testing.assert_close(seen.head_weights(y), net.fc.weight.detach())
+        (read,) = seen.gradients(y, y, torch.arange(5).expand(3, -1))
         (differentiated,) = seen.gradients(y)
     assert read.stride()[-2:] == (0, 0)
     torch.testing.assert_close(read, differentiated)
@@ -136,13 +136,16 @@ def test_linear_tail_with_other_targets_for_each_image() -> None:
     net, x = pooled(), images(2)
     classes = torch.tensor([[3, 1], [0, 4]])
     with Capture(net, "features") as seen:
-        (g,) = seen.gradients(seen(x).gather(1, classes), classes=classes)
+        y = seen(x)
+        (g,) = seen.gradients(y.gather(1, classes), y, classes)
     for b in range(2):
         for t in range(2):
             torch.testing.assert_close(g[b, t], full_graph(net, "features", x, int(classes[b, t]))[1][b])
 
 
-@pytest.mark.parametrize("which", ["hidden", "weighted pooling", "max pooling", "squared", "normalised"])
+@pytest.mark.parametrize(
+    "which", ["hidden", "weighted pooling", "max pooling", "squared", "normalised", "computed bias", "strided"]
+)
 def test_what_looks_like_a_linear_tail_and_is_none(which: str) -> None:
     class Net(Pooled):
         def forward(self, x: Tensor) -> Tensor:
@@ -153,6 +156,11 @@ def test_what_looks_like_a_linear_tail_and_is_none(which: str) -> None:
                 return self.fc(F.avg_pool2d(a, 4)[:, :, 0, 0].view(len(a), -1))
             if which == "max pooling":
                 return self.fc(a.amax((2, 3)))
+            if which == "computed bias":  # of the second image alone
+                gate = torch.arange(len(a)).clamp(max=1)[:, None]
+                return torch.addmm(self.fc(a.amax((2, 3))) * gate, a.mean((2, 3)), self.fc.weight.t())
+            if which == "strided":
+                return torch.as_strided(self.fc(a.mean((2, 3))), (2, 5), (1, 1))
             if which == "squared":
                 return self.fc((a * a).mean((2, 3)))
             return self.fc(F.normalize(a.mean((2, 3))))
@@ -167,8 +175,7 @@ def test_batch_norm_between_pooling_and_linear_is_no_linear_tail() -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(8), nn.Linear(8, 5))
     net(images(8))
     with Capture(net.eval(), "0") as seen:
-        seen(images())
-        assert seen.tail_weights() is None
+        assert seen.head_weights(seen(images())) is None
 
 
 # ------------------------------------------------------------------------------------------------ odd networks
@@ -316,12 +323,37 @@ def test_a_forward_that_switches_the_graph_off(mode, many: bool) -> None:
     torch.testing.assert_close(e.maps, wf.explain(free, images(), target=[0, 1, 2] if many else None).maps)
 
 
-def test_a_tail_inside_no_grad_is_refused() -> None:
+@pytest.mark.parametrize("where", ["tail", "backbone", "everything but the head"])
+def test_a_part_of_the_forward_inside_no_grad(where: str) -> None:
+    """A frozen backbone under `with torch.no_grad()` is how most people fine-tune."""
+
+    class Partly(Pooled):
+        def forward(self, x: Tensor) -> Tensor:
+            if where == "tail":
+                a = self.features(x)
+                with torch.no_grad():
+                    return self.fc(a.mean((2, 3)))
+            with torch.no_grad():
+                a = self.features(x)
+                if where == "everything but the head":
+                    a = a.mean((2, 3))
+            return self.fc(a.mean((2, 3)) if a.ndim == 4 else a)
+
+    free, calls = pooled(), []
+    net = Partly().eval()
+    net.load_state_dict(free.state_dict())
+    net.register_forward_hook(lambda *_: calls.append(1))
+    with untouched(net):
+        maps = [wf.explain(net, images(), target=[0, 1, 2]).maps for _ in range(3)]
+    for m in maps:
+        torch.testing.assert_close(m, wf.explain(free, images(), target=[0, 1, 2]).maps)
+    assert len(calls) <= 5, "traced once, found out once, and from then on one pass each"
+
+
+def test_a_tail_that_detaches_is_refused() -> None:
     class Cut(Pooled):
         def forward(self, x: Tensor) -> Tensor:
-            a = self.features(x)
-            with torch.no_grad():
-                return self.fc(a.mean((2, 3)))
+            return self.fc(self.features(x).detach().mean((2, 3)))
 
     net = Cut().eval()
     with untouched(net), pytest.raises(wf.Error, match="does not depend on layer 'features', or the network cuts"):
@@ -344,7 +376,7 @@ def test_compiled_networks(how: str) -> None:
     a2, g2 = seen_by_us(compiled, "features", x, 1)
     torch.testing.assert_close(a, a2)
     torch.testing.assert_close(g, g2)
-    assert torch.compiler.get_stance().stance == "default" if hasattr(torch.compiler, "get_stance") else True
+    assert torch._dynamo.eval_frame._stance.stance == "default"
     torch._dynamo.reset()
 
 
@@ -497,6 +529,29 @@ def test_training_mode_is_restored_and_statistics_do_not_move() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ threads
+
+
+def test_threads_on_networks_that_share_parts() -> None:
+    """Both are in training mode with dropout: neither may put the other's parts back into it."""
+
+    class Wrap(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) * 2
+
+    inner = hidden().train()
+    wrapped, x = Wrap(inner).train(), images(2)
+    expected = wf.explain(inner, x, 1).scores
+
+    def work(net: nn.Module) -> int:
+        factor = 2 if net is wrapped else 1
+        return sum(not torch.allclose(wf.explain(net, x, 1).scores, expected * factor) for _ in range(60))
+
+    with untouched(wrapped), ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(work, [inner, wrapped])) == 0
 
 
 def test_six_threads_on_one_network() -> None:

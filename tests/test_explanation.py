@@ -38,7 +38,7 @@ def made_of(maps, sizes=((60, 40),), region=None, targets=None, **more) -> Expla
         "targets": [targets or [f"class {t}" for t in range(count)]] * len(pictures),
         "classes": torch.arange(count).expand(len(pictures), -1),
         "probabilities": torch.full((len(pictures), count), 0.25),
-        "input_size": (32, 48),
+        "input_sizes": [(32, 48)] * len(maps),
         "model": wf.Model(Brightness(), name="toy"),
         "settings": ORIGIN,
     }

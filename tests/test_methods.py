@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,10 +20,6 @@ from wherefore.types import Grid, Layer, Query
 
 EVERY = sorted(METHODS)
 assert EVERY, "importing the methods fills the registry"
-
-
-def net_for(method: str) -> nn.Module:
-    return pooled()  # every method can explain this one, cam included
 
 
 @pytest.fixture(params=EVERY)
@@ -41,7 +38,7 @@ def test_says_where_it_comes_from(method: str) -> None:
 
 
 def test_raw_finite_float32_maps(method: str) -> None:
-    e = wf.explain(net_for(method), images(2), target=[0, 1, 2], method=method)
+    e = wf.explain(pooled(), images(2), target=[0, 1, 2], method=method)
     assert e.maps.shape[:2] == (2, 3) and e.maps.dtype == torch.float32 and not e.maps.requires_grad
     assert torch.isfinite(e.maps).all() and e.maps.abs().max() > 0
     assert e.scores.shape == e.evidence.shape == (2, 3)
@@ -49,14 +46,14 @@ def test_raw_finite_float32_maps(method: str) -> None:
 
 
 def test_batch_equals_one_by_one(method: str) -> None:
-    net, x = net_for(method), images(4)
+    net, x = pooled(), images(4)
     together = wf.explain(net, x, target=[0, 3, 4], method=method).maps
     alone = torch.cat([wf.explain(net, x[i : i + 1], target=[0, 3, 4], method=method).maps for i in range(4)])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6 * float(alone.abs().max()))
 
 
 def test_several_targets_equal_one_by_one(method: str) -> None:
-    net, x = net_for(method), images(2)
+    net, x = pooled(), images(2)
     together = wf.explain(net, x, target="all", method=method).maps
     for c in range(5):
         alone = wf.explain(net, x, target=c, method=method).maps[:, 0]
@@ -64,7 +61,7 @@ def test_several_targets_equal_one_by_one(method: str) -> None:
 
 
 def test_targets_of_each_image(method: str) -> None:
-    net, x = net_for(method), images(3)
+    net, x = pooled(), images(3)
     e = wf.explain(net, x, target=torch.tensor([4, 0, 2]), method=method)
     every = wf.explain(net, x, target="all", method=method).maps
     torch.testing.assert_close(
@@ -73,7 +70,7 @@ def test_targets_of_each_image(method: str) -> None:
 
 
 def test_the_network_is_left_as_it_was(method: str) -> None:
-    net = net_for(method).train()
+    net = pooled().train()
     net.features[1].eval()
     next(net.parameters()).requires_grad_(False)
     for p in net.fc.parameters():
@@ -85,7 +82,7 @@ def test_the_network_is_left_as_it_was(method: str) -> None:
 
 
 def test_the_network_is_left_as_it_was_after_an_exception(method: str) -> None:
-    net = net_for(method).train()
+    net = pooled().train()
 
     def breaks(output: Tensor) -> Tensor:
         raise RuntimeError("in the middle")
@@ -103,19 +100,19 @@ def test_the_network_is_left_as_it_was_after_an_exception(method: str) -> None:
 
 
 def test_deterministic(method: str) -> None:
-    net, x = net_for(method), images(2)
+    net, x = pooled(), images(2)
     first, second = (wf.explain(net, x, target=[0, 1, 2], method=method).maps for _ in range(2))
     assert torch.equal(first, second)
 
 
 def test_frozen(method: str) -> None:
-    net, x = net_for(method), images(2)
+    net, x = pooled(), images(2)
     expected = wf.explain(net, x, target=1, method=method).maps
     torch.testing.assert_close(wf.explain(net.requires_grad_(False), x, target=1, method=method).maps, expected)
 
 
 def test_under_autocast(method: str) -> None:
-    net, x = net_for(method), images(2)
+    net, x = pooled(), images(2)
     exact = wf.explain(net, x, target=[0, 1, 2], method=method).maps
     with torch.autocast("cpu", torch.bfloat16):
         maps = wf.explain(net, x, target=[0, 1, 2], method=method).maps
@@ -123,7 +120,7 @@ def test_under_autocast(method: str) -> None:
 
 
 def test_no_evidence_is_zeros_and_says_so(method: str) -> None:
-    net = net_for(method)
+    net = pooled()
     nn.init.zeros_(net.fc.weight)
     e = wf.explain(net, images(1), target=0, method=method)
     assert float(e.maps.abs().max()) == 0 and float(e.evidence) == 0
@@ -183,21 +180,27 @@ def test_cam_equals_plain_loops_in_float64() -> None:
         a = net.features(x[b : b + 1])[0].detach()
         for t, c in enumerate([0, 3]):
             expected = reference.cam(a, net.fc, c)
-            torch.testing.assert_close(ours[b, t], expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+            torch.testing.assert_close(ours[b, t], expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
 
 
-def test_alpha_is_w_over_z_behind_global_pooling() -> None:
+@pytest.mark.parametrize("name", ["pooled", "resnet18", "mobilenet_v2", "googlenet"])
+def test_alpha_is_w_over_z_behind_global_pooling(name: str) -> None:
     """Section 3.1: on a pooled-linear network the weights are the classifier's, so Grad-CAM = ReLU(CAM) / Z."""
-    net, x = pooled(), images(3)
+    options = {"init_weights": False} if name == "googlenet" else {}
+    net = pooled() if name == "pooled" else torchvision.models.get_model(name, weights=None, num_classes=5, **options)
+    net.eval()
+    x = images(3, 64)
+    head = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
+    layer = wf.explain(net, x).layer
     gcam, cam = (wf.explain(net, x, target="all", method=m).maps for m in ("grad-cam", "cam"))
     positions = gcam.shape[-1] * gcam.shape[-2]
     torch.testing.assert_close(gcam, cam.relu() / positions, rtol=1e-5, atol=1e-7)
-    with wf.Capture(net, "features") as seen:
+    with wf.Capture(net, layer) as seen:
         output = seen(x)
         for c in range(5):  # one target at a time is always differentiated, never read off the weights
             (gradients,) = seen.gradients(output[:, c : c + 1])
             alpha = cams.pooled(gradients)
-            torch.testing.assert_close(alpha[:, 0], (net.fc.weight[c] / positions).expand(3, -1), rtol=1e-5, atol=1e-8)
+            torch.testing.assert_close(alpha[:, 0], (head.weight[c] / positions).expand(3, -1), rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("net", [pooled, hidden])

@@ -16,7 +16,20 @@ SOURCE = Path(wherefore.__file__).parent
 # Rows of the layout: a module imports only from rows above its own (and from its own package).
 ROWS = [
     ["errors", "types", "registry"],
-    ["graph", "guard", "places", "split", "capture", "layers", "targets", "imaging", "regions", "drawing", "saving"],
+    [
+        "graph",
+        "guard",
+        "places",
+        "split",
+        "capture",
+        "trace",
+        "layers",
+        "targets",
+        "imaging",
+        "regions",
+        "drawing",
+        "saving",
+    ],
     ["methods", "models", "explanation"],
     ["explainer"],
     ["batch"],
@@ -26,7 +39,7 @@ ROWS = [
 # Within a row, these build on each other in this order.
 CHAINS = [
     ["errors", "types", "registry"],
-    ["graph", "guard", "places", "split", "capture", "layers"],
+    ["graph", "guard", "places", "split", "capture", "trace", "layers"],
     ["imaging", "regions", "drawing", "saving"],
     ["cli", "__main__"],
 ]

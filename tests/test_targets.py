@@ -82,7 +82,8 @@ def test_names_are_looked_up_exactly_then_by_word_then_by_part() -> None:
     assert class_index("tiger", 7, NAMES) == 2  # though "tiger cat" has the word
     assert class_index("cat", 7, NAMES) == 1
     assert class_index("abb", 7, NAMES) == 0
-    assert class_index("7", 9, [*"abcdefgh", "channel 7"]) == 8  # a name first, an index where no name has it
+    assert class_index("7", 9, [*"abcdefgh", "channel 7"]) == 7  # an index before a part of a name,
+    assert class_index("7", 9, [*"abcdefgh", "7"]) == 8  # but a name first
     assert choose(0, OUTPUT).names == [["class 0"], ["class 0"]]
     assert choose(6, OUTPUT, NAMES[:3]).names[0] == ["class 6"]
 

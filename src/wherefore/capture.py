@@ -8,25 +8,26 @@ read off the recorded graph and checked against a real gradient, never assumed.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wherefore.errors import Error
-from wherefore.graph import linear_tail
-from wherefore.guard import prepared, recording, unwrap
-from wherefore.places import Place, submodule
+from wherefore.graph import activation, linear_tail
+from wherefore.guard import KeepRecording, prepared, recording, unwrap
+from wherefore.places import Place, entries, pick, put, submodule
 from wherefore.split import Split
 
 # Gradients of one chunk of targets take at most this much memory (counted at the layer).
 CHUNK_BYTES = 64 * 2**20
+# Networks that were seen to switch the graph off above a layer: they are made to keep it from the first run on.
+_SWITCHES_OFF: WeakSet[nn.Module] = WeakSet()
 
 
 class Capture:
@@ -47,7 +48,7 @@ class Capture:
         self.module = submodule(self.net, self.place.module)
         self.leaf: Tensor | None = None
         self.calls = 0
-        self._output: Any = None
+        self._insist = self.net in _SWITCHES_OFF
         self._thread = threading.get_ident()
         self._undo = ExitStack()
         self._inner = ExitStack()  # what was entered inside the forward pass; left before `_undo`
@@ -64,20 +65,18 @@ class Capture:
 
     def __exit__(self, *error: Any) -> None:
         self._undo.__exit__(*error)
-        self.leaf = self._output = None  # the graph goes with them
+        self.leaf = None  # the graph goes with it
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The network's output; grad mode is on from the layer to the end of the block."""
-        self.leaf, self.calls = None, 0
+        inputs, named = tuple(map(_ordinary, inputs)), {k: _ordinary(x) for k, x in named.items()}
         if self.split is not None:
-            self._output = self._run_split(self.split, inputs)
-            return self._output
-        output = self.net(*(_ordinary(x) for x in inputs), **{k: _ordinary(x) for k, x in named.items()})
-        self._inner.close()
-        recording(self._inner)  # leaving what was entered inside can have switched the graph off again
-        if self.leaf is None:
-            raise Error(self._why_not_seen())
-        self._output = output
+            return self._run_split(self.split, inputs)
+        output = self._run(inputs, named)
+        if not self._insist and not _recorded(output):
+            _SWITCHES_OFF.add(self.net)  # the network left the graph above the layer: a no_grad block of its own ended
+            self._insist = True
+            output = self._run(inputs, named)
         return output
 
     @property
@@ -86,31 +85,44 @@ class Capture:
         assert self.leaf is not None, "run the network first"
         return self.leaf.detach()
 
-    def gradients(self, scores: Tensor, classes: Tensor | None = None) -> Iterator[Tensor]:
+    def gradients(
+        self, scores: Tensor, logits: Tensor | None = None, classes: Tensor | None = None
+    ) -> Iterator[Tensor]:
         """d scores[b, t] / d activations[b], in chunks over the targets.
 
-        ``scores`` is ``(B, T)``; yields ``(B, t, *layer shape)``. ``classes`` ``(B, T)`` says which columns of the
-        network's output they are (-1: none): where all are, and the head is pooled and linear, the gradient is read
-        off and comes as an expanded view (strides 0 over the positions).
+        ``scores`` is ``(B, T)``; yields ``(B, t, *layer shape)``. ``classes`` ``(B, T)`` says which columns of
+        ``logits`` they are (-1: none): where all are, and the head is pooled and linear, the gradient is read off and
+        comes as an expanded view (strides 0 over the positions). Raises `Error` where the scores do not depend on the
+        layer.
         """
         assert self.leaf is not None, "run the network first"
         self._check_connected(scores)
         targets = scores.shape[1]
         chunk = max(1, CHUNK_BYTES // max(1, self.leaf.numel() * self.leaf.element_size()))
-        if classes is not None and targets > 1 and bool((classes >= 0).all()):
-            weights = linear_tail(self._output, self.leaf)
+        if logits is not None and classes is not None and targets > 1 and bool((classes >= 0).all()):
+            weights = linear_tail(logits, self.leaf)
             if weights is not None:
                 yield from self._rows(weights, classes, chunk)
                 return
         for start in range(0, targets, chunk):
             yield self._differentiate(scores[:, start : start + chunk])
 
-    def tail_weights(self) -> Tensor | None:
-        """The matrix W ``(C, K)`` where output = W · mean(activations) + bias, else None."""
+    def head_weights(self, logits: Tensor) -> Tensor | None:
+        """The matrix W ``(C, K)`` where logits = W · mean(activations) + bias, else None."""
         assert self.leaf is not None, "run the network first"
-        return linear_tail(self._output, self.leaf)
+        return linear_tail(logits, self.leaf)
 
     # ------------------------------------------------------------------ the forward pass
+
+    def _run(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        self.leaf, self.calls = None, 0
+        torch.set_grad_enabled(False)
+        output = self.net(*inputs, **named)
+        self._inner.close()
+        recording(self._inner)  # leaving what was entered inside can have switched the graph off again
+        if self.leaf is None:
+            raise Error(self._why_not_seen())
+        return output
 
     def _run_split(self, split: Split, inputs: Any) -> Any:
         below, others = split.below(*inputs)
@@ -134,6 +146,8 @@ class Capture:
         """The same output with a fresh leaf in it; recording starts here."""
         tensor = pick(output, self.place.key, self.layer)
         recording(self._inner)
+        if self._insist:
+            self._inner.enter_context(KeepRecording())
         self.leaf = (tensor.clone() if tensor.is_inference() else tensor.detach()).requires_grad_()
         # A clone goes on, so that an in-place operation behind the layer changes the copy and not what is explained.
         return put(output, self.place.key, self.leaf.clone())
@@ -149,12 +163,15 @@ class Capture:
 
     # ------------------------------------------------------------------ the backward pass
 
+    def _not_connected(self) -> str:
+        return (
+            f"the target does not depend on layer {self.layer!r}, or the network cuts its own graph above it "
+            "(detach, argmax, or a checkpoint with use_reentrant=True): choose another layer."
+        )
+
     def _check_connected(self, scores: Tensor) -> None:
         if not scores.requires_grad:
-            raise Error(
-                f"the target does not depend on layer {self.layer!r}, or the network cuts its own graph above it "
-                "(no_grad, detach, argmax, or a checkpoint with use_reentrant=True): choose another layer."
-            )
+            raise Error(self._not_connected())
 
     def _differentiate(self, scores: Tensor) -> Tensor:
         """Gradients of ``(B, t)`` scores by one batched backward; by a loop where an operation cannot be batched."""
@@ -183,7 +200,7 @@ class Capture:
             raise
         gradients: Tensor | None = found
         if gradients is None:
-            raise Error(f"the target does not depend on layer {self.layer!r}: choose another layer.")
+            raise Error(self._not_connected())
         return gradients
 
     def _rows(self, weights: Tensor, classes: Tensor, chunk: int) -> Iterator[Tensor]:
@@ -207,61 +224,19 @@ class _CutAfter(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "").rstrip("_")
-        if self.tensor is not None and name == self.capture.place.activation and args and args[0] is self.tensor:
+        if args and args[0] is self.tensor and activation(func) == activation(str(self.capture.place.activation)):
             self.tensor = None
             return self.capture._cut(result)
         return result
 
 
+def _recorded(output: Any) -> bool:
+    """Whether a network's output still hangs on a graph."""
+    parts = [output] if isinstance(output, Tensor) else entries(output).values()
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    return not tensors or any(tensor.requires_grad for tensor in tensors)
+
+
 def _ordinary(x: Any) -> Any:
     """A tensor made under inference_mode cannot be saved for a gradient; its clone can."""
     return x.clone() if isinstance(x, Tensor) and x.is_inference() else x
-
-
-# ---------------------------------------------------------------------- tensors inside tuples, dicts, dataclasses
-
-
-def pick(output: Any, key: str | None, layer: str) -> Tensor:
-    """The floating-point tensor in a layer's output: the one under ``key``, or the only one there is."""
-    if isinstance(output, Tensor):
-        found: dict[str | None, Tensor] = {None: output}
-    else:
-        found = {k: v for k, v in entries(output).items() if isinstance(v, Tensor) and v.is_floating_point()}
-        if key is None and len(found) == 1:
-            key = next(iter(found))
-    tensor = found.get(key)
-    if tensor is None:
-        plain = layer.split("[")[0]
-        choices = ", ".join(f"{plain}[{k}]" if k else plain for k in found) or "nothing that can be explained"
-        raise Error(f"layer {layer!r} returns {type(output).__name__}: there is {choices}; choose one.")
-    if not tensor.is_floating_point():
-        raise Error(f"layer {layer!r} returns {tensor.dtype}, which has no gradient: choose another layer.")
-    return tensor
-
-
-def entries(output: Any) -> dict[str | None, Any]:
-    """The parts of a tuple, list, dict or dataclass by their keys written as strings."""
-    if isinstance(output, Mapping):
-        return {str(k): v for k, v in output.items()}
-    if isinstance(output, (tuple, list)):
-        return {str(i): v for i, v in enumerate(output)}
-    if dataclasses.is_dataclass(output):
-        return {f.name: getattr(output, f.name) for f in dataclasses.fields(output)}
-    return {}
-
-
-def put(output: Any, key: str | None, tensor: Tensor) -> Any:
-    """A shallow copy of a layer's output with ``tensor`` in the place that `pick` took it from."""
-    if isinstance(output, Tensor):
-        return tensor
-    if key is None:
-        key = next(k for k, v in entries(output).items() if isinstance(v, Tensor) and v.is_floating_point())
-    if isinstance(output, Mapping):
-        changed: Any = copy.copy(output)
-        changed[next(k for k in output if str(k) == key)] = tensor
-        return changed
-    if isinstance(output, (tuple, list)):
-        parts = [tensor if str(i) == key else v for i, v in enumerate(output)]
-        return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
-    return dataclasses.replace(output, **{str(key): tensor})

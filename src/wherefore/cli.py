@@ -134,7 +134,7 @@ def layers(
     side = getattr(chosen.preprocess, "crop", 224)
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, side, side, generator=generator)
-    found = find_layers(chosen.net, image, lambda output: choose(None, output).scores)
+    found = find_layers(chosen.net, image, lambda output: choose(None, output))
     default = found.default.name if found.default else None
     rows: list[dict[str, Any]] = [
         {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,15 +20,13 @@ from wherefore.errors import Error
 from wherefore.explanation import Explanation, Picture
 from wherefore.guard import unwrap
 from wherefore.imaging import Preprocess
-from wherefore.layers import find_layers, grid_of
+from wherefore.layers import layer_for
 from wherefore.methods import cams as _cams  # noqa: F401  fills METHODS
 from wherefore.regions import region_seen
 from wherefore.registry import METHODS
 from wherefore.split import Split
 from wherefore.targets import choose, for_images, warn_if_flat
-from wherefore.types import Layer, Model, Query, Raw
-
-_LAYERS: WeakKeyDictionary[nn.Module, dict[Any, Layer]] = WeakKeyDictionary()
+from wherefore.types import Chosen, Layer, Model, Query, Raw
 
 
 def explain(
@@ -37,7 +35,7 @@ def explain(
     target: Any = None,
     *,
     method: str = "grad-cam",
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     **options: Any,
 ) -> Explanation:
     """Where the network looked: raw maps ``(B, T, h, w)`` for T targets of B images, with scores, drawings, boxes.
@@ -59,6 +57,14 @@ class Input:
     picture: Picture
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Images that go through the network at once, and their pictures."""
+
+    images: Tensor  # (B, C, H, W)
+    pictures: list[Picture]
+
+
 class Explainer:
     """A model and a method, prepared once and called often.
 
@@ -67,46 +73,46 @@ class Explainer:
 
     ``layer`` by default the model's own, else found from one traced forward pass, once per network and input size.
     ``fit="squash"`` shows the network the whole picture squashed instead of its own crop. ``compile=True`` sends the
-    part below the layer through torch.compile (the first call then takes up to a minute). ``batch_size`` pictures go
-    through the network at once; a tensor goes through as it is. ``options`` belong to the method.
+    part below the layer through torch.compile (the first call then takes up to a minute). ``batch_size`` images go
+    through the network at once: by default 8 on a CPU, where more take no less time and more memory, and else 64.
+    ``options`` belong to the method. A network in training mode is in eval mode for the time of a call, for all who
+    use it.
     """
 
     def __init__(
         self,
         model: Model | nn.Module,
         method: str = "grad-cam",
-        layer: str | None = None,
+        layer: str | nn.Module | None = None,
         *,
         fit: str = "model",
         compile: bool = False,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         **options: Any,
     ) -> None:
         self.model = model if isinstance(model, Model) else Model(model)
         self.net = unwrap(self.model.net)
         if fit not in ("model", "squash"):
             raise Error(f"fit is 'model' (the network's own crop) or 'squash' (the whole picture), not {fit!r}.")
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise Error(f"batch_size must be at least 1, not {batch_size}.")
         self.method, self.run = method, METHODS[method].run
-        self.layer = layer or self.model.layer
+        self.layer = self._named(layer) or self.model.layer
+        _check_options(method, options)
         self.fit, self.compile, self.batch_size, self.options = fit, compile, batch_size, options
         self._regions: dict[tuple[int, int], imaging.Region] = {}
-        self._split: dict[str, Split] = {}
+        self._splits: dict[str, Split] = {}
         self._lock = threading.Lock()
 
     def __call__(self, images: Any, target: Any = None) -> Explanation:
         """The explanation of ``target`` on ``images``, as `explain` takes them."""
-        inputs, size = self._inputs(images)
-        warn_if_flat(target, len(inputs))
-        return self.on(inputs, target, size)
+        batches = self._tensor_batches(images) if isinstance(images, Tensor) else self._batches(self._inputs(images))
+        warn_if_flat(target, sum(len(batch.pictures) for batch in batches))
+        return self._explained(batches, target)
 
-    def on(self, inputs: Sequence[Input], target: Any = None, size: int | None = None) -> Explanation:
-        """The explanation of inputs that `prepare` made, ``size`` of them at once."""
-        size = size or self.batch_size
-        with torch.inference_mode(False):
-            raws = [self._batch(batch, target, start, len(inputs)) for start, batch in self._batches(inputs, size)]
-        return self._explanation(inputs, raws)
+    def on(self, inputs: Sequence[Input], target: Any = None) -> Explanation:
+        """The explanation of inputs that `prepare` made."""
+        return self._explained(self._batches(inputs), target)
 
     def prepare(self, picture: Picture) -> Input:
         """What the network is fed for one picture; for those who decode while others compute."""
@@ -119,28 +125,17 @@ class Explainer:
             self._regions[picture.size] = region_seen(preprocess, picture.size)
         return Input(tensor, replace(picture, region=self._regions[picture.size]))
 
-    def layer_for(self, image: Tensor, target: Any = None) -> Layer:
-        """The layer that is explained, with its grid, for an input ``(1, C, H, W)``."""
-        known = _LAYERS.setdefault(self.net, {})
-        key = (self.layer, tuple(image.shape[1:]))
-        if key not in known:
-            known[key] = self._find(image, target)
-        return known[key]
-
     # ---------------------------------------------------------------------------------------- what goes in
 
-    def _inputs(self, images: Any) -> tuple[list[Input], int]:
-        """The prepared images, and how many go through the network at once."""
-        if isinstance(images, Tensor):
-            tensors = self._checked(images)
-            return [self._from_tensor(t, i) for i, t in enumerate(tensors)], len(tensors)
+    def _inputs(self, images: Any) -> list[Input]:
+        """The prepared images of a path, picture, array or a list of these and of tensors."""
         if isinstance(images, np.ndarray) and images.ndim == 4:
             images = list(images)
         if not isinstance(images, (list, tuple)):
             images = [images]
         if not images:
             raise Error("there is no picture to explain.")
-        return [self._one(image, i) for i, image in enumerate(images)], self.batch_size
+        return [self._one(image, i) for i, image in enumerate(images)]
 
     def _one(self, image: Any, number: int) -> Input:
         name = f"image {number}"
@@ -150,7 +145,7 @@ class Explainer:
             checked = self._checked(image)
             if len(checked) != 1:
                 raise Error(f"{name} is a tensor of {len(checked)} images: in a list give one (C, H, W) for each.")
-            return self._from_tensor(checked[0], number)
+            return Input(checked[0], self._shown(checked[0], number))
         if isinstance(image, (str, Path)):
             name, image = str(image), imaging.read(image)
         elif isinstance(image, np.ndarray):
@@ -176,11 +171,16 @@ class Explainer:
             )
         return images
 
-    def _from_tensor(self, tensor: Tensor, number: int) -> Input:
-        preprocess, shown = self.model.preprocess, tensor.detach()
-        normalised = isinstance(preprocess, Preprocess) and len(tensor) == 3 and float(shown.min()) < 0
-        image = preprocess.picture(shown) if normalised else imaging.tensor_picture(shown)  # type: ignore[union-attr]
-        return Input(tensor, Picture(f"image {number}", image, (0.0, 0.0, float(image.width), float(image.height))))
+    def _shown(self, tensor: Tensor, number: int) -> Picture:
+        """The picture that a tensor ``(C, H, W)`` shows; drawn only when it is looked at."""
+
+        def draw() -> Image.Image:
+            preprocess, shown = self.model.preprocess, tensor.detach()
+            if isinstance(preprocess, Preprocess) and len(shown) == 3 and float(shown.min()) < 0:
+                return preprocess.picture(shown)
+            return imaging.tensor_picture(shown)
+
+        return Picture(f"image {number}", draw, (0.0, 0.0, float(tensor.shape[-1]), float(tensor.shape[-2])))
 
     @property
     def _preprocess(self) -> Any:
@@ -200,87 +200,130 @@ class Explainer:
             preprocess = replace(preprocess, squash=True)
         return preprocess
 
-    def _batches(self, inputs: Sequence[Input], size: int) -> Iterator[tuple[int, list[Input]]]:
-        """Consecutive inputs of one shape, at most ``size`` of them, with the number of the first."""
-        start = 0
-        while start < len(inputs):
-            stop = start + 1
-            shape = inputs[start].tensor.shape
-            while stop < len(inputs) and stop - start < size and inputs[stop].tensor.shape == shape:
-                stop += 1
-            yield start, list(inputs[start:stop])
-            start = stop
+    def _tensor_batches(self, images: Tensor) -> list[Batch]:
+        """A tensor in pieces; each image goes through the network once."""
+        images = self._checked(images)
+        shown = [self._shown(image, i) for i, image in enumerate(images)]
+        size = self._size
+        return [Batch(part, shown[i * size : i * size + len(part)]) for i, part in enumerate(images.split(size))]
+
+    def _batches(self, inputs: Sequence[Input]) -> list[Batch]:
+        """Consecutive inputs of one shape together."""
+        batches: list[list[Input]] = []
+        for one in inputs:
+            last = batches[-1] if batches else []
+            if not last or len(last) == self._size or last[0].tensor.shape != one.tensor.shape:
+                batches.append([])
+            batches[-1].append(one)
+        return [Batch(torch.stack([i.tensor for i in b]), [i.picture for i in b]) for b in batches]
+
+    @property
+    def _size(self) -> int:
+        on_cpu = self._like is None or self._like.device.type == "cpu"
+        return self.batch_size or (8 if on_cpu else 64)
 
     # ---------------------------------------------------------------------------------------- what is done
 
-    def _batch(self, batch: list[Input], target: Any, start: int, total: int) -> Raw:
-        images = self._on_device(torch.stack([i.tensor for i in batch]))
-        wanted = for_images(target, start, start + len(batch), total)
-        layer = self.layer_for(images[:1], for_images(target, start, start + 1, total))
-        query = Query(
-            self.net,
-            images,
-            layer,
-            lambda output: choose(wanted, output, self.model.classes),
-            self._trunk(layer, images),
-        )
+    def _explained(self, batches: Sequence[Batch], target: Any) -> Explanation:
+        total, start, results = sum(len(b.pictures) for b in batches), 0, []
+        with torch.inference_mode(False):
+            for batch in batches:
+                stop = start + len(batch.pictures)
+                results.append(self._run(batch, for_images(target, start, stop, total), start))
+                start = stop
+        return self._explanation(batches, results, target)
+
+    def _run(self, batch: Batch, target: Any, start: int) -> tuple[Layer, Raw]:
+        images = self._on_device(batch.images)
+
+        def read(output: Any) -> Chosen:
+            return choose(target, output, self.model.classes)
+
+        layer = self._layer(images, target, read)
+        query = Query(self.net, images, layer, read, self._split_at(layer) if self.compile else None)
         raw: Raw = self.run(query, **self.options)
-        return raw._replace(maps=raw.maps.detach().float())
+        finite = raw.maps.isfinite().flatten(1).all(1)
+        if not bool(finite.all()):
+            raise Error(
+                f"the map of image {start + int(finite.int().argmin())} is not finite: the network's activations or "
+                "gradients overflow (half precision?) or its weights are broken."
+            )
+        return layer, raw._replace(maps=raw.maps.detach().float())
+
+    def _layer(self, images: Tensor, target: Any, read: Callable[[Any], Chosen]) -> Layer:
+        owner = _own(target)
+        if owner is not None:  # it may know how many images there are
+            return layer_for(self.net, self.layer, images, read, owner)
+        first = for_images(target, 0, 1, len(images))
+        return layer_for(self.net, self.layer, images[:1], lambda output: choose(first, output, self.model.classes))
+
+    @property
+    def _like(self) -> Tensor | None:
+        """The first weight: images go where it lies, in its precision."""
+        return next((p for p in self.net.parameters() if p.is_floating_point()), None)
 
     def _on_device(self, images: Tensor) -> Tensor:
-        """The images where the network is, in its precision."""
-        like = next((p for p in self.net.parameters() if p.is_floating_point()), None)
+        like = self._like
         if like is None:
             return images
         return images.to(like.device, None if torch.is_autocast_enabled(like.device.type) else like.dtype)
 
-    def _find(self, image: Tensor, target: Any) -> Layer:
-        def score(output: Any) -> Tensor:
-            return choose(target, output, self.model.classes).scores
+    def _named(self, layer: str | nn.Module | None) -> str | None:
+        """The name of a layer that may be given as the module itself."""
+        if not isinstance(layer, nn.Module):
+            return layer
+        name = next((name for name, module in self.net.named_modules() if module is layer), None)
+        if not name:
+            raise Error(f"layer {type(layer).__name__} is no submodule of {self.model.name}: give one of its own.")
+        return name
 
-        if self.layer is not None:
-            return grid_of(self.net, self.layer, image, score)
-        found = find_layers(self.net, image, score).default
-        if found is None:
-            raise Error(
-                f"no layer of {self.model.name} has a grid of positions that feeds the target: "
-                "name one with layer=, `wherefore layers` says what was tried."
-            )
-        return found
-
-    def _trunk(self, layer: Layer, images: Tensor) -> Split | None:
-        if not self.compile:
-            return None
+    def _split_at(self, layer: Layer) -> Split:
         with self._lock:
-            if layer.name not in self._split:
-                self._split[layer.name] = Split(self.net, layer.name)
-            return self._split[layer.name]
+            if layer.name not in self._splits:
+                self._splits[layer.name] = Split(self.net, layer.name)
+            return self._splits[layer.name]
 
     # ---------------------------------------------------------------------------------------- what comes out
 
-    def _explanation(self, inputs: Sequence[Input], raws: list[Raw]) -> Explanation:
+    def _explanation(self, batches: Sequence[Batch], results: list[tuple[Layer, Raw]], target: Any) -> Explanation:
+        layer, raws = results[0][0], [raw for _, raw in results]
         if len({raw.chosen.scores.shape[1] for raw in raws}) != 1:
             raise Error("the images have different numbers of targets: give each as many.")
         same_grid = len({raw.maps.shape[2:] for raw in raws}) == 1
-        maps = torch.cat([r.maps for r in raws]) if same_grid else [m for raw in raws for m in raw.maps]
-        layer = self.layer_for(inputs[0].tensor[None])
         return Explanation(
-            maps=maps,
+            maps=torch.cat([r.maps for r in raws]) if same_grid else [m for raw in raws for m in raw.maps],
             scores=torch.cat([r.chosen.scores for r in raws]).float(),
             targets=[names for r in raws for names in r.chosen.names],
             classes=torch.cat([r.chosen.classes for r in raws]),
             probabilities=torch.cat([r.chosen.probabilities for r in raws]),
-            pictures=[i.picture for i in inputs],
-            input_size=(inputs[0].tensor.shape[-2], inputs[0].tensor.shape[-1]),
+            pictures=[picture for batch in batches for picture in batch.pictures],
+            input_sizes=[(b.images.shape[-2], b.images.shape[-1]) for b in batches for _ in b.pictures],
             model=self.model,
             settings={
                 "method": self.method,
                 "layer": layer.name,
-                "grid": list(layer.grid.size),
+                "grid": list(raws[0].maps.shape[2:]),
+                "target": str(target),
                 "fit": self.fit,
                 "options": self.options,
+                "seed": torch.initial_seed(),
                 "version": __version__,
                 "torch": torch.__version__,
             },
             pixels=torch.cat([r.pixels for r in raws if r.pixels is not None]) if raws[0].pixels is not None else None,
         )
+
+
+def _own(target: Any) -> Any:
+    """The callable in a target, which may have a layer of its own; None for classes."""
+    parts = target if isinstance(target, (list, tuple)) else [target]
+    return next((part for part in parts if callable(part)), None)
+
+
+def _check_options(method: str, options: dict[str, Any]) -> None:
+    """Refuses options that the method does not have."""
+    known = list(inspect.signature(METHODS[method].run).parameters)[1:]
+    for name in options:
+        if name not in known:
+            has = f"has the options {', '.join(known)}" if known else "has no options"
+            raise Error(f"{name!r} is no option of {method}, which {has}; targets are given with target=.")

@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,16 @@ Maps = Tensor | list[Tensor]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it was read, and the part of it that the network saw."""
+    """A picture as it was read (or what draws it when it is looked at), and the part of it that the network saw."""
 
     name: str
-    image: Image.Image
+    source: Image.Image | Callable[[], Image.Image] = field(repr=False)
     region: Region
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The picture itself."""
+        return self.source if isinstance(self.source, Image.Image) else self.source()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,7 +51,7 @@ class Picture:
         across, down = width / self.size[0], height / self.size[1]
         x0, y0, x1, y1 = self.region
         return replace(
-            self, image=self.image.resize((width, height)), region=(x0 * across, y0 * down, x1 * across, y1 * down)
+            self, source=self.image.resize((width, height)), region=(x0 * across, y0 * down, x1 * across, y1 * down)
         )
 
 
@@ -65,7 +71,7 @@ class Explanation:
     classes: Tensor
     probabilities: Tensor
     pictures: list[Picture]
-    input_size: tuple[int, int]  # (H, W)
+    input_sizes: list[tuple[int, int]]  # (H, W) of each
     model: Model = field(repr=False)
     settings: dict[str, Any] = field(repr=False)  # version, method, layer, grid, fit, options
     pixels: Tensor | None = field(default=None, repr=False)
@@ -94,9 +100,8 @@ class Explanation:
 
     def heatmaps(self) -> Maps:
         """The maps bilinearly at the network's input resolution ``(B, T, H, W)``, still raw (align_corners=False)."""
-        height, width = self.input_size
-        large = [resample(m, (width, height)) for m in self.maps]
-        return torch.stack(large) if isinstance(self.maps, Tensor) else large
+        large = [resample(m, (width, height)) for m, (height, width) in zip(self.maps, self.input_sizes, strict=True)]
+        return torch.stack(large) if len(set(self.input_sizes)) == 1 else large
 
     def placed(self, image: int) -> Iterator[Tensor]:
         """The maps of one picture, one by one, at its own pixels ``(H, W)``; 0 where the network did not see it."""

@@ -11,24 +11,34 @@ from torch import Tensor
 Node = Any  # torch.autograd.graph.Node; its saved values are attributes that depend on the operation
 
 # Operations that leave the values as they are, or average them: with these and one matrix a tail is linear.
-SHAPING = {"View", "UnsafeView", "ReshapeAlias", "Reshape", "Squeeze", "Clone", "Alias", "ToCopy", "AsStrided"}
+SHAPING = {"View", "UnsafeView", "ReshapeAlias", "Reshape", "Squeeze", "Clone", "Alias", "ToCopy"}
 AVERAGING = {"Mean", "AvgPool2D", "AdaptiveAvgPool2D", "AvgPool3D", "AdaptiveAvgPool3D"}
 POOLING = AVERAGING | {"MaxPool2DWithIndices", "MaxPool3DWithIndices", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D"}
-# What torch.nn.functional calls them, for layers named in words.
+# Operations whose result lies in the picture as channels, height, width, whatever its sizes.
+CHANNELS_FIRST = {"Convolution", "NativeBatchNorm", "CudnnBatchNorm", "NativeGroupNorm", "UpsampleBilinear2D"} | POOLING
+# Activations, and the functions that compute them; a layer named in words bears the first.
 ACTIVATIONS = {
-    "Relu": "relu",
-    "Hardtanh": "relu6",
-    "Silu": "silu",
-    "Gelu": "gelu",
-    "Hardswish": "hardswish",
-    "Elu": "elu",
-    "LeakyRelu": "leaky_relu",
-    "Mish": "mish",
-    "Softplus": "softplus",
-    "PreluKernel": "prelu",
-    "Tanh": "tanh",
-    "Sigmoid": "sigmoid",
+    "Relu": ("relu",),
+    "Hardtanh": ("relu6", "hardtanh"),
+    "Silu": ("silu",),
+    "Gelu": ("gelu",),
+    "Hardswish": ("hardswish",),
+    "Elu": ("elu", "selu"),
+    "Celu": ("celu",),
+    "LeakyRelu": ("leaky_relu",),
+    "Mish": ("mish",),
+    "Softplus": ("softplus",),
+    "PreluKernel": ("prelu",),
+    "Tanh": ("tanh",),
+    "Sigmoid": ("sigmoid", "expit"),
 }
+
+
+def activation(function: Any) -> str | None:
+    """What a layer named in words calls an activation function: ``relu`` for F.relu, torch.relu and Tensor.relu_."""
+    name = (function if isinstance(function, str) else getattr(function, "__name__", "")).rstrip("_")
+    name = name.removeprefix("special_")
+    return next((names[0] for names in ACTIVATIONS.values() if name in names), None)
 
 
 def kind(node: Node) -> str:
@@ -72,7 +82,11 @@ def linear_tail(output: Any, leaf: Tensor) -> Tensor | None:
         operation = kind(node)
         if operation in ("Addmm", "Mm") and weights is None:
             weights = node._saved_mat2.detach().t()  # type: ignore[attr-defined]  # (C, K)
-            step = node.next_functions[1 if operation == "Addmm" else 0]
+            place = 1 if operation == "Addmm" else 0
+            step = node.next_functions[place]
+            others = [parent for i, (parent, _) in enumerate(node.next_functions) if i != place and parent is not None]
+            if any(_reads(parent, leaf) for parent in others):
+                return None  # a bias, or a matrix, that is computed from the activations
         elif operation in SHAPING | AVERAGING:
             step = node.next_functions[0]
         else:
@@ -84,6 +98,11 @@ def linear_tail(output: Any, leaf: Tensor) -> Tensor | None:
         weights = torch.eye(leaf.shape[1], device=leaf.device, dtype=leaf.dtype)
     fits = weights.shape == (output.shape[1], leaf.shape[1])
     return weights if fits and _agrees(weights, output, leaf) else None
+
+
+def _reads(node: Node, leaf: Tensor) -> bool:
+    """Whether a result depends on the leaf."""
+    return any(getattr(n, "variable", None) is leaf for n in reachable(node))
 
 
 def _agrees(weights: Tensor, output: Tensor, leaf: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """A network is explained in eval mode, uncompiled, with its graph switched on and off by us, and left as it was found.
 
-What has to be changed for the time of a call is changed under a lock and counted per network, so that several threads
-can explain one network at once and the last one to leave restores it.
+What has to be changed for the time of a call is changed under a lock and counted per module, so that several threads
+can explain one network, or networks that share parts, at once, and the last one to leave restores them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from wherefore.errors import Error
 
@@ -35,8 +35,9 @@ def prepared(net: nn.Module) -> Iterator[None]:
     if isinstance(net, torch.jit.ScriptModule):
         raise Error("a TorchScript network cannot be looked into: pass the Python module that it was made from.")
     with ExitStack() as undo:
-        undo.enter_context(_EVAL(net))
-        if any(m._compiled_call_impl is not None or hasattr(m, "_orig_mod") for m in net.modules()):
+        modules = list(net.modules())
+        undo.enter_context(_EVAL(*modules))
+        if any(m._compiled_call_impl is not None or "_orig_mod" in m._modules for m in modules):
             undo.enter_context(_EAGER(torch.compiler))
         # Weights cast while nothing is recorded would be served, without their graph, to the caller's own training.
         if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
@@ -63,41 +64,52 @@ def recording(inside: ExitStack) -> None:
     torch.set_grad_enabled(True)
 
 
-class _Counted:
-    """A change to an object that is made by the first to enter and undone by the last to leave."""
+class KeepRecording(TorchFunctionMode):
+    """Switches the graph on before every function, for networks that switch it off in the middle of a forward pass."""
 
-    def __init__(self, change: Callable[[Any], Callable[[], None]]) -> None:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") != "_set_grad_enabled":
+            torch._C._set_grad_enabled(True)
+        return func(*args, **(kwargs or {}))
+
+
+class _Counted:
+    """A change to things that is made by the first to enter and undone by the last to leave, thing by thing."""
+
+    def __init__(self, change: Callable[[Any], Callable[[], None] | None]) -> None:
         self.change, self.lock = change, threading.Lock()
-        self.held: WeakKeyDictionary[Any, tuple[int, Callable[[], None]]] = WeakKeyDictionary()
+        self.held: dict[int, tuple[int, Callable[[], None]]] = {}  # by id: the things outlive the block
 
     @contextmanager
-    def __call__(self, thing: Any) -> Iterator[None]:
-        with self.lock:
-            count, undo = self.held.get(thing) or (0, self.change(thing))
-            self.held[thing] = (count + 1, undo)
+    def __call__(self, *things: Any) -> Iterator[None]:
+        held = []
         try:
+            with self.lock:
+                for thing in things:
+                    count, undo = self.held.get(id(thing)) or (0, self.change(thing))
+                    if undo is not None:
+                        self.held[id(thing)] = (count + 1, undo)
+                        held.append(thing)
             yield
         finally:
             with self.lock:
-                count, undo = self.held[thing]
-                if count > 1:
-                    self.held[thing] = (count - 1, undo)
-                else:
-                    del self.held[thing]
-                    undo()
+                for thing in held:
+                    self._release(thing)
+
+    def _release(self, thing: Any) -> None:
+        count, undo = self.held.pop(id(thing))
+        if count > 1:
+            self.held[id(thing)] = (count - 1, undo)
+        else:
+            undo()
 
 
-def _to_eval(net: nn.Module) -> Callable[[], None]:
-    """Puts every submodule into eval mode; the undo puts back those that were training."""
-    training = [m for m in net.modules() if m.training]
-    for module in training:
-        module.training = False
-
-    def undo() -> None:
-        for module in training:
-            module.training = True
-
-    return undo
+def _to_eval(module: nn.Module) -> Callable[[], None] | None:
+    """Puts one module (not those in it) into eval mode; the undo puts it back into training."""
+    if not module.training:
+        return None
+    module.training = False
+    return lambda: setattr(module, "training", True)
 
 
 def _to_eager(_: Any) -> Callable[[], None]:

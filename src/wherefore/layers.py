@@ -9,42 +9,36 @@ rather than ``layer4.2.relu``).
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
 
-from wherefore.capture import entries
 from wherefore.errors import Error
-from wherefore.graph import ACTIVATIONS, POOLING, Node, kind, parents, reachable
-from wherefore.guard import prepared, recording, unwrap
+from wherefore.graph import ACTIVATIONS, CHANNELS_FIRST, POOLING, Node, kind, parents, reachable
+from wherefore.guard import unwrap
 from wherefore.places import Place, submodule
-from wherefore.types import Grid, Layer
+from wherefore.trace import Output, trace
+from wherefore.types import Chosen, Grid, Layer
 
 # Results of these are whole blocks or normalised values; the inner products of an attention are neither.
 TOKEN_OPERATIONS = {"NativeLayerNorm", "FusedRmsNorm", "Add", "Mul", "Cat"} | set(ACTIVATIONS)
+ELEMENTWISE = {"Add", "Mul", "Div", "Clone", "Cat"} | set(ACTIVATIONS)
 MOST_PREFIX_TOKENS = 16
 MOST_DISTORTION = math.log(2)  # strides round: a grid may be this much longer or wider than its picture
 PRODUCTS = {"Addmm", "Mm", "Bmm", "Convolution"}
 
 
-@dataclass
-class _Output:
-    """What one call of one submodule returned in the traced pass."""
+class _Classes:
+    """Stands for all targets that are classes, in the memory of layers."""
 
-    name: str
-    node: Node
-    edge: torch.autograd.graph.GradientEdge
-    shape: tuple[int, ...]
 
-    @property
-    def order(self) -> int:
-        return int(self.node._sequence_nr())
+_CLASSES = _Classes()
+_KNOWN: WeakKeyDictionary[nn.Module, WeakKeyDictionary[Any, dict[Any, tuple[Layer, ref[nn.Module]]]]]
+_KNOWN = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -56,98 +50,82 @@ class Layers:
     rejected: tuple[tuple[str, str], ...]  # (name, why) of outputs that cannot be explained
 
 
-def find_layers(net: nn.Module, image: Tensor, score: Callable[[Any], Tensor]) -> Layers:
-    """The layers of ``net`` that can be explained, from one traced forward pass of ``image`` ``(1, C, H, W)``.
+def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> Layers:
+    """The layers of ``net`` that can be explained, from one traced forward pass of ``images`` ``(B, C, H, W)``.
 
-    ``score`` reads from the network's output the number that is to be explained; layers that it does not depend on
-    are rejected. The network is left as it was found.
+    ``choose`` reads from the network's output what is to be explained; layers that it does not depend on are
+    rejected. The network is left as it was found.
     """
-    outputs, total, answer = _trace(unwrap(net), image, score)
+    outputs, chosen = trace(unwrap(net), images, choose)
+    assert chosen is not None
+    total = chosen.scores.sum()
     nodes = list(reachable(total.grad_fn)) if total.grad_fn is not None else []
     fed, patches, every, rejected = set(nodes), _patch_grids(outputs), [], []
     for output in _places(outputs):
-        grid = _grid(output.shape, patches, image.shape[-2] / image.shape[-1])
+        grid = _grid(output, patches, images)
         why = _unfit(output, grid, fed)
         if why or grid is None:
             rejected.append((output.name, why))
         else:
             every.append((output, Layer(output.name, grid, _channels(output.shape, grid))))
-    default, every_layer = _default(every, total, nodes, _head(answer))
+    default, every_layer = _default(every, total, nodes, _head(chosen.logits))
     return Layers(default, tuple(every_layer), tuple(rejected))
 
 
-def grid_of(net: nn.Module, name: str, image: Tensor, score: Callable[[Any], Tensor]) -> Layer:
-    """The layer of that name with its grid, or an `Error` that says why it has none."""
-    place = Place.parse(name)
-    submodule(unwrap(net), place.module)  # a name that does not exist is told at once
-    outputs, *_ = _trace(unwrap(net), image, score)
+def layer_for(
+    net: nn.Module, name: str | None, images: Tensor, choose: Callable[[Any], Chosen], owner: Any = None
+) -> Layer:
+    """The named layer with its grid or, without a name, the default for what ``choose`` reads.
+
+    Found by one traced pass, then remembered: per network and input size, the default also per ``owner`` (a target of
+    the user's own making; None for classes, which share theirs). Raises `Error` where there is no such layer, where it
+    has no grid, or where no layer has one.
+    """
+    net = unwrap(net)
+    memory = _KNOWN.setdefault(net, WeakKeyDictionary())
+    try:
+        known = memory.setdefault(_CLASSES if owner is None or name else owner, {})
+    except TypeError:  # an owner that cannot be referred to weakly is not remembered
+        known = {}
+    key = (name, tuple(images.shape[1:]))
+    layer, module = known.get(key, (None, None))
+    if layer is None or module is None or module() is not _module(net, layer.name):
+        layer = _named_layer(net, name, images) if name else _default_layer(net, images, choose)
+        known[key] = layer, ref(_module(net, layer.name))
+    return layer
+
+
+def _module(net: nn.Module, name: str) -> nn.Module:
+    return submodule(net, Place.parse(name).module)
+
+
+def _default_layer(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> Layer:
+    default = find_layers(net, images, choose).default
+    if default is None:
+        raise Error(
+            f"no layer of {type(net).__name__} has a grid of positions that feeds the target: "
+            "name one with layer=, `wherefore layers` says what was tried."
+        )
+    return default
+
+
+def _named_layer(net: nn.Module, name: str, images: Tensor) -> Layer:
+    _module(net, name)  # a name that does not exist is told at once
+    outputs, _ = trace(net, images)
     plain = name.split("+")[0]
-    match = [o for o in outputs if plain in (o.name, *_other_names(o.name))]
+    match = [o for o in outputs if plain in (o.name, o.name.split("[")[0], o.numbered)]
     if not match:
         raise Error(f"layer {name!r} never ran in this forward pass: `wherefore layers` lists those that do.")
     output = match[-1]
-    grid = _grid(output.shape, _patch_grids(outputs), image.shape[-2] / image.shape[-1])
+    grid = _grid(output, _patch_grids(outputs), images)
     if grid is None:
         raise Error(f"layer {name!r} returns {output.shape}, which is no grid of positions: choose another layer.")
     return Layer(name, grid, _channels(output.shape, grid))
 
 
-# -------------------------------------------------------------------------------------------- the traced pass
-
-
-def _trace(net: nn.Module, image: Tensor, score: Callable[[Any], Tensor]) -> tuple[list[_Output], Tensor, Any]:
-    """Every submodule's output with its place in the recorded graph, the score, and the network's output."""
-    calls: list[tuple[str, Any, Any]] = []
-    thread = threading.get_ident()
-
-    def before(module: nn.Module, inputs: Any) -> None:
-        if threading.get_ident() == thread:
-            recording(inside)  # also where the network's own forward is decorated with no_grad
-
-    def after(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        if threading.get_ident() == thread:
-            parts = {None: output} if isinstance(output, Tensor) else entries(output)
-            for key, value in parts.items():
-                if isinstance(value, Tensor) and value.requires_grad:
-                    calls.append((name, key, (torch.autograd.graph.get_gradient_edge(value), tuple(value.shape))))
-
-    with ExitStack() as undo, ExitStack() as inside:
-        undo.enter_context(prepared(net))
-        undo.enter_context(torch.enable_grad())
-        for name, module in net.named_modules():
-            undo.callback(module.register_forward_pre_hook(before).remove)
-            if name:
-                undo.callback(module.register_forward_hook(partial(after, name)).remove)
-        image = image.detach().clone().requires_grad_(image.is_floating_point())
-        output = net(image)
-        inside.close()
-        recording(inside)
-        total = score(output).sum()
-    return _named(calls), total, output
-
-
-def _named(calls: list[tuple[str, Any, Any]]) -> list[_Output]:
-    """Outputs with full names: ``:call`` for all but the last call of a module, ``[key]`` inside containers."""
-    totals: dict[tuple[str, Any], int] = {}
-    for name, key, _ in calls:
-        totals[name, key] = totals.get((name, key), 0) + 1
-    seen: dict[tuple[str, Any], int] = {}
-    outputs = []
-    for name, key, (edge, size) in calls:
-        index = seen[name, key] = seen.get((name, key), -1) + 1
-        call = "" if index == totals[name, key] - 1 else f":{index}"
-        outputs.append(_Output(f"{name}{call}" + (f"[{key}]" if key is not None else ""), edge.node, edge, size))
-    return outputs
-
-
-def _other_names(name: str) -> list[str]:
-    """``backbone[out]`` may be asked for as ``backbone`` (capture says if that is not unique)."""
-    return [name.split("[")[0]] if "[" in name else []
-
-
-def _places(outputs: Sequence[_Output]) -> list[_Output]:
+def _places(outputs: Sequence[Output]) -> list[Output]:
     """One output per tensor, in running order, under the name of the outermost module that returned it."""
-    by_node: dict[Node, _Output] = {}
+    by_node: dict[Node, Output] = {}
     for output in outputs:  # a container returns after its parts; what merely passes a tensor on comes later
         known = by_node.get(output.node)
         if known is None or output.name.count(".") < known.name.count("."):
@@ -158,21 +136,18 @@ def _places(outputs: Sequence[_Output]) -> list[_Output]:
 # -------------------------------------------------------------------------------------------- grids
 
 
-def _patch_grids(outputs: Sequence[_Output]) -> list[tuple[int, int]]:
+def _patch_grids(outputs: Sequence[Output]) -> list[tuple[int, int]]:
     """Grids of the channels-first outputs of the pass: what a patch embedding leaves for its tokens."""
     return [(o.shape[2], o.shape[3]) for o in outputs if len(o.shape) == 4 and o.shape[2] * o.shape[3] > 1]
 
 
-def _grid(size: tuple[int, ...], patches: Sequence[tuple[int, int]], aspect: float) -> Grid | None:
-    """How an output of that shape lies in a picture of that height over width, or None."""
-    if not size or size[0] != 1:
+def _grid(output: Output, patches: Sequence[tuple[int, int]], images: Tensor) -> Grid | None:
+    """How an output lies in the pictures, or None."""
+    size = output.shape
+    if not size or size[0] != len(images):
         return None
     if len(size) == 4:
-        # Whichever reading keeps the picture's shape; where both do, channels come first.
-        first, last = (abs(math.log(h / w / aspect)) for h, w in (size[2:], size[1:3]))
-        if min(first, last) > MOST_DISTORTION:
-            return None  # the heads of an attention, say
-        return Grid("channels-last", size[1:3]) if last < first - 0.1 else Grid("channels-first", size[2:])
+        return _picture_grid(size, _maker(output.node), images.shape[-2] / images.shape[-1])
     if len(size) == 5:
         return Grid("channels-first", size[2:])
     if len(size) == 3:
@@ -183,11 +158,28 @@ def _grid(size: tuple[int, ...], patches: Sequence[tuple[int, int]], aspect: flo
     return None
 
 
+def _picture_grid(size: tuple[int, ...], operation: str, aspect: float) -> Grid | None:
+    """Channels first or last: what the operation says, else whichever reading keeps the picture's shape."""
+    if operation in CHANNELS_FIRST:
+        return Grid("channels-first", size[2:])
+    first, last = (abs(math.log(h / w / aspect)) for h, w in (size[2:], size[1:3]))
+    if operation == "NativeLayerNorm" or last < first - 0.1:
+        return Grid("channels-last", size[1:3]) if last < MOST_DISTORTION else None
+    return Grid("channels-first", size[2:]) if first < MOST_DISTORTION else None
+
+
+def _maker(node: Node) -> str:
+    """The operation that laid a result out: what merely changes values one by one is passed over."""
+    while kind(node) in ELEMENTWISE and parents(node):
+        node = parents(node)[0]
+    return kind(node)
+
+
 def _channels(size: tuple[int, ...], grid: Grid) -> int:
     return size[1] if grid.layout == "channels-first" else size[-1]
 
 
-def _unfit(output: _Output, grid: Grid | None, fed: set[Node]) -> str:
+def _unfit(output: Output, grid: Grid | None, fed: set[Node]) -> str:
     """Why an output cannot be explained; empty where it can."""
     if output.node not in fed:
         return "does not reach the target"
@@ -204,7 +196,7 @@ def _unfit(output: _Output, grid: Grid | None, fed: set[Node]) -> str:
 
 
 def _default(
-    every: list[tuple[_Output, Layer]], total: Tensor, nodes: list[Node], head: set[Node]
+    every: list[tuple[Output, Layer]], total: Tensor, nodes: list[Node], head: set[Node]
 ) -> tuple[Layer | None, list[Layer]]:
     """The last unpooled layer whose positions all count, moved behind a functional activation that follows it."""
     chosen: int | None = None
@@ -234,10 +226,10 @@ def _default(
     return replace(layer, note=why), listed
 
 
-def _head(output: Any) -> set[Node]:
+def _head(logits: Tensor | None) -> set[Node]:
     """The last product with weights and what follows it: where that is a convolution, it computes the class scores."""
     head: set[Node] = set()
-    node = output.grad_fn if isinstance(output, Tensor) else None
+    node = logits.grad_fn if logits is not None else None
     while node is not None:
         head.add(node)
         before = [parent for parent in parents(node) if kind(parent) != "AccumulateGrad"]
@@ -247,7 +239,7 @@ def _head(output: Any) -> set[Node]:
     return set()
 
 
-def _positions_count(output: _Output, grid: Grid, total: Tensor) -> bool:
+def _positions_count(output: Output, grid: Grid, total: Tensor) -> bool:
     """Whether the target's gradient is not confined to tokens that lie nowhere in the picture (the class token)."""
     if grid.layout != "tokens":
         return True
@@ -261,4 +253,4 @@ def _positions_count(output: _Output, grid: Grid, total: Tensor) -> bool:
 def _activation_after(node: Node, nodes: list[Node]) -> str | None:
     """The name of the activation function that is the only reader of a node's result, where there is one."""
     readers = [reader for reader in nodes if node in parents(reader)]
-    return ACTIVATIONS.get(kind(readers[0])) if len(readers) == 1 else None
+    return ACTIVATIONS.get(kind(readers[0]), (None,))[0] if len(readers) == 1 else None

@@ -1,4 +1,4 @@
-"""How a place in a network is written: ``module[:call][[key]][+activation]``.
+"""A place in a network, how it is written and what lies there: ``module[:call][[key]][+activation]``.
 
 ====================  ==================================================================================
 ``layer4``            the output of that submodule (of its last call, where it is called several times)
@@ -10,10 +10,13 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from wherefore.errors import Error
 from wherefore.registry import unknown
@@ -21,7 +24,7 @@ from wherefore.registry import unknown
 _PLACE = re.compile(r"(?P<module>[^:\[+]+)(:(?P<call>\d+))?(\[(?P<key>\w+)\])?(\+(?P<activation>\w+))?")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Place:
     """A layer's name taken apart."""
 
@@ -47,3 +50,51 @@ def submodule(net: nn.Module, name: str) -> nn.Module:
     except AttributeError:
         names = [n for n, _ in net.named_modules() if n]
         raise Error(unknown("layer", name, names) + " `wherefore layers` lists them.") from None
+
+
+# ---------------------------------------------------------------------- tensors inside tuples, dicts, dataclasses
+
+
+def pick(output: Any, key: str | None, layer: str) -> Tensor:
+    """The floating-point tensor in a layer's output: the one under ``key``, or the only one there is."""
+    if isinstance(output, Tensor):
+        found: dict[str | None, Tensor] = {None: output}
+    else:
+        found = {k: v for k, v in entries(output).items() if isinstance(v, Tensor) and v.is_floating_point()}
+        if key is None and len(found) == 1:
+            key = next(iter(found))
+    tensor = found.get(key)
+    if tensor is None:
+        plain = layer.split("[")[0]
+        choices = ", ".join(f"{plain}[{k}]" if k else plain for k in found) or "nothing that can be explained"
+        raise Error(f"layer {layer!r} returns {type(output).__name__}: there is {choices}; choose one.")
+    if not tensor.is_floating_point():
+        raise Error(f"layer {layer!r} returns {tensor.dtype}, which has no gradient: choose another layer.")
+    return tensor
+
+
+def entries(output: Any) -> dict[str | None, Any]:
+    """The parts of a tuple, list, dict or dataclass by their keys written as strings."""
+    if isinstance(output, Mapping):
+        return {str(k): v for k, v in output.items()}
+    if isinstance(output, (tuple, list)):
+        return {str(i): v for i, v in enumerate(output)}
+    if dataclasses.is_dataclass(output):
+        return {f.name: getattr(output, f.name) for f in dataclasses.fields(output)}
+    return {}
+
+
+def put(output: Any, key: str | None, tensor: Tensor) -> Any:
+    """A shallow copy of a layer's output with ``tensor`` in the place that `pick` took it from."""
+    if isinstance(output, Tensor):
+        return tensor
+    if key is None:
+        key = next(k for k, v in entries(output).items() if isinstance(v, Tensor) and v.is_floating_point())
+    if isinstance(output, Mapping):
+        changed: Any = copy.copy(output)
+        changed[next(k for k in output if str(k) == key)] = tensor
+        return changed
+    if isinstance(output, (tuple, list)):
+        parts = [tensor if str(i) == key else v for i, v in enumerate(output)]
+        return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+    return dataclasses.replace(output, **{str(key): tensor})

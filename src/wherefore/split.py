@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from wherefore.errors import Error
+from wherefore.graph import activation
 from wherefore.guard import prepared
 from wherefore.places import Place, submodule
 
@@ -16,7 +19,7 @@ from wherefore.places import Place, submodule
 class Split:
     """The two halves of a network: ``above(*below(images)) == net(images)``, ``below`` compiled.
 
-    Cut by torch.fx; the network is not touched, both halves are graphs of their own that share its submodules. The
+    Cut by torch.fx; the network is not touched, both halves are graphs of their own that share its weights. The
     first run of ``below`` for an input size compiles it. Raises `Error` where torch.fx cannot trace the network.
     """
 
@@ -24,6 +27,7 @@ class Split:
         place = Place.parse(layer)
         if place.call is not None or place.key is not None:
             raise Error(f"compile=True needs a plain layer, not {layer!r}: name one without ':' and '['.")
+        self.layer = layer
         submodule(net, place.module)
         with prepared(net):
             graph = _traced(net, place)
@@ -37,7 +41,13 @@ class Split:
 
     def below(self, *inputs: Any) -> tuple[Tensor, list[Any]]:
         """The layer's output, and whatever else of the part below is read above it."""
-        cut, *crossing = self._below(*inputs)
+        try:
+            cut, *crossing = self._below(*inputs)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise Error(
+                f"the part below {self.layer!r} cannot be compiled ({reason}): leave compile=True out."
+            ) from error
         return cut, crossing
 
 
@@ -58,15 +68,11 @@ def _node(graph: fx.Graph, place: Place) -> fx.Node:
     """The node of the layer, or of the activation function that follows it."""
     node = next((n for n in reversed(graph.nodes) if n.op == "call_module" and n.target == place.module), None)
     if node is not None and place.activation is not None:
-        node = next((n for n in node.users if _function(n) == place.activation), None)
+        wanted = activation(place.activation)
+        node = next((n for n in node.users if n.op.startswith("call_f") and activation(n.target) == wanted), None)
     if node is None:
         raise Error(f"layer {place.module!r} is not part of the traced network: compile=True cannot cut there.")
     return node
-
-
-def _function(node: fx.Node) -> str:
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return str(name).rstrip("_")
 
 
 def _upstream(node: fx.Node) -> set[fx.Node]:
@@ -85,9 +91,28 @@ def _part(
 ) -> fx.GraphModule:
     """A network of some of a graph's nodes that is given others; with ``results`` it returns those."""
     part = fx.Graph()
+    modules: dict[str, Any] = {}
     copies = {node: part.placeholder(node.name) for node in given}
     for node in nodes:
         copies[node] = part.node_copy(node, copies.__getitem__)
+        if node.op == "call_module":
+            modules[str(node.target)] = _plain(net.get_submodule(str(node.target)))
+        elif node.op == "get_attr":
+            modules[str(node.target)] = operator.attrgetter(str(node.target))(net)
     if results:
         part.output(tuple(copies[node] for node in results))
-    return fx.GraphModule(net, part)
+    return fx.GraphModule(modules, part).eval()
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """A copy that shares the weights, in eval mode and without hooks.
+
+    Compiled code looks at hooks and modes, and those of the network change while another thread explains it.
+    """
+    plain = copy.copy(module)
+    for name, value in vars(module).items():
+        if name.endswith("_hooks") and isinstance(value, dict):
+            plain.__dict__[name] = type(value)()
+    plain.__dict__["_modules"] = {name: child and _plain(child) for name, child in module._modules.items()}
+    plain.__dict__["training"] = False
+    return plain

@@ -69,7 +69,8 @@ def choose(target: Any, output: Any, names: Names = None) -> Chosen:
         raise Error("the targets give different numbers of scores: each must give one per image, (B,).")
     indices = torch.cat(classes, 1)
     rows = [[name for part in parts for name in part] for parts in zip(*labels, strict=True)]
-    return Chosen(torch.cat(scores, 1), rows, indices, _probabilities(output, indices))
+    values = logits(output) if bool((indices >= 0).any()) else None
+    return Chosen(torch.cat(scores, 1), rows, indices, _probabilities(values, indices), values)
 
 
 def for_images(target: Any, start: int, stop: int, images: int) -> Any:
@@ -120,35 +121,34 @@ def logits(output: Any) -> Tensor:
 def class_index(target: int | str, count: int, names: Names) -> int:
     """The index of a class given by index, name, unique part of a name, or an index written as text."""
     if isinstance(target, str):
-        found = _by_name(target, names) if names else []
-        if len(found) > 1:
-            some = ", ".join(f"{names[i]} ({i})" for i in found[:8]) if names else ""
-            raise Error(
-                f"{target!r} fits {len(found)} classes: {some}{' ...' if len(found) > 8 else ''}; give the index."
-            )
-        if not found and not re.fullmatch(r"-?\d+", target.strip()):
-            if names:
-                raise Error(unknown("class", target, names))
-            raise Error(f"this model has no class names, so {target!r} means nothing: give an index, 0 to {count - 1}.")
-        target = found[0] if found else int(target)
+        target = _by_name(target, count, names)
     if not 0 <= target < count:
         raise Error(f"class {target} is out of range: the model has {count} classes, 0 to {count - 1}.")
     return target
 
 
-def _by_name(text: str, names: Sequence[str]) -> list[int]:
-    """Indices of the classes of that name, else of those that have it as a word, else as a part."""
-    wanted = text.strip().lower()
+def _by_name(text: str, count: int, names: Names) -> int:
+    """The index of the class of that name, else that number, else the class that alone has it as a word or a part."""
+    wanted, number = text.strip().lower(), re.fullmatch(r"-?\d+", text.strip())
+    if names is None or len(names) == 0:
+        if number:
+            return int(text)
+        raise Error(f"this model has no class names, so {text!r} means nothing: give an index, 0 to {count - 1}.")
     tests: list[Callable[[str], bool]] = [
         lambda name: name == wanted,
         lambda name: re.search(rf"\b{re.escape(wanted)}\b", name) is not None,
         lambda name: wanted in name,
     ]
-    for test in tests:
+    for strictness, test in enumerate(tests):
         found = [i for i, name in enumerate(names) if test(str(name).lower())]
+        if len(found) > 1:
+            some = ", ".join(f"{names[i]} ({i})" for i in found[:8]) + (" ..." if len(found) > 8 else "")
+            raise Error(f"{text!r} fits {len(found)} classes: {some}; give the index.")
         if found:
-            return found
-    return []
+            return found[0]
+        if number and strictness == 0:
+            return int(text)
+    raise Error(unknown("class", text, [str(name) for name in names]))
 
 
 def class_name(index: int, names: Names) -> str:
@@ -168,11 +168,15 @@ def _blocks(target: Any, output: Any, names: Names) -> list[Block]:
     if callable(target):
         return [target]
     if isinstance(target, (list, tuple)) and target and not _is_nested(target):
-        if any(isinstance(part, (list, tuple)) for part in target):
+        if any(map(_is_row, target)):
             raise Error("the target mixes classes and lists of classes: give one flat list, or one list per image.")
-        return [block for part in target for block in _blocks(part, output, names)]
+        if not all(map(_is_number, target)):
+            return [block for part in target for block in _blocks(part, output, names)]
     values = logits(output)
     images, count = values.shape
+    if isinstance(target, (list, tuple)) and target and not _is_nested(target):  # numbers alone: one block
+        indices = [class_index(int(number), count, names) for number in target]
+        return [torch.tensor(indices, device=values.device).expand(images, -1)]
     if _is_nested(target):
         return [_nested(target, images, count, names, values.device)]
     if isinstance(target, (Tensor, np.ndarray)):
@@ -184,7 +188,7 @@ def _blocks(target: Any, output: Any, names: Names) -> list[Block]:
         return [values.detach().topk(min(most, count), dim=1).indices]
     if target == "all":
         return [torch.arange(count, device=values.device).expand(images, -1)]
-    if isinstance(target, str) or (isinstance(target, (int, np.integer)) and not isinstance(target, bool)):
+    if isinstance(target, str) or _is_number(target):
         index = class_index(target if isinstance(target, str) else int(target), count, names)
         return [torch.full((images, 1), index, device=values.device)]
     raise Error(
@@ -193,8 +197,16 @@ def _blocks(target: Any, output: Any, names: Names) -> list[Block]:
     )
 
 
+def _is_number(target: Any) -> bool:
+    return isinstance(target, (int, np.integer)) and not isinstance(target, bool)
+
+
 def _is_nested(target: Any) -> bool:
-    return isinstance(target, (list, tuple)) and bool(target) and all(isinstance(t, (list, tuple)) for t in target)
+    return isinstance(target, (list, tuple)) and bool(target) and all(map(_is_row, target))
+
+
+def _is_row(part: Any) -> bool:
+    return isinstance(part, (list, tuple)) or (isinstance(part, (Tensor, np.ndarray)) and part.ndim > 0)
 
 
 def _per_image(target: Tensor, images: int, count: int) -> Tensor:
@@ -219,12 +231,17 @@ def _nested(target: Any, images: int, count: int, names: Names, device: torch.de
             f"{' and '.join(map(str, sorted(lengths)))} for {images} images."
         )
     try:
-        rows = [
-            [class_index(c if isinstance(c, str) else operator.index(c), count, names) for c in row] for row in target
-        ]
+        rows = [[class_index(c if isinstance(c, str) else _whole(c), count, names) for c in row] for row in target]
     except TypeError:
         raise Error("a nested list of targets holds class indices and names alone.") from None
     return torch.tensor(rows, device=device)
+
+
+def _whole(number: Any) -> int:
+    """The number as an int; TypeError for what is none."""
+    if isinstance(number, (bool, np.bool_)):
+        raise TypeError
+    return operator.index(number)
 
 
 def _difference(target: Difference, values: Tensor, names: Names) -> Callable[[Any], Tensor]:
@@ -250,11 +267,11 @@ def _label(target: Any, number: int) -> str:
     return f"target {number}" if name == "<lambda>" else str(name)
 
 
-def _probabilities(output: Any, classes: Tensor) -> Tensor:
+def _probabilities(values: Tensor | None, classes: Tensor) -> Tensor:
     """Softmax (sigmoid for a single logit) of the chosen classes; NaN where the target is no class."""
     nothing = torch.full(classes.shape, torch.nan, device=classes.device)
-    if not bool((classes >= 0).any()):
+    if values is None:
         return nothing
-    values = logits(output).detach().float()
+    values = values.detach().float()
     probabilities = values.softmax(1) if values.shape[1] > 1 else values.sigmoid()
     return torch.where(classes >= 0, probabilities.gather(1, classes.clamp(min=0)), nothing)

@@ -65,6 +65,8 @@ class Model:
     def __post_init__(self) -> None:
         if not isinstance(self.net, nn.Module):
             raise Error(f"a model is a torch.nn.Module, not {type(self.net).__name__}: pass the network itself.")
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(map(str, self.classes)))
         if not self.name:
             object.__setattr__(self, "name", type(self.net).__name__)
 
@@ -91,10 +93,11 @@ class Chosen(NamedTuple):
     names: list[list[str]]  # B lists of T
     classes: Tensor  # (B, T) class indices, -1 where the target is not a class
     probabilities: Tensor  # (B, T), NaN where the target is not a class
+    logits: Tensor | None  # (B, C), what the classes are columns of; None where no target is a class
 
     def detached(self) -> Chosen:
         """The same without the graph behind the scores."""
-        return self._replace(scores=self.scores.detach())
+        return self._replace(scores=self.scores.detach(), logits=None)
 
 
 class Raw(NamedTuple):
@@ -113,7 +116,7 @@ class Query:
     images: Tensor  # (B, C, H, W)
     layer: Layer
     choose: Callable[[Any], Chosen]
-    trunk: Any = None  # capture.Split: the network cut in two, the part below the layer compiled
+    split: Any = None  # split.Split: the network cut in two, the part below the layer compiled
 
 
 Method = Callable[..., Raw]

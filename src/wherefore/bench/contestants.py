@@ -34,7 +34,7 @@ def forward(net: nn.Module, layer: str) -> Iterator[Call]:
 
     def call(images: Tensor, classes: Sequence[int] | None) -> Tensor:
         with torch.inference_mode():
-            return net(images)  # type: ignore[no-any-return]
+            return net(images)
 
     yield call
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from wherefore import imaging
+from wherefore.batch.local import FileRun
 from wherefore.bench.contestants import FORWARD, OURS, field, pytorch_grad_cam_loop
 from wherefore.bench.measure import Result, Turn, figures, interleaved
 from wherefore.bench.rows import Row
@@ -33,10 +33,12 @@ def timed(row: Row, seconds: float) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         paths, out = photographs(Path(folder) / "in", row.count), Path(folder) / "out"
         out.mkdir()
-        images = torch.stack([explainer.prepare(_picture(path)).tensor for path in paths])
+        images = torch.stack(
+            [explainer.prepare(Picture(str(path), imaging.read(path), (0, 0, 0, 0))).tensor for path in paths]
+        )
         loops: dict[str, Callable[[], object]] = {
             FORWARD: partial(forward, model.net, torch.split(images, row.batch)),
-            OURS: partial(explain_folder, paths, explainer, out),
+            OURS: partial(explain_folder, paths, explainer, row.batch, out),
         }
         if "pytorch-grad-cam" in peers:
             loops["pytorch-grad-cam"] = partial(pytorch_grad_cam_loop, model.net, row.subject.layer, paths, out)
@@ -55,21 +57,10 @@ def forward(net: torch.nn.Module, batches: Sequence[Tensor]) -> None:
             net(images)
 
 
-def explain_folder(paths: Sequence[Path], explainer: Explainer, out: Path) -> None:
-    """Writes the overlay of each photograph's first class into ``out``; reads and draws while the network computes."""
-    with ThreadPoolExecutor(2) as pool:
-        prepared = pool.map(lambda path: explainer.prepare(_picture(path)), paths)
-        drawn = []
-        for start in range(0, len(paths), explainer.batch_size):
-            names = [path.stem for path in paths[start : start + explainer.batch_size]]
-            explanation = explainer([next(prepared) for _ in names])
-            drawn += [pool.submit(explanation.save_pictures, i, out, name) for i, name in enumerate(names)]
-        for job in drawn:
-            job.result()
-
-
-def _picture(path: Path) -> Picture:
-    return Picture(str(path), imaging.read(path), (0, 0, 0, 0))
+def explain_folder(paths: Sequence[Path], explainer: Explainer, batch: int, out: Path) -> None:
+    """Writes overlays and maps of each photograph's first class into ``out``, as ``wherefore explain`` does."""
+    for _ in FileRun(explainer, paths, out=out, batch_size=batch):
+        pass
 
 
 # -------------------------------------------------------------------------------------------- photographs

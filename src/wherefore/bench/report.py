@@ -13,7 +13,7 @@ from typing import Any
 from wherefore.bench.contestants import OURS
 from wherefore.bench.measure import Figure, Result
 from wherefore.bench.rows import PEERS
-from wherefore.explanation import made, write_json
+from wherefore.saving import made, write_json
 
 HEADER = ["row", "ours", "low to high", "budget", "verdict", *PEERS, "n"]
 PACKAGES = ["wherefore", "torch", "torchvision", "timm", "grad-cam", "captum", "torchcam"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from wherefore.errors import Error
 from wherefore.models.zoo import load
-from wherefore.types import Error, Model
+from wherefore.types import Model
 
 ALL = 0  # as a number of classes: every class of the network
 PEERS = ("pytorch-grad-cam", "Captum", "torch-cam")

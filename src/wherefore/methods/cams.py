@@ -29,13 +29,13 @@ def cam_rule(rule: Rule) -> Method:
 
     @wraps(rule)
     def method(query: Query) -> Raw:
-        with Capture(query.net, query.layer.name, query.trunk) as seen:
+        with Capture(query.net, query.layer.name, query.split) as seen:
             output = seen(query.images)
             chosen = query.choose(output)
             activations = precise(query.layer.grid(seen.activations))
             maps = [
                 rule(activations, precise(query.layer.grid(gradients)))
-                for gradients in seen.gradients(chosen.scores, classes=chosen.classes)
+                for gradients in seen.gradients(chosen.scores, chosen.logits, chosen.classes)
             ]
         return Raw(torch.cat(maps, 1), chosen.detached())
 
@@ -86,12 +86,12 @@ def cam(query: Query) -> Raw:
 
     M_c = sum_k w_k^c A^k, signed, without bias. ``(B, T, *grid)``. Raises `Error` for other heads and targets.
     """
-    with Capture(query.net, query.layer.name, query.trunk) as seen:
+    with Capture(query.net, query.layer.name, query.split) as seen:
         output = seen(query.images)
         chosen = query.choose(output)
-        if bool((chosen.classes < 0).any()):
+        if chosen.logits is None or bool((chosen.classes < 0).any()):
             raise Error("cam explains classes only: for other targets use --method grad-cam.")
-        weights = seen.tail_weights()
+        weights = seen.head_weights(chosen.logits)
         if weights is None:
             raise Error(
                 f"cam needs a network whose layer {query.layer.name!r} is followed by average pooling and one linear "

@@ -1,0 +1,85 @@
+"""One recorded forward pass: what every call of every submodule returned, and where that lies in the graph."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wherefore.graph import Node
+from wherefore.guard import KeepRecording, prepared, recording
+from wherefore.places import entries
+from wherefore.types import Chosen
+
+
+@dataclass
+class Output:
+    """What one call of one submodule returned in the traced pass."""
+
+    name: str
+    numbered: str  # the same with its call's number, also where it is the last: relu:1
+    node: Node
+    edge: torch.autograd.graph.GradientEdge
+    shape: tuple[int, ...]
+
+    @property
+    def order(self) -> int:
+        """When it was computed: higher is later."""
+        return int(self.node._sequence_nr())
+
+
+def trace(
+    net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None = None
+) -> tuple[list[Output], Chosen | None]:
+    """The outputs of all submodules in one recorded forward pass, and what ``choose`` reads from the network's output.
+
+    The graph lives as long as what is returned. The network is left as it was found.
+    """
+    calls: list[tuple[str, Any, Any]] = []
+    thread = threading.get_ident()
+
+    def before(module: nn.Module, inputs: Any) -> None:
+        if threading.get_ident() == thread:
+            recording(inside)  # also where the network's own forward is decorated with no_grad
+
+    def after(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if threading.get_ident() == thread:
+            parts = {None: output} if isinstance(output, Tensor) else entries(output)
+            for key, value in parts.items():
+                if isinstance(value, Tensor) and value.requires_grad:
+                    calls.append((name, key, (torch.autograd.graph.get_gradient_edge(value), tuple(value.shape))))
+
+    with ExitStack() as undo, ExitStack() as inside:
+        undo.enter_context(prepared(net))
+        undo.enter_context(torch.enable_grad())
+        for name, module in net.named_modules():
+            undo.callback(module.register_forward_pre_hook(before).remove)
+            if name:
+                undo.callback(module.register_forward_hook(partial(after, name)).remove)
+        inside.enter_context(KeepRecording())
+        output = net(images.detach().clone().requires_grad_(images.is_floating_point()))
+        inside.close()
+        recording(inside)
+        chosen = choose(output) if choose else None
+    return _named(calls), chosen
+
+
+def _named(calls: list[tuple[str, Any, Any]]) -> list[Output]:
+    """Outputs with full names: ``:call`` for all but the last call of a module, ``[key]`` inside containers."""
+    totals: dict[tuple[str, Any], int] = {}
+    for name, key, _ in calls:
+        totals[name, key] = totals.get((name, key), 0) + 1
+    seen: dict[tuple[str, Any], int] = {}
+    outputs = []
+    for name, key, (edge, size) in calls:
+        index = seen[name, key] = seen.get((name, key), -1) + 1
+        call = "" if index == totals[name, key] - 1 else f":{index}"
+        part = "" if key is None else f"[{key}]"
+        outputs.append(Output(f"{name}{call}{part}", f"{name}:{index}{part}", edge.node, edge, size))
+    return outputs

@@ -84,35 +84,43 @@ def overlay(
     By default the map's own maximum. The colour covers the more the hotter it is. A map without positive values leaves
     the picture bare.
     """
-    values = heat.detach().float().cpu().numpy()
+    seen = seen_pixels(picture.size, region)
+    whole = seen == (0, 0, *picture.size) or seen[2] <= seen[0] or seen[3] <= seen[1]
+    x0, y0, x1, y1 = (0, 0, *picture.size) if whole else seen
+    values = heat[y0:y1, x0:x1].detach().float().cpu().numpy()
+    part = picture if whole else picture.crop(seen)
     highest = float(values.max())
-    if not highest > 0:
-        return _only_seen(picture.copy(), picture, region)
-    share = (values / (highest if top is None else top)).clip(0, 1)
-    index = Image.fromarray((share * 255).round().astype(np.uint8))
-    coloured = index.copy()
-    coloured.putpalette(colours(name).tobytes())
-    if name == "jet":  # the paper's: an even blend over the whole picture
-        blended = Image.blend(picture, coloured.convert("RGB"), 0.5)
-    else:
-        paled = Image.blend(picture, picture.convert("L").convert("RGB"), PALED)  # or a warm picture looks hot itself
-        blended = Image.composite(coloured.convert("RGB"), paled, index.point(_COVER))
-    return _only_seen(blended, picture, region)
+    if highest > 0:
+        part = _coloured(part, values / (highest if top is None else top), name)
+    return part.copy() if whole else _framed(part, picture, seen)
 
 
 # Coverage by heat: nothing at 0, soon visible, never opaque.
 _COVER = [round(255 * STRENGTH * (i / 255) ** 0.7) for i in range(256)]
 
 
-def _only_seen(blended: Image.Image, picture: Image.Image, region: Region) -> Image.Image:
-    """The blend where the network saw the picture; a dimmed, grey picture and a fine frame where it did not."""
-    x0, y0, x1, y1 = seen_pixels(picture.size, region)
-    if (x0, y0, x1, y1) == (0, 0, *picture.size) or x1 <= x0 or y1 <= y0:
-        return blended
-    unseen = Image.blend(picture.convert("L").convert("RGB"), Image.new("RGB", picture.size, (128, 128, 128)), 0.55)
-    unseen.paste(blended.crop((x0, y0, x1, y1)), (x0, y0))
-    ImageDraw.Draw(unseen).rectangle((x0 - 1, y0 - 1, x1, y1), outline=(245, 245, 245))
-    return unseen
+def _coloured(picture: Image.Image, share: Array, name: str) -> Image.Image:
+    """The picture under the colours of shares ``(H, W)`` of the strongest one, 0..1."""
+    index = Image.fromarray(np.rint(share.clip(0, 1) * 255).astype(np.uint8))
+    coloured = index.copy()
+    coloured.putpalette(colours(name).tobytes())
+    if name == "jet":  # the paper's: an even blend over the whole picture
+        return Image.blend(picture, coloured.convert("RGB"), 0.5)
+    grey = picture.convert("L")
+    paled = Image.blend(picture, Image.merge("RGB", (grey, grey, grey)), PALED)  # or a warm picture looks hot itself
+    return Image.composite(coloured.convert("RGB"), paled, index.point(_COVER))
+
+
+def _framed(part: Image.Image, picture: Image.Image, seen: tuple[int, int, int, int]) -> Image.Image:
+    """The part that the network saw, in a fine frame, on the dimmed and grey picture."""
+    x0, y0, x1, y1 = seen
+    canvas = picture.convert("L").point(_DIM).convert("RGB")
+    canvas.paste(part, (x0, y0))
+    ImageDraw.Draw(canvas).rectangle((x0 - 1, y0 - 1, x1, y1), outline=(245, 245, 245))
+    return canvas
+
+
+_DIM = [round(0.45 * v + 0.55 * 128) for v in range(256)]
 
 
 # -------------------------------------------------------------------------------------------- words

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from wherefore.saving import file_name, made, unique_names, write_json, write_te
 from wherefore.types import Model
 
 Maps = Tensor | list[Tensor]
+MOST_DRAWN = 15  # overlays in a sheet
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Explanation:
     def placed(self, image: int) -> Iterator[Tensor]:
         """The maps of one picture, one by one, at its own pixels ``(H, W)``; 0 where the network did not see it."""
         picture = self.pictures[image]
-        for m in self.maps[image]:
+        for m in self.maps[image].cpu():
             yield resample(m, picture.size, picture.region)
 
     def boxes(self, threshold: float = 0.15) -> Tensor:
@@ -143,37 +145,38 @@ class Explanation:
         One picture with one target gives the picture itself; one with several, or several with one, a flat list.
         ``scale="common"`` draws all maps of a picture on one scale, so that their colours can be compared.
         """
-        drawn = [self.overlays(b, colours=colours, scale=scale, legend=legend) for b in range(len(self))]
+        drawn = [list(self.overlays(b, colours=colours, scale=scale, legend=legend)) for b in range(len(self))]
         if len(drawn) == 1:
             return drawn[0][0] if len(drawn[0]) == 1 else drawn[0]
         return [row[0] for row in drawn] if all(len(row) == 1 for row in drawn) else drawn
 
     def overlays(
         self, image: int, *, colours: str = "heat", scale: str = "each", legend: bool = True
-    ) -> list[Image.Image]:
-        """One picture under each of its T maps."""
-        drawing.check_look(colours, scale)
-        picture = self.pictures[image]
-        common = float(self.evidence[image].max()) if scale == "common" else None
-        drawn = []
+    ) -> Iterator[Image.Image]:
+        """One picture under each of its T maps, drawn one by one."""
         for target, heat in enumerate(self.placed(image)):
-            top = common if common is not None else float(heat.max())
-            result = drawing.overlay(picture.image, heat, picture.region, top, colours)
-            if legend:
-                ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
-                result = drawing.captioned(result, *self._legend(image, target), colours if top > 0 else None, ends)
-            drawn.append(result)
-        return drawn
+            yield self._overlay(image, target, heat, colours=colours, scale=scale, legend=legend)
+
+    def _overlay(
+        self, image: int, target: int, heat: Tensor, *, colours: str, scale: str, legend: bool = True
+    ) -> Image.Image:
+        drawing.check_look(colours, scale)
+        picture, evidence = self.pictures[image], self.evidence[image]
+        top = float(evidence.max()) if scale == "common" else float(heat.numpy().max())
+        result = drawing.overlay(picture.image, heat, picture.region, top, colours)
+        if not legend:
+            return result
+        ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
+        return drawing.captioned(result, *self._legend(image, target), colours if top > 0 else None, ends)
 
     def sheet(self, image: int = 0, *, colours: str = "heat", scale: str = "each", largest: int = 1024) -> Image.Image:
-        """One picture beside all of its overlays, each at most ``largest`` pixels wide and high."""
+        """One picture beside its overlays (of the first 15 targets), each at most ``largest`` pixels wide and high."""
         picture = self.pictures[image].within(largest)
         small = replace(self, pictures=[*self.pictures[:image], picture, *self.pictures[image + 1 :]])
-        overlays = small.overlays(image, colours=colours, scale=scale)
-        plain = drawing.captioned(
-            picture.image, Path(picture.name).name, f"{self.model.name}, {self.method}, {self.layer}"
-        )
-        return drawing.sheet([plain, *overlays])
+        overlays = list(islice(small.overlays(image, colours=colours, scale=scale), MOST_DRAWN))
+        more = len(self.targets[image]) - len(overlays)
+        detail = f"{self.model.name}, {self.method}, {self.layer}" + (f", and {more} more targets" if more else "")
+        return drawing.sheet([drawing.captioned(picture.image, Path(picture.name).name, detail), *overlays])
 
     def _legend(self, image: int, target: int) -> tuple[str, str]:
         score, probability = float(self.scores[image, target]), float(self.probabilities[image, target])
@@ -197,23 +200,24 @@ class Explanation:
 
     def report(self, image: int) -> dict[str, Any]:
         """One picture's result as plain values, as ``wherefore explain --json`` prints it."""
+        return self._report(image, [self._measures(image, t, heat) for t, heat in enumerate(self.placed(image))])
+
+    def _report(self, image: int, targets: list[dict[str, Any]]) -> dict[str, Any]:
         picture = self.pictures[image]
-        targets: list[dict[str, Any]] = []
-        for t, (heat, evidence) in enumerate(zip(self.placed(image), self.evidence[image].tolist(), strict=True)):
-            index = int(self.classes[image, t])
-            targets.append(
-                {
-                    "index": index if index >= 0 else None,
-                    "name": self.targets[image][t],
-                    "score": _finite(self.scores[image, t]),
-                    "probability": _finite(self.probabilities[image, t]),
-                    "evidence": _finite(evidence),
-                    "peak": self._in_seen(image, heat, peak),
-                    "box": self._in_seen(image, heat, box),
-                    "files": {},
-                }
-            )
         return {"image": picture.name, "size": list(picture.size), "targets": targets}
+
+    def _measures(self, image: int, target: int, heat: Tensor) -> dict[str, Any]:
+        index = int(self.classes[image, target])
+        return {
+            "index": index if index >= 0 else None,
+            "name": self.targets[image][target],
+            "score": _finite(self.scores[image, target]),
+            "probability": _finite(self.probabilities[image, target]),
+            "evidence": _finite(self.maps[image][target].max().clamp(min=0)),
+            "peak": self._in_seen(image, heat, peak),
+            "box": self._in_seen(image, heat, box),
+            "files": {},
+        }
 
     def save(self, folder: str | Path, *, colours: str = "heat", scale: str = "each") -> Path:
         """Writes pictures, ``maps.safetensors`` and ``manifest.json`` into a folder; returns the manifest's path.
@@ -230,19 +234,21 @@ class Explanation:
             tensors = {f"maps.{b}": m.cpu().contiguous() for b, m in enumerate(self.maps)}
         if self.pixels is not None:
             tensors["pixels"] = self.pixels.cpu().contiguous()
-        write_tensors(folder / "maps.safetensors", tensors)
+        write_tensors(folder / "maps.safetensors", tensors, self.origin())
         return write_json(folder / "manifest.json", {**self.origin(), "images": reports})
 
     def save_pictures(
         self, image: int, folder: Path, name: str, *, colours: str = "heat", scale: str = "each"
     ) -> dict[str, Any]:
-        """Writes one picture's overlays (and a sheet of several) as JPEG; returns its report with the files named."""
-        report = self.report(image)
-        overlays = self.overlays(image, colours=colours, scale=scale)
-        parts = unique_names([file_name(target["name"]) for target in report["targets"]])
-        for target, part, drawn in zip(report["targets"], parts, overlays, strict=True):
-            target["files"]["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", _jpeg(drawn)))
-        return report
+        """Writes one picture's overlays as JPEG; returns its report with the files named."""
+        drawing.check_look(colours, scale)
+        parts = unique_names([file_name(target) for target in self.targets[image]])
+        targets = []
+        for t, (part, heat) in enumerate(zip(parts, self.placed(image), strict=True)):  # one at a time in memory
+            targets.append(self._measures(image, t, heat))
+            drawn = self._overlay(image, t, heat, colours=colours, scale=scale)
+            targets[-1]["files"]["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", _jpeg(drawn)))
+        return self._report(image, targets)
 
 
 def _jpeg(picture: Image.Image) -> bytes:

@@ -123,12 +123,16 @@ class Preprocess:
         if self.squash:
             image = image.resize((self.crop, self.crop), method)
         else:
-            image = image.crop(self._strip(image.size))
+            strip = self._strip(image.size)
+            image = image if strip == (0, 0, *image.size) else image.crop(strip)
             image = image.resize(self._resized(image.size), method)
             left, top = self._offset(image.size)
             image = image.crop((left, top, left + self.crop, top + self.crop))
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255)
-        return (pixels - torch.tensor(self.mean).view(-1, 1, 1)) / torch.tensor(self.std).view(-1, 1, 1)
+        # In numpy: several threads prepare pictures, and each would start a team of torch's own.
+        pixels = np.divide(np.asarray(image).transpose(2, 0, 1), np.float32(255), dtype=np.float32, order="C")
+        pixels -= np.array(self.mean, np.float32)[:, None, None]
+        pixels /= np.array(self.std, np.float32)[:, None, None]
+        return torch.from_numpy(pixels)
 
     def region(self, size: tuple[int, int]) -> Region:
         """The part of a picture of ``size`` (width, height) that is seen, in its pixels; beyond it where padded."""
@@ -197,22 +201,24 @@ def resample(maps: Tensor, size: tuple[int, int], region: Region | None = None) 
     outside of the region, which the network did not see, are 0.
     """
     x0, y0, x1, y1 = region or (0.0, 0.0, float(size[0]), float(size[1]))
-    across = _weights(size[0], maps.shape[-1], x0, x1).to(maps)
-    down = _weights(size[1], maps.shape[-2], y0, y1).to(maps)
-    return down @ maps @ across.T
+    across = _weights(size[0], maps.shape[-1], x0, x1)
+    down = _weights(size[1], maps.shape[-2], y0, y1)
+    if maps.device.type == "cpu":  # in numpy, as above
+        values = maps.detach().numpy()
+        return torch.from_numpy(down.astype(values.dtype) @ values @ across.T.astype(values.dtype))
+    return torch.from_numpy(down).to(maps) @ maps @ torch.from_numpy(across).to(maps).T
 
 
-def _weights(length: int, cells: int, start: float, stop: float) -> Tensor:
+def _weights(length: int, cells: int, start: float, stop: float) -> np.ndarray[Any, Any]:
     """Linear interpolation as a matrix ``(length, cells)``: pixel centres between cell centres spread over a span."""
-    pixels = torch.arange(length, dtype=torch.float64) + 0.5
-    places = ((pixels - start) / (stop - start) * cells - 0.5).clamp(0, cells - 1)
-    left = places.floor().long().clamp(max=max(cells - 2, 0))
+    pixels = np.arange(length) + 0.5
+    places = ((pixels - start) / (stop - start) * cells - 0.5).clip(0, cells - 1)
+    left = np.floor(places).astype(int).clip(max=max(cells - 2, 0))
     share = places - left
-    matrix = torch.zeros(length, cells, dtype=torch.float64)
-    rows = torch.arange(length)
+    matrix, rows = np.zeros((length, cells)), np.arange(length)
     matrix[rows, left] = 1 - share
-    matrix[rows, (left + 1).clamp(max=cells - 1)] += share
-    return matrix * ((pixels >= start) & (pixels < stop))[:, None]
+    matrix[rows, (left + 1).clip(max=cells - 1)] += share
+    return np.asarray(matrix * ((pixels >= start) & (pixels < stop))[:, None])
 
 
 def box(heat: Tensor, threshold: float = 0.15) -> tuple[int, int, int, int]:
@@ -228,20 +234,25 @@ def box(heat: Tensor, threshold: float = 0.15) -> tuple[int, int, int, int]:
     if not top > 0:
         return 0, 0, values.shape[1] - 1, values.shape[0] - 1
     # A map that is no weighted sum can reach the threshold by rounding alone; the comparison is in its own precision.
-    labels, count = ndimage.label(values >= np.float32(threshold * top), structure=np.ones((3, 3), dtype=int))
-    if count > 1:
-        sizes = np.bincount(labels.ravel())[1:]
-        peaks = np.asarray(ndimage.maximum(values, labels, range(1, count + 1)))
-        best = int(np.lexsort((peaks, sizes))[-1]) + 1
-    else:
-        best = 1
-    rows, columns = ndimage.find_objects(labels)[best - 1]
-    return columns.start, rows.start, columns.stop - 1, rows.stop - 1
+    above = values >= np.float32(threshold * top)
+    (y0, y1), (x0, x1) = (_first_and_last(np.asarray(above.any(axis))) for axis in (1, 0))
+    labels, count = ndimage.label(above[y0 : y1 + 1, x0 : x1 + 1], structure=np.ones((3, 3), dtype=int))
+    if count == 1:
+        return x0, y0, x1, y1
+    sizes = np.bincount(labels.ravel())[1:]
+    peaks = np.asarray(ndimage.maximum(values[y0 : y1 + 1, x0 : x1 + 1], labels, range(1, count + 1)))
+    rows, columns = ndimage.find_objects(labels)[int(np.lexsort((peaks, sizes))[-1])]
+    return x0 + columns.start, y0 + rows.start, x0 + columns.stop - 1, y0 + rows.stop - 1
+
+
+def _first_and_last(flags: np.ndarray[Any, Any]) -> tuple[int, int]:
+    """The places of the first and the last flag that is set."""
+    return int(flags.argmax()), len(flags) - 1 - int(flags[::-1].argmax())
 
 
 def peak(heat: Tensor) -> tuple[int, int]:
     """The pixel ``(x, y)`` where a map ``(H, W)`` is highest, the first in reading order."""
-    index = int(heat.argmax())
+    index = int(heat.detach().float().cpu().numpy().argmax())
     return index % heat.shape[-1], index // heat.shape[-1]
 
 

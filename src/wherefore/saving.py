@@ -71,11 +71,14 @@ def write_whole(path: Path, content: bytes) -> Path:
     return path
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> Path:
-    """Writes safetensors in one step."""
+def write_tensors(path: Path, tensors: dict[str, Tensor], origin: dict[str, Any]) -> Path:
+    """Writes safetensors in one step; their metadata says where they come from."""
     from safetensors.torch import save
 
-    return write_whole(path, save(tensors))
+    metadata = {
+        key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in origin.items()
+    }
+    return write_whole(path, save(tensors, metadata))
 
 
 def write_json(path: Path, value: Any) -> Path:

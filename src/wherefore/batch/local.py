@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,9 +39,21 @@ def _inside(folder: Path, out: Path | None) -> list[Path]:
     pictures = [p for p in folder.rglob("*") if p.suffix.lower() in imaging.SUFFIXES and p.is_file()]
     if out and out.absolute() != folder.absolute():
         pictures = [p for p in pictures if not p.absolute().is_relative_to(out.absolute())]
+    elif out:
+        drawn = _drawn_by_an_earlier_run(out)
+        pictures = [p for p in pictures if p.name not in drawn]
     if not pictures:
         raise Error(f"the folder {folder} holds no pictures ({', '.join(sorted(imaging.SUFFIXES))}).")
     return sorted(pictures)
+
+
+def _drawn_by_an_earlier_run(out: Path) -> set[str]:
+    """The names of the overlays that the manifest in a folder lists."""
+    try:
+        images = json.loads((out / "manifest.json").read_text())["images"]
+        return {Path(t["files"]["overlay"]).name for i in images for t in i.get("targets", [])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 @dataclass
@@ -112,7 +125,8 @@ class FileRun:
         if self.out is None:
             return explanation.report(index)
         report = explanation.save_pictures(index, self.out, name, colours=self.colours, scale=self.scale)
-        file = write_tensors(self.out / f"{name}.safetensors", {"maps": explanation.maps[index].cpu().contiguous()})
+        maps = explanation.maps[index].cpu().contiguous()
+        file = write_tensors(self.out / f"{name}.safetensors", {"maps": maps}, self.origin)
         for entry in report["targets"]:
             entry["files"]["maps"] = str(file)
         return report

@@ -113,8 +113,8 @@ def test_what_overlay_returns(images: int, targets: int) -> None:
 
 def test_a_common_scale_makes_weak_maps_pale() -> None:
     maps = torch.stack([torch.ones(2, 3), torch.full((2, 3), 0.1)])[None]
-    each = made_of(maps).overlays(0, legend=False)
-    common = made_of(maps).overlays(0, legend=False, scale="common")
+    each = list(made_of(maps).overlays(0, legend=False))
+    common = list(made_of(maps).overlays(0, legend=False, scale="common"))
     plain = np.asarray(made_of(maps).pictures[0].image).astype(int)
     assert each[0] == each[1] == common[0]
     assert np.abs(np.asarray(common[1]) - plain).mean() < 0.5 * np.abs(np.asarray(common[0]) - plain).mean()

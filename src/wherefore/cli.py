@@ -188,6 +188,20 @@ def methods(json: AsJson = False) -> None:
         _print_table(["method", "what comes out", "source", "cost"], [list(r.values()) for r in rows])
 
 
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="The headlines, in about four minutes of two cores.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for bench.json and bench.md.")] = None,
+) -> None:
+    """Measure speed and memory beside other libraries, as ratios to the network's plain forward pass.
+
+    Captum, pytorch-grad-cam and torch-cam take part where they are installed: pip install 'wherefore[bench]'.
+    """
+    from wherefore import bench
+
+    print(bench.run(quick, out).table())
+
+
 # -------------------------------------------------------------------------------------------- helpers
 
 

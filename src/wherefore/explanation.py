@@ -98,7 +98,7 @@ class Explanation:
     @property
     def evidence(self) -> Tensor:
         """The highest positive value of each map ``(B, T)``; 0 says that nothing speaks for the target."""
-        return torch.stack([m.flatten(1).amax(1).clamp(min=0) for m in self.maps])
+        return torch.stack([_evidence(m) for m in self.maps])
 
     def heatmaps(self) -> Maps:
         """The maps bilinearly at the network's input resolution ``(B, T, H, W)``, still raw (align_corners=False)."""
@@ -161,8 +161,8 @@ class Explanation:
         self, image: int, target: int, heat: Tensor, *, colours: str, scale: str, legend: bool = True
     ) -> Image.Image:
         drawing.check_look(colours, scale)
-        picture, evidence = self.pictures[image], self.evidence[image]
-        top = float(evidence.max()) if scale == "common" else float(heat.numpy().max())
+        picture = self.pictures[image]
+        top = float(_evidence(self.maps[image]).max()) if scale == "common" else float(heat.numpy().max())
         result = drawing.overlay(picture.image, heat, picture.region, top, colours)
         if not legend:
             return result
@@ -181,7 +181,7 @@ class Explanation:
     def _legend(self, image: int, target: int) -> tuple[str, str]:
         score, probability = float(self.scores[image, target]), float(self.probabilities[image, target])
         detail = f"score {score:.2f}" + ("" if math.isnan(probability) else f"   p {probability:.3f}")
-        if not float(self.evidence[image, target]) > 0:
+        if not float(_evidence(self.maps[image][target : target + 1])) > 0:
             detail = f"no positive evidence   {detail}"
         return self.targets[image][target], detail
 
@@ -213,7 +213,7 @@ class Explanation:
             "name": self.targets[image][target],
             "score": _finite(self.scores[image, target]),
             "probability": _finite(self.probabilities[image, target]),
-            "evidence": _finite(self.maps[image][target].max().clamp(min=0)),
+            "evidence": _finite(_evidence(self.maps[image][target : target + 1])),
             "peak": self._in_seen(image, heat, peak),
             "box": self._in_seen(image, heat, box),
             "files": {},
@@ -249,6 +249,11 @@ class Explanation:
             drawn = self._overlay(image, t, heat, colours=colours, scale=scale)
             targets[-1]["files"]["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", _jpeg(drawn)))
         return self._report(image, targets)
+
+
+def _evidence(maps: Tensor) -> Tensor:
+    """The highest positive value of each of T maps."""
+    return maps.flatten(1).amax(1).clamp(min=0)
 
 
 def _jpeg(picture: Image.Image) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from wherefore.errors import Error
 from wherefore.registry import unknown
 
 Region = tuple[float, float, float, float]
+Array = np.ndarray[Any, Any]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -79,7 +81,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
 
 
-def from_array(array: np.ndarray[Any, Any]) -> Image.Image:
+def from_array(array: Array) -> Image.Image:
     """A picture from an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``: uint8, or floats in 0..1."""
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or 0 in array.shape:
         raise Error(f"an array of shape {array.shape} is not a picture: give (H, W) or (H, W, 3).")
@@ -201,24 +203,30 @@ def resample(maps: Tensor, size: tuple[int, int], region: Region | None = None) 
     outside of the region, which the network did not see, are 0.
     """
     x0, y0, x1, y1 = region or (0.0, 0.0, float(size[0]), float(size[1]))
-    across = _weights(size[0], maps.shape[-1], x0, x1)
-    down = _weights(size[1], maps.shape[-2], y0, y1)
-    if maps.device.type == "cpu":  # in numpy, as above
-        values = maps.detach().numpy()
-        return torch.from_numpy(down.astype(values.dtype) @ values @ across.T.astype(values.dtype))
-    return torch.from_numpy(down).to(maps) @ maps @ torch.from_numpy(across).to(maps).T
+    on_cpu = maps.device.type == "cpu"  # in numpy, as above; and no matrix products, whose threads spin on afterwards
+    values: Any = maps.detach().numpy() if on_cpu else maps.detach()
+
+    def weight(share: Array) -> Any:
+        return share.astype(values.dtype) if on_cpu else torch.from_numpy(share).to(values)
+
+    left, right, near, far = _neighbours(size[0], maps.shape[-1], x0, x1)
+    values = values[..., left] * weight(near) + values[..., right] * weight(far)  # (..., h, W)
+    left, right, near, far = _neighbours(size[1], maps.shape[-2], y0, y1)
+    values = values[..., left, :] * weight(near[:, None]) + values[..., right, :] * weight(far[:, None])
+    return torch.from_numpy(values) if on_cpu else values
 
 
-def _weights(length: int, cells: int, start: float, stop: float) -> np.ndarray[Any, Any]:
-    """Linear interpolation as a matrix ``(length, cells)``: pixel centres between cell centres spread over a span."""
+@lru_cache(64)  # pictures of one camera have one size
+def _neighbours(length: int, cells: int, start: float, stop: float) -> tuple[Array, Array, Array, Array]:
+    """For each pixel the two cells that it lies between, cells being spread over a span, and the weight of each.
+
+    Both weights are 0 for a pixel whose centre lies outside of the span.
+    """
     pixels = np.arange(length) + 0.5
     places = ((pixels - start) / (stop - start) * cells - 0.5).clip(0, cells - 1)
-    left = np.floor(places).astype(int).clip(max=max(cells - 2, 0))
-    share = places - left
-    matrix, rows = np.zeros((length, cells)), np.arange(length)
-    matrix[rows, left] = 1 - share
-    matrix[rows, (left + 1).clip(max=cells - 1)] += share
-    return np.asarray(matrix * ((pixels >= start) & (pixels < stop))[:, None])
+    left = np.floor(places).astype(int)
+    inside = (pixels >= start) & (pixels < stop)
+    return left, (left + 1).clip(max=cells - 1), (1 - (places - left)) * inside, (places - left) * inside
 
 
 def box(heat: Tensor, threshold: float = 0.15) -> tuple[int, int, int, int]:
@@ -245,7 +253,7 @@ def box(heat: Tensor, threshold: float = 0.15) -> tuple[int, int, int, int]:
     return x0 + columns.start, y0 + rows.start, x0 + columns.stop - 1, y0 + rows.stop - 1
 
 
-def _first_and_last(flags: np.ndarray[Any, Any]) -> tuple[int, int]:
+def _first_and_last(flags: Array) -> tuple[int, int]:
     """The places of the first and the last flag that is set."""
     return int(flags.argmax()), len(flags) - 1 - int(flags[::-1].argmax())
 

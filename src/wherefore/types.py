@@ -61,6 +61,7 @@ class Model:
     layer: str | None = None
     name: str = ""
     sha256: str | None = field(default=None, repr=False)
+    _hashed: tuple[list[tuple[int, int]], str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.net, nn.Module):
@@ -73,7 +74,13 @@ class Model:
     @property
     def weights_sha256(self) -> str:
         """The sha256 of the file that the weights came from, else of the weights and buffers in memory."""
-        return self.sha256 or state_sha256(self.net)
+        if self.sha256:
+            return self.sha256
+        now = [(v.data_ptr(), v._version) for v in self.net.state_dict().values() if isinstance(v, Tensor)]
+        if self._hashed is None or self._hashed[0] != now:  # a second's work for a large network
+            object.__setattr__(self, "_hashed", (now, state_sha256(self.net)))
+        assert self._hashed is not None
+        return self._hashed[1]
 
 
 def state_sha256(net: nn.Module) -> str:

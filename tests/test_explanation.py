@@ -126,7 +126,7 @@ def test_a_common_scale_makes_weak_maps_pale() -> None:
 
 def test_a_map_without_evidence_is_bare_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     e = made_of(torch.zeros(1, 1, 2, 3))
-    assert list(e.overlays(0, legend=False))[0] == e.pictures[0].image
+    assert next(e.overlays(0, legend=False)) == e.pictures[0].image
     said = []
     monkeypatch.setattr("wherefore.drawing.captioned", lambda image, *words: said.append(words) or image)
     e.overlay()

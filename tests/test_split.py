@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torchvision
@@ -15,7 +18,7 @@ from wherefore.split import Split
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The part below runs as it is: the cut is tested without waiting for a compiler."""
-    monkeypatch.setattr(torch, "compile", lambda part: part)
+    monkeypatch.setattr(torch, "compile", lambda part, dynamic: part)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -52,15 +55,50 @@ def test_compiled_for_real() -> None:
     with untouched(net):
         torch.testing.assert_close(why(x, [1, 2, 3]).maps, whole.maps, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(why(x, "all").maps, wf.explain(net, x, "all").maps, rtol=1e-4, atol=1e-6)
+    for weights in net.features.parameters():  # compiled code has the old ones built in
+        weights.data = weights.data * 1.5
+    torch.testing.assert_close(why(x, "all").maps, wf.explain(net, x, "all").maps, rtol=1e-4, atol=1e-6)
     torch._dynamo.reset()
 
 
 def test_training_mode_is_left_and_dropout_is_off() -> None:
     net, x = hidden().train(), images(2)
     with untouched(net), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "compile", lambda part: part)
+        patch.setattr(torch, "compile", lambda part, dynamic: part)
         e = wf.explain(net, x, [1, 2, 3], compile=True)
     torch.testing.assert_close(e.maps, wf.explain(net, x, [1, 2, 3]).maps)
+
+
+def test_beside_eager_threads() -> None:
+    """Their hooks are on the same network while its copy is being compiled."""
+    net, x = pooled(), images(2)
+    whole = wf.explain(net, x, [1, 2, 3]).maps
+    done = threading.Event()
+
+    def eager() -> int:
+        wrong = 0
+        while not done.is_set():
+            wrong += not torch.allclose(wf.explain(net, x, [1, 2, 3]).maps, whole)
+        return wrong
+
+    with ThreadPoolExecutor(2) as pool:
+        others = [pool.submit(eager) for _ in range(2)]
+        try:
+            compiled = wf.explain(net, x, [1, 2, 3], compile=True).maps
+        finally:
+            done.set()
+        assert [other.result() for other in others] == [0, 0]
+    torch.testing.assert_close(compiled, whole, rtol=1e-4, atol=1e-6)
+    torch._dynamo.reset()
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    torch._dynamo.reset()
+    net = hidden(classes=6)
+    with untouched(net), pytest.raises(wf.Error, match="cannot be compiled"):
+        wf.explain(net, torch.rand(1, 3, 16, 16), layer="conv2+relu", compile=True)
+    torch._dynamo.reset()
 
 
 def test_refusals() -> None:

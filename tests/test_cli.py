@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -324,3 +325,26 @@ def test_python_m_wherefore(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("wherefore: ")
+
+
+def test_a_head_of_ones_own(wherefore, picture: Path, tmp_path: Path) -> None:
+    import torchvision
+    from safetensors.torch import save_file
+
+    net = torchvision.models.get_model(NAME, weights=None, num_classes=3)
+    save_file(net.state_dict(), tmp_path / "mine.safetensors")
+    (tmp_path / "names.txt").write_text("crack\n\nscratch\ngood\n")
+    words = ("explain", picture, "--model", NAME, "--weights", tmp_path / "mine.safetensors")
+    refused(wherefore(*words), "--classes FILE")
+    ran = wherefore(*words, "--classes", tmp_path / "names.txt", "--target", "scratch", "--json")
+    assert ran.json["images"][0]["targets"][0]["index"] == 1
+    refused(wherefore(*words, "--classes", tmp_path / "none.txt"), "cannot be read as text")
+
+
+def test_a_folder_that_is_its_own_output(explain, picture: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(picture, folder)
+    for _ in range(2):  # the second time the overlays of the first lie there too
+        ran = explain(folder, "--out", folder, "--json")
+        assert len(ran.json["images"]) == 1

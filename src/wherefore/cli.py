@@ -54,6 +54,9 @@ def explain(
     images: Annotated[list[str], typer.Argument(help="Pictures, and folders of pictures.", show_default=False)],
     model: ModelName = "resnet50",
     weights: Weights = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="Names of your own classes, one on a line: for --weights with another head.")
+    ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option("--target", "-t", help="A class by name or index, top5, or all; may be given several times."),
@@ -93,7 +96,7 @@ def explain(
 
     folder = can_be_made(out or "explained") if out or not json else None
     paths = find_pictures(images, folder)
-    explainer = Explainer(_load(model, weights, device), method, layer, fit=fit, compile=compile)
+    explainer = Explainer(_load(model, weights, device, classes), method, layer, fit=fit, compile=compile)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
     run = FileRun(explainer, paths, wanted, folder, colours=colours, scale=scale)
     images_done = list(_progress(run, len(paths), "explaining"))
@@ -205,18 +208,29 @@ def bench(
 # -------------------------------------------------------------------------------------------- helpers
 
 
-def _load(name: str, weights: Path | None, device: str | None) -> Any:
+def _load(name: str, weights: Path | None, device: str | None, classes: Path | None = None) -> Any:
     import torch
 
     from wherefore.models.zoo import load
 
-    model = load(name, weights or "default")
+    names = _lines(classes) if classes else None
+    model = load(name, weights or "default", classes=names)
     if device:
         try:
             model.net.to(torch.device(device))
-        except (RuntimeError, AssertionError) as error:
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise Error(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
     return model
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Error(f"{path} cannot be read as text: {error}.") from None
+    if not lines:
+        raise Error(f"{path} names no classes: one on each line is wanted.")
+    return lines
 
 
 def _progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:

@@ -265,7 +265,7 @@ def peak(heat: Tensor) -> tuple[int, int]:
 
 
 def seen_pixels(size: tuple[int, int], region: Region) -> tuple[int, int, int, int]:
-    """The pixels ``(x0, y0, x1, y1)``, end exclusive, of a picture whose centres lie in the region."""
+    """The pixels ``(x0, y0, x1, y1)``, end exclusive, of a picture whose centres lie in the region; may be none."""
     x0, y0 = (max(0, math.ceil(v - 0.5)) for v in region[:2])
     x1, y1 = (min(n, math.ceil(v - 0.5)) for v, n in zip(region[2:], size, strict=True))
     return x0, y0, x1, y1

@@ -132,7 +132,10 @@ def load_strictly(net: nn.Module, state: State, path: Path, name: str) -> None:
     problems = [f"{what} {_first(keys)}" for what, keys in (("missing", missing), ("unexpected", surplus)) if keys]
     if shapes and not problems:
         key = shapes[0]
-        problems.append(f"{key} is {tuple(state[key].shape)} in the file and {tuple(own[key].shape)} in the network")
+        shape, ours = tuple(state[key].shape), tuple(own[key].shape)
+        problems.append(f"{key} is {shape} in the file and {ours} in the network")
+        if shape[1:] == ours[1:]:
+            problems.append("for a head of your own give the names of its classes (classes=, --classes FILE)")
     if problems:
         raise Error(f"the weights in {path} do not fit {name}: {'; '.join(problems)}.")
     net.load_state_dict(state, strict=False)

@@ -126,8 +126,10 @@ def load_strictly(net: nn.Module, state: State, path: Path, name: str) -> None:
     """Loads a state dict that fits exactly; else an `Error` that names the first keys that do not."""
     own = net.state_dict()
     # Old files lack the counters of batch norm, which only training reads.
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    surplus = [k for k in state if k not in own]
+    missing, surplus = (
+        [k for k in one if k not in other and not k.endswith("num_batches_tracked")]
+        for one, other in ((own, state), (state, own))
+    )
     shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
     problems = [f"{what} {_first(keys)}" for what, keys in (("missing", missing), ("unexpected", surplus)) if keys]
     if shapes and not problems:

@@ -350,6 +350,28 @@ def test_a_part_of_the_forward_inside_no_grad(where: str) -> None:
     assert len(calls) <= 5, "traced once, found out once, and from then on one pass each"
 
 
+def test_an_unconnected_layer_changes_nothing_for_others() -> None:
+    """That a network is made to keep its graph is remembered only where it helped."""
+
+    class Gated(Pooled):
+        def __init__(self) -> None:
+            super().__init__()
+            self.side = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.side(x)
+            a = self.features(x)
+            with torch.no_grad():
+                gate = a.sigmoid()
+            return self.fc((a * gate).mean((2, 3)))
+
+    net = Gated().eval().requires_grad_(False)
+    first = wf.explain(net, images(), 1, layer="features").maps
+    with pytest.raises(wf.Error, match="does not depend"):
+        wf.explain(net, images(), 1, layer="side")
+    assert torch.equal(first, wf.explain(net, images(), 1, layer="features").maps)
+
+
 def test_a_tail_that_detaches_is_refused() -> None:
     class Cut(Pooled):
         def forward(self, x: Tensor) -> Tensor:

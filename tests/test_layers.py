@@ -172,6 +172,34 @@ def test_each_kind_of_target_has_its_own_default() -> None:
     assert [wf.explain(net, images(), t).layer for t in (early, 0, early, None)] == ["one", "two", "one", "two"]
 
 
+def test_a_network_that_is_changed_afterwards() -> None:
+    net = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU()), nn.Flatten(2))
+    net.append(nn.AdaptiveAvgPool1d(1)).append(nn.Flatten()).append(nn.Linear(4, 5)).eval()
+    first = wf.explain(net, images()).layer
+    net[0] = net[0][:-2]
+    assert wf.explain(net, images()).layer == first == "0"
+
+
+def test_a_list_of_callables_leaves_nothing_behind() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"a": self.a(x).mean((1, 2, 3)), "b": self.b(x).mean((1, 2, 3))}
+
+    def one(output: dict[str, Tensor]) -> Tensor:
+        return output["a"]
+
+    def other(output: dict[str, Tensor]) -> Tensor:
+        return output["b"]
+
+    net = Branches().eval()
+    wf.explain(net, images(3), [one, other])
+    assert wf.explain(net, images(), one).layer == "a"
+
+
 def test_a_callable_that_knows_the_batch() -> None:
     net, labels = pooled(), torch.tensor([1, 4, 0])
     maps = wf.explain(net, images(3), lambda output: output[torch.arange(3), labels]).maps

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 
 import wherefore as wf
 from fixtures_doors import Brightness, photo
@@ -48,7 +50,9 @@ def test_an_earlier_runs_results_are_no_pictures(folder: Path) -> None:
     list(FileRun(TOY, before, 1, out))
     assert len(list(out.glob("*.jpg"))) == 20
     assert find_pictures([folder], out) == before
-    assert len(find_pictures([out], out)) == 20  # unless they are asked for
+    assert len(find_pictures([out])) == 20  # unless they are asked for
+    with pytest.raises(Error, match="holds no pictures"):
+        find_pictures([out], out)  # never the overlays of its own earlier runs
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
@@ -125,3 +129,36 @@ def test_an_error_of_the_caller_ends_the_run(folder: Path, tmp_path: Path) -> No
     with pytest.raises(Error, match="class 9 is out of range"):
         list(FileRun(TOY, find_pictures([folder]), 9, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_the_network_cannot_take(tmp_path: Path) -> None:
+    """A black picture gives NaN in this network: it is named, the others are explained."""
+
+    class Fragile(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x / x.sum((1, 2, 3), keepdim=True)).mean((2, 3))
+
+    for i in range(4):
+        Image.new("RGB", (32, 32), (0, 0, 0) if i == 0 else (90, 20 * i, 7)).save(tmp_path / f"{i}.png")
+    model = wf.Model(Fragile().eval(), preprocess=wf.Preprocess(32, 32, (0, 0, 0), (1, 1, 1)))
+    for size in (1, 8):
+        run = FileRun(
+            wf.Explainer(model, layer="conv"), sorted(tmp_path.glob("*.png")), 1, batch_size=size, out=tmp_path / "o"
+        )
+        reports = list(run)
+        assert ["error" in r for r in reports] == [True, False, False, False]
+        assert "0.png" in reports[0]["error"] and "not finite" in reports[0]["error"]
+        assert run.origin["layer"] == "conv"
+
+
+def test_output_beside_and_above_the_pictures(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (32, 32)).save(photos / "a.png")
+    assert find_pictures([photos], tmp_path) == [photos / "a.png"]
+    (tmp_path / "empty").mkdir()
+    assert find_pictures([photos, tmp_path / "empty"]) == [photos / "a.png", tmp_path / "empty"]

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch._inductor.config
 import torchvision
 from torch import Tensor, nn
 
@@ -92,12 +93,50 @@ def test_beside_eager_threads() -> None:
     torch._dynamo.reset()
 
 
-def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+def test_without_a_compiler() -> None:
     torch._dynamo.reset()
     net = hidden(classes=6)
-    with untouched(net), pytest.raises(wf.Error, match="cannot be compiled"):
-        wf.explain(net, torch.rand(1, 3, 16, 16), layer="conv2+relu", compile=True)
+    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}):
+        with untouched(net), pytest.raises(wf.Error, match="cannot be compiled: leave compile=True out"):
+            wf.explain(net, torch.rand(1, 3, 16, 16), layer="conv2+relu", compile=True)
+    torch._dynamo.reset()
+
+
+def test_what_changes_between_calls_is_seen() -> None:
+    """Compiled code has weights built in: each of these changes must reach it."""
+    net, x = pooled(), images(2)
+    why = wf.Explainer(net, compile=True, layer="features")
+
+    def check() -> None:
+        torch.testing.assert_close(
+            why(x, "all").maps, wf.explain(net, x, "all", layer="features").maps, rtol=1e-4, atol=1e-6
+        )
+
+    check()
+    net.features[0].weight.data.mul_(3)  # leaves no trace in the version
+    check()
+    net.fc = nn.Linear(8, 5)
+    check()
+    net.features[3] = nn.Conv2d(6, 8, 3, stride=2, padding=1)
+    check()
+    torch._dynamo.reset()
+
+
+def test_hooks_and_compiled_networks_are_refused() -> None:
+    hooked = pooled()
+    hooked.features[0].register_forward_hook(lambda module, inputs, output: output * 2)
+    with untouched(hooked), pytest.raises(wf.Error, match=r"features\.0 has a hook"):
+        wf.explain(hooked, images(), compile=True)
+    compiled = pooled()
+    compiled.compile(backend="eager")
+    with pytest.raises(wf.Error, match="compiled already"):
+        wf.explain(compiled, images(), compile=True)
+    torch._dynamo.reset()
+
+
+def test_double_precision() -> None:
+    net, x = pooled().double(), images(2).double()
+    torch.testing.assert_close(wf.explain(net, x, 1, compile=True).maps, wf.explain(net, x, 1).maps)
     torch._dynamo.reset()
 
 

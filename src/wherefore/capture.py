@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wherefore.errors import Error
-from wherefore.graph import activation, linear_tail
+from wherefore.graph import activation, linear_tail, reads
 from wherefore.guard import KeepRecording, prepared, recording, unwrap
 from wherefore.places import Place, entries, pick, put, submodule
 from wherefore.split import Split
@@ -73,10 +73,11 @@ class Capture:
         if self.split is not None:
             return self._run_split(self.split, inputs)
         output = self._run(inputs, named)
-        if not self._insist and not _recorded(output):
-            _SWITCHES_OFF.add(self.net)  # the network left the graph above the layer: a no_grad block of its own ended
+        if not self._insist and not self._reached(output):  # perhaps a no_grad block of the network's own
             self._insist = True
             output = self._run(inputs, named)
+            if self._reached(output):
+                _SWITCHES_OFF.add(self.net)
         return output
 
     @property
@@ -123,6 +124,12 @@ class Capture:
         if self.leaf is None:
             raise Error(self._why_not_seen())
         return output
+
+    def _reached(self, output: Any) -> bool:
+        """Whether the network's output hangs on the leaf."""
+        parts = [output] if isinstance(output, Tensor) else entries(output).values()
+        tensors = [part for part in parts if isinstance(part, Tensor)]
+        return not tensors or any(reads(t.grad_fn, self.leaf) for t in tensors if t.grad_fn is not None)
 
     def _run_split(self, split: Split, inputs: Any) -> Any:
         below, others = split.below(*inputs)
@@ -228,13 +235,6 @@ class _CutAfter(TorchFunctionMode):
             self.tensor = None
             return self.capture._cut(result)
         return result
-
-
-def _recorded(output: Any) -> bool:
-    """Whether a network's output still hangs on a graph."""
-    parts = [output] if isinstance(output, Tensor) else entries(output).values()
-    tensors = [part for part in parts if isinstance(part, Tensor)]
-    return not tensors or any(tensor.requires_grad for tensor in tensors)
 
 
 def _ordinary(x: Any) -> Any:

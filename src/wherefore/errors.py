@@ -3,3 +3,7 @@
 
 class Error(ValueError):
     """Something the caller can mend; the message is one sentence that says what to do."""
+
+
+class ImageError(Error):
+    """One image cannot be explained; what was asked is right, and others may go through."""

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from wherefore import __version__, imaging
-from wherefore.errors import Error
+from wherefore.errors import Error, ImageError
 from wherefore.explanation import Explanation, Picture
 from wherefore.guard import unwrap
 from wherefore.imaging import Preprocess
@@ -24,9 +24,9 @@ from wherefore.layers import layer_for
 from wherefore.methods import cams as _cams  # noqa: F401  fills METHODS
 from wherefore.regions import region_seen
 from wherefore.registry import METHODS
-from wherefore.split import Split
+from wherefore.split import Split, refuse_hooks
 from wherefore.targets import choose, for_images, warn_if_flat
-from wherefore.types import Chosen, Layer, Model, Query, Raw
+from wherefore.types import Chosen, Layer, Model, Query, Raw, fingerprint
 
 
 def explain(
@@ -101,7 +101,7 @@ class Explainer:
         _check_options(method, options)
         self.fit, self.compile, self.batch_size, self.options = fit, compile, batch_size, options
         self._regions: dict[tuple[int, int], imaging.Region] = {}
-        self._splits: dict[str, Split] = {}
+        self._splits: dict[str, tuple[list[Any], Split]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, images: Any, target: Any = None) -> Explanation:
@@ -174,8 +174,10 @@ class Explainer:
     def _shown(self, tensor: Tensor, number: int) -> Picture:
         """The picture that a tensor ``(C, H, W)`` shows; drawn only when it is looked at."""
 
+        shown = tensor.detach().clone()  # the caller may use the tensor again
+
         def draw() -> Image.Image:
-            preprocess, shown = self.model.preprocess, tensor.detach()
+            preprocess = self.model.preprocess
             if isinstance(preprocess, Preprocess) and len(shown) == 3 and float(shown.min()) < 0:
                 return preprocess.picture(shown)
             return imaging.tensor_picture(shown)
@@ -244,7 +246,7 @@ class Explainer:
         raw: Raw = self.run(query, **self.options)
         finite = raw.maps.isfinite().flatten(1).all(1)
         if not bool(finite.all()):
-            raise Error(
+            raise ImageError(
                 f"the map of image {start + int(finite.int().argmin())} is not finite: the network's activations or "
                 "gradients overflow (half precision?) or its weights are broken."
             )
@@ -278,10 +280,14 @@ class Explainer:
         return name
 
     def _split_at(self, layer: Layer) -> Split:
+        now = fingerprint(self.net)
         with self._lock:
-            if layer.name not in self._splits:
-                self._splits[layer.name] = Split(self.net, layer.name)
-            return self._splits[layer.name]
+            before, split = self._splits.get(layer.name, (None, None))
+            if split is None or before != now:
+                split = Split(self.net, layer.name)
+                self._splits[layer.name] = now, split
+            refuse_hooks(self.net)
+            return split
 
     # ---------------------------------------------------------------------------------------- what comes out
 
@@ -315,9 +321,15 @@ class Explainer:
 
 
 def _own(target: Any) -> Any:
-    """The callable in a target, which may have a layer of its own; None for classes."""
-    parts = target if isinstance(target, (list, tuple)) else [target]
-    return next((part for part in parts if callable(part)), None)
+    """The callable of a target, which may have a layer of its own; None for classes; for a mix nothing memorable."""
+    if callable(target):
+        return target
+    mixed = isinstance(target, (list, tuple)) and any(map(callable, target))
+    return _Mixed() if mixed else None
+
+
+class _Mixed:
+    """A list with callables in it: its default layer is looked for each time."""
 
 
 def _check_options(method: str, options: dict[str, Any]) -> None:

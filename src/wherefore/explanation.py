@@ -19,7 +19,7 @@ from torch import Tensor
 
 from wherefore import drawing
 from wherefore.imaging import Region, box, peak, resample, seen_pixels
-from wherefore.saving import file_name, made, unique_names, write_json, write_tensors, write_whole
+from wherefore.saving import MARK, file_name, made, unique_names, write_json, write_tensors, write_whole
 from wherefore.types import Model
 
 Maps = Tensor | list[Tensor]
@@ -261,7 +261,7 @@ def _jpeg(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     if max(picture.size) > 65500:  # the format ends there
         picture.thumbnail((65500, 65500))
-    picture.save(buffer, "JPEG", quality=90)
+    picture.save(buffer, "JPEG", quality=90, comment=MARK)
     return buffer.getvalue()
 
 

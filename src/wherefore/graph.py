@@ -85,7 +85,7 @@ def linear_tail(output: Any, leaf: Tensor) -> Tensor | None:
             place = 1 if operation == "Addmm" else 0
             step = node.next_functions[place]
             others = [parent for i, (parent, _) in enumerate(node.next_functions) if i != place and parent is not None]
-            if any(_reads(parent, leaf) for parent in others):
+            if any(reads(parent, leaf) for parent in others):
                 return None  # a bias, or a matrix, that is computed from the activations
         elif operation in SHAPING | AVERAGING:
             step = node.next_functions[0]
@@ -100,7 +100,7 @@ def linear_tail(output: Any, leaf: Tensor) -> Tensor | None:
     return weights if fits and _agrees(weights, output, leaf) else None
 
 
-def _reads(node: Node, leaf: Tensor) -> bool:
+def reads(node: Node, leaf: Tensor | None) -> bool:
     """Whether a result depends on the leaf."""
     return any(getattr(n, "variable", None) is leaf for n in reachable(node))
 

@@ -89,7 +89,8 @@ def layer_for(
         known = {}
     key = (name, tuple(images.shape[1:]))
     layer, module = known.get(key, (None, None))
-    if layer is None or module is None or module() is not _module(net, layer.name):
+    place = dict(net.named_modules()).get(Place.parse(layer.name).module) if layer else None
+    if layer is None or module is None or place is None or module() is not place:
         layer = _named_layer(net, name, images) if name else _default_layer(net, images, choose)
         known[key] = layer, ref(_module(net, layer.name))
     return layer

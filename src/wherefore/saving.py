@@ -58,6 +58,20 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return result
 
 
+MARK = b"drawn by wherefore"  # the comment of the JPEG files that we write
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether a picture is one of our overlays, by the comment that we leave in them."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.info.get("comment") == MARK
+    except Exception:  # not a picture at all: whoever reads it says so
+        return False
+
+
 def write_whole(path: Path, content: bytes) -> Path:
     """Writes a file in one step: it is whole or not there."""
     part = path.with_name(path.name + ".part")

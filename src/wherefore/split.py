@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,12 +16,16 @@ from wherefore.graph import activation
 from wherefore.guard import prepared
 from wherefore.places import Place, submodule
 
+FREEZABLE = (torch.float32, torch.bfloat16, torch.float16)
+
 
 class Split:
     """The two halves of a network: ``above(*below(images)) == net(images)``, ``below`` compiled.
 
     Cut by torch.fx; the network is not touched, both halves are graphs of their own that share its weights. The
-    first run of ``below`` for an input size compiles it. Raises `Error` where torch.fx cannot trace the network.
+    first run of ``below`` for an input size compiles it, with the weights as they are then: whoever holds a split makes
+    a new one when the network's `fingerprint` changes. Raises `Error` where torch.fx cannot trace the network, where it
+    is compiled already, or where hooks of the user's own would be left out.
     """
 
     def __init__(self, net: nn.Module, layer: str) -> None:
@@ -31,6 +34,7 @@ class Split:
             raise Error(f"compile=True needs a plain layer, not {layer!r}: name one without ':' and '['.")
         self.layer = layer
         submodule(net, place.module)
+        refuse_hooks(net)
         with prepared(net):
             graph = _traced(net, place)
         cut = _node(graph, place)
@@ -39,11 +43,9 @@ class Split:
         read_above = {n for node in after for n in node.all_input_nodes} - {cut}
         crossing = [n for n in graph.nodes if n in before and n in read_above]
         self.above = _part(net, after, [cut, *crossing])
-        self._build: Callable[[], fx.GraphModule] = lambda: _part(
-            net, [n for n in graph.nodes if n in before], [], [cut, *crossing]
-        )
-        self._part, self._compiled = self._build(), None  # type: tuple[fx.GraphModule, Any]
-        self._weights: list[tuple[int, int]] = []
+        part = _part(net, [n for n in graph.nodes if n in before], [], [cut, *crossing])
+        self._below = torch.compile(part, dynamic=False)
+        self._freezes = all(p.dtype in FREEZABLE for p in part.parameters())
         self._sizes: set[Any] = set()
         self._lock = threading.Lock()
 
@@ -51,32 +53,34 @@ class Split:
         """The layer's output, and whatever else of the part below is read above it."""
         from torch._inductor import config
 
+        sizes = tuple((x.shape, x.dtype, x.device) for x in inputs)
         with self._lock:
-            self._renew()
-            sizes = tuple((x.shape, x.dtype, x.device) for x in inputs)
-            new = sizes not in self._sizes
+            # Freezing builds the weights into the code: batch norm is folded and convolutions are packed once, which
+            # is a third of the time saved. It must be set while Dynamo traces, not only as an option.
+            freeze = self._freezes and sizes not in self._sizes
             try:
-                # Freezing builds the weights into the code: batch norm is folded and convolutions are packed once,
-                # which is a third of the time saved. It must be set while Dynamo traces, not only as an option.
-                with config.patch(freezing=True) if new else nullcontext():
-                    cut, *crossing = self._compiled(*inputs)
+                with config.patch(freezing=True) if freeze else nullcontext():
+                    cut, *crossing = self._below(*inputs)
             except torch._dynamo.exc.TorchDynamoException as error:
-                reason = str(error).strip().splitlines()[0]
+                reason = " ".join(str(error).split())[:200]
                 raise Error(
-                    f"the part below {self.layer!r} cannot be compiled ({reason}): leave compile=True out."
+                    f"the part below {self.layer!r} cannot be compiled: leave compile=True out ({reason})."
                 ) from error
             self._sizes.add(sizes)
         return cut, crossing
 
-    def _renew(self) -> None:
-        """Compiles for the weights as they are now; new weights want a new module, as code is remembered by module."""
-        weights = [(w.data_ptr(), w._version) for w in self._part.state_dict().values()]
-        if self._compiled is not None and weights == self._weights:
-            return
-        if self._compiled is not None:
-            self._part = self._build()
-            weights = [(w.data_ptr(), w._version) for w in self._part.state_dict().values()]
-        self._compiled, self._weights, self._sizes = torch.compile(self._part, dynamic=False), weights, set()
+
+def refuse_hooks(net: nn.Module) -> None:
+    """An `Error` where the network has hooks, or compiled parts, of the user's own: the halves would leave them out."""
+    for name, module in net.named_modules():
+        if module._compiled_call_impl is not None or "_orig_mod" in module._modules:
+            raise Error(f"{name or 'the network'} is compiled already: leave compile=True out.")
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
+            maker = getattr(hook, "func", hook)
+            if not str(getattr(maker, "__module__", "")).startswith("wherefore."):  # ours: another thread explains it
+                raise Error(
+                    f"{name or 'the network'} has a hook, which compile=True would leave out: remove one of them."
+                )
 
 
 def _traced(net: nn.Module, place: Place) -> fx.Graph:
@@ -137,7 +141,8 @@ def _plain(module: nn.Module) -> nn.Module:
 
     Compiled code looks at hooks and modes, and those of the network change while another thread explains it.
     """
-    plain = copy.copy(module)
+    plain = type(module).__new__(type(module))  # copy.copy refuses parametrized modules
+    plain.__dict__.update(vars(module))
     for name, value in vars(module).items():
         if name.endswith("_hooks") and isinstance(value, dict):
             plain.__dict__[name] = type(value)()

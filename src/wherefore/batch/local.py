@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from wherefore import drawing, imaging
-from wherefore.errors import Error
+from wherefore.errors import Error, ImageError
 from wherefore.explainer import Explainer, Input
 from wherefore.explanation import Explanation, Picture
-from wherefore.saving import can_be_made, made, unique_names, write_tensors
+from wherefore.saving import can_be_made, is_drawn, made, unique_names, write_tensors
 from wherefore.targets import is_per_image
 
 Report = dict[str, Any]
@@ -29,31 +28,22 @@ def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> lis
     """
     found: list[Path] = []
     for source in map(Path, sources):
-        found += _inside(source, out) if source.is_dir() else [source]
-    if found and not any(path.exists() for path in found):  # said before a network is loaded for nothing
-        raise Error(" ".join(f"{path} does not exist." for path in found[:3]))
+        found += (_inside(source, out) or [source]) if source.is_dir() else [source]
+    if found and not any(path.is_file() for path in found):  # said before a network is loaded for nothing
+        kinds = ", ".join(sorted(imaging.SUFFIXES))
+        empty = f"holds no pictures ({kinds})"
+        raise Error(" ".join(f"{path} {empty if path.is_dir() else 'does not exist'}." for path in found[:3]))
     return found
 
 
 def _inside(folder: Path, out: Path | None) -> list[Path]:
-    pictures = [p for p in folder.rglob("*") if p.suffix.lower() in imaging.SUFFIXES and p.is_file()]
-    if out and out.absolute() != folder.absolute():
-        pictures = [p for p in pictures if not p.absolute().is_relative_to(out.absolute())]
-    elif out:
-        drawn = _drawn_by_an_earlier_run(out)
-        pictures = [p for p in pictures if p.name not in drawn]
-    if not pictures:
-        raise Error(f"the folder {folder} holds no pictures ({', '.join(sorted(imaging.SUFFIXES))}).")
-    return sorted(pictures)
-
-
-def _drawn_by_an_earlier_run(out: Path) -> set[str]:
-    """The names of the overlays that the manifest in a folder lists."""
-    try:
-        images = json.loads((out / "manifest.json").read_text())["images"]
-        return {Path(t["files"]["overlay"]).name for i in images for t in i.get("targets", [])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+    """The pictures below a folder, less the results of earlier runs: what lies in ``out`` below it, or is marked."""
+    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in imaging.SUFFIXES and p.is_file())
+    if out is None or not out.resolve().is_relative_to(folder.resolve()):
+        return pictures
+    if out.resolve() == folder.resolve():
+        return [p for p in pictures if not is_drawn(p)]
+    return [p for p in pictures if not p.resolve().is_relative_to(out.resolve())]
 
 
 @dataclass
@@ -101,25 +91,44 @@ class FileRun:
             return self.explainer.prepare(Picture(str(path), imaging.read(path), (0, 0, 0, 0)))
         except Error as error:
             return {"image": str(path), "error": str(error)}
+        except Exception as error:  # a preprocess of the user's own can raise anything
+            return {"image": str(path), "error": f"{path} cannot be prepared: {error}"}
 
     def _explained(self, loaded: Sequence[Input | Failure]) -> Callable[[int, str], Report]:
         """Runs the network on a batch; returns what makes (and writes) the report of its i-th file."""
-        good = [i for i, item in enumerate(loaded) if isinstance(item, Input)]
-        explanation = (
-            self.explainer.on([item for item in loaded if isinstance(item, Input)], self.target) if good else None
-        )
-        if explanation is not None and not self.origin:
+        good = [item for item in loaded if isinstance(item, Input)]
+        done = iter(self._together(good))
+        results = [next(done) if isinstance(item, Input) else item for item in loaded]
+
+        def finish(i: int, name: str) -> Report:
+            result = results[i]
+            return dict(result) if isinstance(result, dict) else self._report(*result, name)
+
+        return finish
+
+    def _together(self, inputs: Sequence[Input]) -> list[tuple[Explanation, int] | Failure]:
+        """Explains a batch; one by one where that fails, so that one picture does not end the run of all."""
+        if not inputs:
+            return []
+        try:
+            explanation = self._explain(inputs)
+        except ImageError:
+            return [self._alone(one) for one in inputs]
+        return [(explanation, i) for i in range(len(inputs))]
+
+    def _explain(self, inputs: Sequence[Input]) -> Explanation:
+        explanation = self.explainer.on(inputs, self.target)
+        if not self.origin:
             self.origin.update(explanation.origin())
             if self.out:
                 made(self.out)
+        return explanation
 
-        def finish(i: int, name: str) -> Report:
-            item = loaded[i]
-            if explanation is None or not isinstance(item, Input):
-                return dict(item) if isinstance(item, dict) else {}
-            return self._report(explanation, good.index(i), name)
-
-        return finish
+    def _alone(self, one: Input) -> tuple[Explanation, int] | Failure:
+        try:
+            return self._explain([one]), 0
+        except ImageError as error:
+            return {"image": one.picture.name, "error": f"{one.picture.name}: {error}"}
 
     def _report(self, explanation: Explanation, index: int, name: str) -> Report:
         if self.out is None:

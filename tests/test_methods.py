@@ -22,6 +22,11 @@ EVERY = sorted(METHODS)
 assert EVERY, "importing the methods fills the registry"
 
 
+def tolerance(maps: Tensor) -> float:
+    """What differs by rounding: of the maps' own size, or of the scores (about 1 here) whose differences they are."""
+    return max(1e-6 * float(maps.abs().max()), 2e-7)
+
+
 @pytest.fixture(params=EVERY)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -49,7 +54,7 @@ def test_batch_equals_one_by_one(method: str) -> None:
     net, x = pooled(), images(4)
     together = wf.explain(net, x, target=[0, 3, 4], method=method).maps
     alone = torch.cat([wf.explain(net, x[i : i + 1], target=[0, 3, 4], method=method).maps for i in range(4)])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6 * float(alone.abs().max()))
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=tolerance(alone))
 
 
 def test_several_targets_equal_one_by_one(method: str) -> None:
@@ -57,7 +62,7 @@ def test_several_targets_equal_one_by_one(method: str) -> None:
     together = wf.explain(net, x, target="all", method=method).maps
     for c in range(5):
         alone = wf.explain(net, x, target=c, method=method).maps[:, 0]
-        torch.testing.assert_close(together[:, c], alone, rtol=1e-4, atol=1e-6 * float(together.abs().max()))
+        torch.testing.assert_close(together[:, c], alone, rtol=1e-4, atol=tolerance(together))
 
 
 def test_targets_of_each_image(method: str) -> None:
@@ -65,7 +70,7 @@ def test_targets_of_each_image(method: str) -> None:
     e = wf.explain(net, x, target=torch.tensor([4, 0, 2]), method=method)
     every = wf.explain(net, x, target="all", method=method).maps
     torch.testing.assert_close(
-        e.maps[:, 0], every[torch.arange(3), torch.tensor([4, 0, 2])], rtol=1e-4, atol=1e-6 * float(every.abs().max())
+        e.maps[:, 0], every[torch.arange(3), torch.tensor([4, 0, 2])], rtol=1e-4, atol=tolerance(every)
     )
 
 
@@ -116,10 +121,15 @@ def test_under_autocast(method: str) -> None:
     exact = wf.explain(net, x, target=[0, 1, 2], method=method).maps
     with torch.autocast("cpu", torch.bfloat16):
         maps = wf.explain(net, x, target=[0, 1, 2], method=method).maps
-    torch.testing.assert_close(maps, exact, rtol=0.1, atol=0.1 * float(exact.abs().max()))
+    assert maps.dtype == torch.float32
+    size = exact.flatten(2).norm(dim=2)
+    error = (maps - exact).flatten(2).norm(dim=2) / size.clamp(min=1e-3 * float(size.max()))
+    assert float(error.max()) < 0.2, error  # of single pixels behind a ReLU more can be lost
 
 
 def test_no_evidence_is_zeros_and_says_so(method: str) -> None:
+    if METHODS[method].about.get("blind"):
+        pytest.skip(f"{method} does not rest on what the score depends on")
     net = pooled()
     nn.init.zeros_(net.fc.weight)
     e = wf.explain(net, images(1), target=0, method=method)
@@ -131,8 +141,12 @@ def test_no_evidence_is_zeros_and_says_so(method: str) -> None:
 
 
 def rule(method: object) -> cams.Rule:
-    """The pure function of activations and gradients behind a method."""
-    return method.__wrapped__
+    """The map of a method's pure rule, from activations and gradients."""
+
+    def maps(activations: Tensor, gradients: Tensor) -> Tensor:
+        return cams.summed(activations, method.__wrapped__(activations, gradients))
+
+    return maps
 
 
 def ask(method: str, net: nn.Module, x: Tensor, layer: str, target: object) -> Tensor:

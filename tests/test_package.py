@@ -22,6 +22,9 @@ ROWS = [
         "places",
         "split",
         "capture",
+        "resume",
+        "backward",
+        "progress",
         "trace",
         "layers",
         "targets",
@@ -39,7 +42,7 @@ ROWS = [
 # Within a row, these build on each other in this order.
 CHAINS = [
     ["errors", "types", "registry"],
-    ["graph", "guard", "places", "split", "capture", "trace", "layers"],
+    ["graph", "guard", "places", "split", "capture", "resume", "backward", "progress", "trace", "layers"],
     ["imaging", "regions", "drawing", "saving"],
     ["cli", "__main__"],
 ]

@@ -4,12 +4,14 @@ Below the layer nothing is recorded: that part runs without a graph, so it costs
 output becomes a leaf, the part above is recorded from there, and one batched backward over that part serves all
 targets. Where that part is average pooling and one linear layer the gradient is a row of the weight matrix; that is
 read off the recorded graph and checked against a real gradient, never assumed.
+
+Methods that look at pixels need the whole graph: `Capture` with ``whole=True`` records it from the images on.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 from weakref import WeakSet
@@ -40,13 +42,17 @@ class Capture:
             seen.activations                                 # (B, K, h, w)
 
     The model is left as it was found, whatever happens inside the block. Only calls of the thread that entered the
-    block are seen. Raises `Error` for a layer that does not exist, never runs, or returns no floating-point tensor.
+    block are seen. With ``whole`` nothing is cut: the first input is recorded from its pixels on, `pixel_gradients`
+    are those of scores by it, and no layer need be named. Raises `Error` for a layer that does not exist,
+    never runs, or returns no floating-point tensor.
     """
 
-    def __init__(self, net: nn.Module, layer: str, split: Split | None = None) -> None:
-        self.net, self.layer, self.place, self.split = unwrap(net), layer, Place.parse(layer), split
-        self.module = submodule(self.net, self.place.module)
-        self.leaf: Tensor | None = None
+    def __init__(self, net: nn.Module, layer: str | None, split: Split | None = None, *, whole: bool = False) -> None:
+        self.net, self.layer, self.split, self.whole = unwrap(net), layer or "", split, whole
+        self.place = Place.parse(layer) if layer else None
+        self.module = submodule(self.net, self.place.module) if self.place else None
+        self.leaf: Tensor | None = None  # the layer's output
+        self.pixels: Tensor | None = None  # with `whole`: the first input
         self.calls = 0
         self._insist = self.net in _SWITCHES_OFF
         self._thread = threading.get_ident()
@@ -58,14 +64,14 @@ class Capture:
             undo.enter_context(prepared(self.net))
             undo.enter_context(torch.no_grad())
             undo.callback(self._inner.close)
-            if self.split is None:
+            if self.split is None and self.module is not None:
                 undo.callback(self.module.register_forward_hook(self._seen).remove)
             self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._undo.__exit__(*error)
-        self.leaf = None  # the graph goes with it
+        self.leaf = self.pixels = None  # the graph goes with them
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The network's output; grad mode is on from the layer to the end of the block."""
@@ -97,7 +103,7 @@ class Capture:
         layer.
         """
         assert self.leaf is not None, "run the network first"
-        self._check_connected(scores)
+        self._check_connected(scores, self.leaf)
         targets = scores.shape[1]
         chunk = max(1, CHUNK_BYTES // max(1, self.leaf.numel() * self.leaf.element_size()))
         if logits is not None and classes is not None and targets > 1 and bool((classes >= 0).all()):
@@ -107,6 +113,22 @@ class Capture:
                 return
         for start in range(0, targets, chunk):
             yield self._differentiate(scores[:, start : start + chunk])
+
+    def pixel_gradients(self, scores: Tensor) -> Tensor:
+        """d scores[b, t] / d images[b], ``(B, T, C, H, W)``, one backward pass through the whole network per target."""
+        assert self.pixels is not None, "run the network first"
+        self._check_connected(scores, self.pixels)
+        ones = torch.ones_like(scores[:, 0])
+        return torch.stack([self._grad(score, ones, self.pixels) for score in scores.unbind(1)], 1)
+
+    def gradients_by(self, score: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """d score[b] / d each of some tensors of the recorded graph; zeros for one that plays no part in it."""
+        assert self.pixels is not None, "run the network first"
+        self._check_connected(score, self.pixels)
+        found = torch.autograd.grad(score.sum(), [self.pixels, *tensors], retain_graph=True, allow_unused=True)
+        if found[0] is None:
+            raise Error(self._not_connected())
+        return [torch.zeros_like(x) if g is None else g for x, g in zip(tensors, found[1:], strict=True)]
 
     def head_weights(self, logits: Tensor) -> Tensor | None:
         """The matrix W ``(C, K)`` where logits = W · mean(activations) + bias, else None."""
@@ -118,18 +140,25 @@ class Capture:
     def _run(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
         self.leaf, self.calls = None, 0
         torch.set_grad_enabled(False)
+        if self.whole:
+            recording(self._inner)
+            if self._insist:
+                self._inner.enter_context(KeepRecording())
+            self.pixels = inputs[0].detach().requires_grad_()
+            inputs = (self.pixels.clone(), *inputs[1:])  # a network may change its input in place
         output = self.net(*inputs, **named)
         self._inner.close()
         recording(self._inner)  # leaving what was entered inside can have switched the graph off again
-        if self.leaf is None:
+        if self.leaf is None and self.module is not None:
             raise Error(self._why_not_seen())
         return output
 
     def _reached(self, output: Any) -> bool:
-        """Whether the network's output hangs on the leaf."""
+        """Whether the network's output hangs on what was recorded first."""
+        start = self.pixels if self.whole else self.leaf
         parts = [output] if isinstance(output, Tensor) else entries(output).values()
         tensors = [part for part in parts if isinstance(part, Tensor)]
-        return not tensors or any(reads(t.grad_fn, self.leaf) for t in tensors if t.grad_fn is not None)
+        return not tensors or any(reads(t.grad_fn, start) for t in tensors if t.grad_fn is not None)
 
     def _run_split(self, split: Split, inputs: Any) -> Any:
         below, others = split.below(*inputs)
@@ -141,6 +170,7 @@ class Capture:
         """Forward hook of the layer: cut here, or (``+activation``) at the function that comes next."""
         if threading.get_ident() != self._thread:
             return None  # another thread's pass through the same network
+        assert self.place is not None
         self.calls += 1
         if self.place.call not in (None, self.calls - 1):
             return None
@@ -151,7 +181,11 @@ class Capture:
 
     def _cut(self, output: Any) -> Any:
         """The same output with a fresh leaf in it; recording starts here."""
+        assert self.place is not None
         tensor = pick(output, self.place.key, self.layer)
+        if self.whole:  # recorded already; what lies below stays connected
+            self.leaf = tensor
+            return put(output, self.place.key, tensor.clone())
         recording(self._inner)
         if self._insist:
             self._inner.enter_context(KeepRecording())
@@ -160,6 +194,7 @@ class Capture:
         return put(output, self.place.key, self.leaf.clone())
 
     def _why_not_seen(self) -> str:
+        assert self.place is not None
         if self.place.activation and self.calls:
             return f"no function {self.place.activation!r} is applied to the output of {self.place.module!r}."
         if self.calls:
@@ -171,32 +206,34 @@ class Capture:
     # ------------------------------------------------------------------ the backward pass
 
     def _not_connected(self) -> str:
+        what = f"layer {self.layer!r}" if self.layer else "the images"
+        other = "choose another layer" if self.layer else "take a method that needs no gradient, such as occlusion"
         return (
-            f"the target does not depend on layer {self.layer!r}, or the network cuts its own graph above it "
-            "(detach, argmax, or a checkpoint with use_reentrant=True): choose another layer."
+            f"the target does not depend on {what}, or the network cuts its own graph above it "
+            f"(detach, argmax, or a checkpoint with use_reentrant=True): {other}."
         )
 
-    def _check_connected(self, scores: Tensor) -> None:
-        if not scores.requires_grad:
+    def _check_connected(self, scores: Tensor, start: Tensor) -> None:
+        if not scores.requires_grad or not start.requires_grad:
             raise Error(self._not_connected())
 
     def _differentiate(self, scores: Tensor) -> Tensor:
         """Gradients of ``(B, t)`` scores by one batched backward; by a loop where an operation cannot be batched."""
-        targets = scores.shape[1]
+        targets, leaf = scores.shape[1], self.leaf
+        assert leaf is not None
         if targets == 1:
-            return self._grad(scores, torch.ones_like(scores)).unsqueeze(1)
+            return self._grad(scores, torch.ones_like(scores), leaf).unsqueeze(1)
         picks = torch.eye(targets, device=scores.device, dtype=scores.dtype)[:, None, :].expand(-1, len(scores), -1)
         try:
-            stacked = self._grad(scores, picks, batched=True)  # (t, B, ...)
+            stacked = self._grad(scores, picks, leaf, batched=True)  # (t, B, ...)
         except RuntimeError:
-            stacked = torch.stack([self._grad(scores, pick) for pick in picks])
+            stacked = torch.stack([self._grad(scores, pick, leaf) for pick in picks])
         return stacked.transpose(0, 1)
 
-    def _grad(self, scores: Tensor, picks: Tensor, *, batched: bool = False) -> Tensor:
-        assert self.leaf is not None
+    def _grad(self, scores: Tensor, picks: Tensor, by: Tensor, *, batched: bool = False) -> Tensor:
         try:
             (found,) = torch.autograd.grad(
-                scores, self.leaf, picks, retain_graph=True, is_grads_batched=batched, allow_unused=True
+                scores, by, picks, retain_graph=True, is_grads_batched=batched, allow_unused=True
             )
         except RuntimeError as error:
             if "heckpoint" in str(error):
@@ -227,11 +264,12 @@ class _CutAfter(TorchFunctionMode):
     def __init__(self, capture: Capture, tensor: Tensor) -> None:
         super().__init__()
         self.capture = capture
+        self.activation = str(capture.place.activation) if capture.place else ""
         self.tensor: Tensor | None = tensor
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if args and args[0] is self.tensor and activation(func) == activation(str(self.capture.place.activation)):
+        if args and args[0] is self.tensor and activation(func) == activation(self.activation):
             self.tensor = None
             return self.capture._cut(result)
         return result

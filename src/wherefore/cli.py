@@ -184,7 +184,10 @@ def methods(json: AsJson = False) -> None:
     import wherefore.methods  # noqa: F401  fills the registry
     from wherefore.registry import METHODS
 
-    rows = [{"method": name, "what": e.summary, **e.about} for name, e in METHODS.items()]
+    rows = [
+        {"method": name, "what": e.summary, "source": e.about["paper"], "cost": e.about["cost"]}
+        for name, e in METHODS.items()
+    ]
     if json:
         print(json_module.dumps(rows, indent=1))
     else:

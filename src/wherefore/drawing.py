@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from wherefore.errors import Error
-from wherefore.imaging import Region, seen_pixels
+from wherefore.imaging import Region, resample, seen_pixels
 from wherefore.registry import unknown
 
 Array = np.ndarray[Any, Any]
@@ -121,6 +121,27 @@ def _framed(part: Image.Image, picture: Image.Image, seen: tuple[int, int, int, 
 
 
 _DIM = [round(0.45 * v + 0.55 * 128) for v in range(256)]
+
+
+# -------------------------------------------------------------------------------------------- signed pixels
+
+
+def relief(picture: Image.Image, pixels: Tensor, region: Region) -> Image.Image:
+    """Signed pixels ``(C, H, W)``, C 1 or 3, where they belong in the picture: grey is 0, in each colour by itself.
+
+    Full brightness and black are plus and minus the value that one pixel in 500 exceeds.
+    """
+    values = pixels.detach().float()
+    strong = np.quantile(values.abs().amax(0).numpy(), 0.998)
+    seen = seen_pixels(picture.size, region)
+    size, x0, y0 = (seen[2] - seen[0], seen[3] - seen[1]), seen[0], seen[1]
+    if size[0] <= 0 or size[1] <= 0:
+        return picture.copy()
+    inside = (region[0] - x0, region[1] - y0, region[2] - x0, region[3] - y0)
+    large = resample(values, size, inside).numpy() / (strong if strong > 0 else 1.0)
+    grey = np.rint((0.5 + 0.5 * large.clip(-1, 1)) * 255).astype(np.uint8)
+    drawn = Image.fromarray(np.broadcast_to(grey, (3, *grey.shape[1:])).transpose(1, 2, 0).copy())
+    return drawn if seen == (0, 0, *picture.size) else _framed(drawn, picture, seen)
 
 
 # -------------------------------------------------------------------------------------------- words

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,16 @@ from torch import Tensor, nn
 
 from wherefore import __version__, imaging
 from wherefore.errors import Error, ImageError
-from wherefore.explanation import Explanation, Picture
+from wherefore.explanation import Explanation, Maps, Picture
 from wherefore.guard import unwrap
 from wherefore.imaging import Preprocess
 from wherefore.layers import layer_for
-from wherefore.methods import cams as _cams  # noqa: F401  fills METHODS
+from wherefore.methods import cams as _cams  # noqa: F401  importing the package fills METHODS
 from wherefore.regions import region_seen
 from wherefore.registry import METHODS
 from wherefore.split import Split, refuse_hooks
-from wherefore.targets import choose, for_images, warn_if_flat
-from wherefore.types import Chosen, Layer, Model, Query, Raw, fingerprint
+from wherefore.targets import choose, for_images, logits, warn_if_flat
+from wherefore.types import Chosen, Grid, Layer, Model, Query, Raw, fingerprint
 
 
 def explain(
@@ -47,6 +48,10 @@ def explain(
     `Error` with one sentence that says what to do. Further ``options`` as in `Explainer`.
     """
     return Explainer(model, method, layer, **options)(images, target)
+
+
+# Where methods look that explain no single layer; it stands in the place of the layer's name.
+WITHOUT_LAYER = {"input": "the pixels", "layers": "all layers"}
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,11 @@ class Explainer:
 
     ``layer`` by default the model's own, else found from one traced forward pass, once per network and input size.
     ``fit="squash"`` shows the network the whole picture squashed instead of its own crop. ``compile=True`` sends the
-    part below the layer through torch.compile (the first call then takes up to a minute). ``batch_size`` images go
-    through the network at once: by default 8 on a CPU, where more take no less time and more memory, and else 64.
-    ``options`` belong to the method. A network in training mode is in eval mode for the time of a call, for all who
-    use it.
+    part below the layer through torch.compile (the first call then takes up to a minute). ``flips=True`` takes the mean
+    of a layer's map and that of the mirrored picture, mirrored back. ``batch_size`` images go through the network at
+    once: by default 8 on a CPU, where more take no less time and more memory, and else 64; 2 and 16 for methods that
+    record the whole network. ``options`` belong to the method: `wherefore methods NAME` tells them. A network in
+    training mode is in eval mode for the time of a call, for all who use it.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class Explainer:
         *,
         fit: str = "model",
         compile: bool = False,
+        flips: bool = False,
         batch_size: int | None = None,
         **options: Any,
     ) -> None:
@@ -97,9 +104,16 @@ class Explainer:
         if batch_size is not None and batch_size < 1:
             raise Error(f"batch_size must be at least 1, not {batch_size}.")
         self.method, self.run = method, METHODS[method].run
-        self.layer = self._named(layer) or self.model.layer
+        self.at: str = METHODS[method].about.get("at", "layer")
+        if layer is not None and self.at in WITHOUT_LAYER:
+            raise Error(f"{method} looks at {WITHOUT_LAYER[self.at]} and takes no layer: leave layer= out.")
+        if (compile or flips) and self.at in WITHOUT_LAYER:
+            raise Error(
+                f"{'compile' if compile else 'flips'}=True serves methods that explain a layer; {method} does not."
+            )
+        self.layer = self._named(layer) or (self.model.layer if self.at == "layer" else None)
         _check_options(method, options)
-        self.fit, self.compile, self.batch_size, self.options = fit, compile, batch_size, options
+        self.fit, self.compile, self.flips, self.batch_size, self.options = fit, compile, flips, batch_size, options
         self._regions: dict[tuple[int, int], imaging.Region] = {}
         self._splits: dict[str, tuple[list[Any], Split]] = {}
         self._lock = threading.Lock()
@@ -222,7 +236,8 @@ class Explainer:
     @property
     def _size(self) -> int:
         on_cpu = self._like is None or self._like.device.type == "cpu"
-        return self.batch_size or (8 if on_cpu else 64)
+        whole = METHODS[self.method].about.get("graph") == "whole"
+        return self.batch_size or (8 if on_cpu else 64) // (4 if whole else 1)
 
     # ---------------------------------------------------------------------------------------- what is done
 
@@ -244,6 +259,10 @@ class Explainer:
         layer = self._layer(images, target, read)
         query = Query(self.net, images, layer, read, self._split_at(layer) if self.compile else None)
         raw: Raw = self.run(query, **self.options)
+        if self.flips:
+            mirrored = replace(query, images=images.flip(-1), choose=partial(_same, raw.chosen))
+            other: Raw = self.run(mirrored, **self.options)
+            raw = raw._replace(maps=(raw.maps + other.maps.flip(-1)) / 2)
         finite = raw.maps.isfinite().flatten(1).all(1)
         if not bool(finite.all()):
             raise ImageError(
@@ -253,11 +272,20 @@ class Explainer:
         return layer, raw._replace(maps=raw.maps.detach().float())
 
     def _layer(self, images: Tensor, target: Any, read: Callable[[Any], Chosen]) -> Layer:
+        if self.at in WITHOUT_LAYER:
+            return Layer(self.at, Grid("channels-first", tuple(images.shape[2:])), images.shape[1])
+        stage = self.at == "stage"
         owner = _own(target)
         if owner is not None:  # it may know how many images there are
-            return layer_for(self.net, self.layer, images, read, owner)
+            return layer_for(self.net, self.layer, images, read, owner, stage=stage)
         first = for_images(target, 0, 1, len(images))
-        return layer_for(self.net, self.layer, images[:1], lambda output: choose(first, output, self.model.classes))
+        return layer_for(
+            self.net,
+            self.layer,
+            images[:1],
+            lambda output: choose(first, output, self.model.classes),
+            stage=stage,
+        )
 
     @property
     def _like(self) -> Tensor | None:
@@ -316,8 +344,17 @@ class Explainer:
                 "version": __version__,
                 "torch": torch.__version__,
             },
-            pixels=torch.cat([r.pixels for r in raws if r.pixels is not None]) if raws[0].pixels is not None else None,
+            pixels=_joined([r.pixels for r in raws if r.pixels is not None]),
+            patches=raws[0].patches,
+            measures={name: torch.cat([r.measures[name] for r in raws]) for name in raws[0].measures},
         )
+
+
+def _joined(parts: Sequence[Tensor]) -> Maps | None:
+    """Tensors ``(B, ...)`` end to end; a list of their rows where the shapes differ; None for none."""
+    if not parts:
+        return None
+    return torch.cat(list(parts)) if len({p.shape[1:] for p in parts}) == 1 else [row for p in parts for row in p]
 
 
 def _own(target: Any) -> Any:
@@ -328,13 +365,24 @@ def _own(target: Any) -> Any:
     return _Mixed() if mixed else None
 
 
+def _same(first: Chosen, output: Any) -> Chosen:
+    """The targets that were chosen for the picture itself, read from another output."""
+    return first._replace(scores=first.follow(output), logits=logits(output) if first.are_classes else None)
+
+
 class _Mixed:
     """A list with callables in it: its default layer is looked for each time."""
 
 
+def method_options(method: str) -> dict[str, Any]:
+    """The options of a method and their defaults."""
+    parameters = inspect.signature(METHODS[method].run).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
 def _check_options(method: str, options: dict[str, Any]) -> None:
     """Refuses options that the method does not have."""
-    known = list(inspect.signature(METHODS[method].run).parameters)[1:]
+    known = list(method_options(method))
     for name in options:
         if name not in known:
             has = f"has the options {', '.join(known)}" if known else "has no options"

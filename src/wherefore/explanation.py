@@ -20,7 +20,7 @@ from torch import Tensor
 from wherefore import drawing
 from wherefore.imaging import Region, box, peak, resample, seen_pixels
 from wherefore.saving import MARK, file_name, made, unique_names, write_json, write_tensors, write_whole
-from wherefore.types import Model
+from wherefore.types import Model, Patches
 
 Maps = Tensor | list[Tensor]
 MOST_DRAWN = 15  # overlays in a sheet
@@ -64,7 +64,8 @@ class Explanation:
     ``maps``: float32, not normalised, on the input's device; a list of ``(T, *grid)`` where the grids differ.
     ``scores`` ``(B, T)``: logits before softmax; ``probabilities`` ``(B, T)``, NaN where the target is no class.
     ``targets``: B lists of T names; ``classes`` ``(B, T)``: their indices, -1 for none.
-    ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None.
+    ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None; a list where inputs differ.
+    ``patches``: what the cells of an occlusion map are. ``measures`` ``(B, T)`` each: what else the method says.
     """
 
     maps: Maps
@@ -76,7 +77,9 @@ class Explanation:
     input_sizes: list[tuple[int, int]]  # (H, W) of each
     model: Model = field(repr=False)
     settings: dict[str, Any] = field(repr=False)  # version, method, layer, grid, fit, options
-    pixels: Tensor | None = field(default=None, repr=False)
+    pixels: Maps | None = field(default=None, repr=False)
+    patches: Patches | None = field(default=None, repr=False)
+    measures: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -101,14 +104,21 @@ class Explanation:
         return torch.stack([_evidence(m) for m in self.maps])
 
     def heatmaps(self) -> Maps:
-        """The maps bilinearly at the network's input resolution ``(B, T, H, W)``, still raw (align_corners=False)."""
-        large = [resample(m, (width, height)) for m, (height, width) in zip(self.maps, self.input_sizes, strict=True)]
+        """The maps at the network's input resolution ``(B, T, H, W)``, still raw.
+
+        Bilinear (align_corners=False); of an occlusion map each pixel is the mean over the patches that cover it.
+        """
+        large = [self._heat(m, size) for m, size in zip(self.maps, self.input_sizes, strict=True)]
         return torch.stack(large) if len(set(self.input_sizes)) == 1 else large
+
+    def _heat(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.patches.spread(maps, size) if self.patches else resample(maps, (size[1], size[0]))
 
     def placed(self, image: int) -> Iterator[Tensor]:
         """The maps of one picture, one by one, at its own pixels ``(H, W)``; 0 where the network did not see it."""
         picture = self.pictures[image]
         for m in self.maps[image].cpu():
+            m = self.patches.spread(m, self.input_sizes[image]) if self.patches else m  # whose cells are no tiles
             yield resample(m, picture.size, picture.region)
 
     def boxes(self, threshold: float = 0.15) -> Tensor:
@@ -163,6 +173,9 @@ class Explanation:
         drawing.check_look(colours, scale)
         picture = self.pictures[image]
         top = float(_evidence(self.maps[image]).max()) if scale == "common" else float(heat.numpy().max())
+        if self.pixels is not None and self.pixels[image].shape[1] in (1, 3):
+            drawn = drawing.relief(picture.image, self.pixels[image][target].cpu(), picture.region)
+            return drawing.captioned(drawn, *self._legend(image, target)) if legend else drawn
         result = drawing.overlay(picture.image, heat, picture.region, top, colours)
         if not legend:
             return result
@@ -216,6 +229,7 @@ class Explanation:
             "evidence": _finite(_evidence(self.maps[image][target : target + 1])),
             "peak": self._in_seen(image, heat, peak),
             "box": self._in_seen(image, heat, box),
+            **{name: _finite(values[image, target]) for name, values in self.measures.items()},
             "files": {},
         }
 
@@ -232,8 +246,10 @@ class Explanation:
             tensors = {"maps": self.maps.cpu().contiguous()}
         else:
             tensors = {f"maps.{b}": m.cpu().contiguous() for b, m in enumerate(self.maps)}
-        if self.pixels is not None:
+        if isinstance(self.pixels, Tensor):
             tensors["pixels"] = self.pixels.cpu().contiguous()
+        elif self.pixels is not None:
+            tensors |= {f"pixels.{b}": p.cpu().contiguous() for b, p in enumerate(self.pixels)}
         write_tensors(folder / "maps.safetensors", tensors, self.origin())
         return write_json(folder / "manifest.json", {**self.origin(), "images": reports})
 

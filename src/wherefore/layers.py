@@ -73,13 +73,20 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
 
 
 def layer_for(
-    net: nn.Module, name: str | None, images: Tensor, choose: Callable[[Any], Chosen], owner: Any = None
+    net: nn.Module,
+    name: str | None,
+    images: Tensor,
+    choose: Callable[[Any], Chosen],
+    owner: Any = None,
+    *,
+    stage: bool = False,
 ) -> Layer:
     """The named layer with its grid or, without a name, the default for what ``choose`` reads.
 
-    Found by one traced pass, then remembered: per network and input size, the default also per ``owner`` (a target of
-    the user's own making; None for classes, which share theirs). Raises `Error` where there is no such layer, where it
-    has no grid, or where no layer has one.
+    With ``stage`` that is where the default's stage begins: the pooling that leads to its resolution, or the last layer
+    before it that is finer. Found by one traced pass, then remembered: per network and input size, the default also per
+    ``owner`` (a target of the user's own making; None for classes, which share theirs). Raises `Error` where there is
+    no such layer, where it has no grid, or where no layer has one.
     """
     net = unwrap(net)
     memory = _KNOWN.setdefault(net, WeakKeyDictionary())
@@ -87,11 +94,11 @@ def layer_for(
         known = memory.setdefault(_CLASSES if owner is None or name else owner, {})
     except TypeError:  # an owner that cannot be referred to weakly is not remembered
         known = {}
-    key = (name, tuple(images.shape[1:]))
+    key = (name, tuple(images.shape[1:]), stage)
     layer, module = known.get(key, (None, None))
     place = dict(net.named_modules()).get(Place.parse(layer.name).module) if layer else None
     if layer is None or module is None or place is None or module() is not place:
-        layer = _named_layer(net, name, images) if name else _default_layer(net, images, choose)
+        layer = _named_layer(net, name, images) if name else _default_layer(net, images, choose, stage)
         known[key] = layer, ref(_module(net, layer.name))
     return layer
 
@@ -100,14 +107,27 @@ def _module(net: nn.Module, name: str) -> nn.Module:
     return submodule(net, Place.parse(name).module)
 
 
-def _default_layer(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> Layer:
-    default = find_layers(net, images, choose).default
+def _default_layer(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen], stage: bool) -> Layer:
+    found = find_layers(net, images, choose)
+    default = found.default
     if default is None:
         raise Error(
             f"no layer of {type(net).__name__} has a grid of positions that feeds the target: "
             "name one with layer=, `wherefore layers` says what was tried."
         )
-    return default
+    return _stage_begins(net, found.every, default) if stage else default
+
+
+def _stage_begins(net: nn.Module, every: Sequence[Layer], default: Layer) -> Layer:
+    """The layer that a network's last stage starts from: its first pooling, else the last one that is finer."""
+    before = every[: [layer.name for layer in every].index(default.name)]
+    finer = [i for i, layer in enumerate(before) if math.prod(layer.grid.size) > math.prod(default.grid.size)]
+    if not finer:
+        return default
+    following = before[finer[-1] + 1 :]
+    if following and "Pool" in type(_module(net, following[0].name)).__name__:
+        return following[0]
+    return before[finer[-1]]
 
 
 def _named_layer(net: nn.Module, name: str, images: Tensor) -> Layer:

@@ -18,7 +18,7 @@ class Entry:
 
     run: Callable[..., Any]
     summary: str
-    about: dict[str, str]
+    about: dict[str, Any]
 
 
 class Registry(dict[str, Entry]):
@@ -32,7 +32,7 @@ class Registry(dict[str, Entry]):
         super().__init__()
         self.what = what
 
-    def __call__(self, name: str, **about: str) -> Callable[[F], F]:
+    def __call__(self, name: str, **about: Any) -> Callable[[F], F]:
         def register(function: F) -> F:
             summary = (function.__doc__ or "").strip().split("\n")[0]
             self[name] = Entry(function, summary, about)

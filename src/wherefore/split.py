@@ -1,4 +1,4 @@
-"""A network cut in two at a layer, the part below it compiled: what ``compile=True`` runs."""
+"""A network cut in two at a layer by torch.fx: what ``compile=True`` and methods that rerun the upper part run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FREEZABLE = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class Split:
-    """The two halves of a network: ``above(*below(images)) == net(images)``, ``below`` compiled.
+    """The two halves of a network: ``above(*below(images)) == net(images)``, ``below`` compiled by default.
 
     Cut by torch.fx; the network is not touched, both halves are graphs of their own that share its weights. The
     first run of ``below`` for an input size compiles it, with the weights as they are then: whoever holds a split makes
@@ -28,7 +28,7 @@ class Split:
     is compiled already, or where hooks of the user's own would be left out.
     """
 
-    def __init__(self, net: nn.Module, layer: str) -> None:
+    def __init__(self, net: nn.Module, layer: str, *, compile: bool = True) -> None:
         place = Place.parse(layer)
         if place.call is not None or place.key is not None:
             raise Error(f"compile=True needs a plain layer, not {layer!r}: name one without ':' and '['.")
@@ -44,13 +44,17 @@ class Split:
         crossing = [n for n in graph.nodes if n in before and n in read_above]
         self.above = _part(net, after, [cut, *crossing])
         part = _part(net, [n for n in graph.nodes if n in before], [], [cut, *crossing])
-        self._below = torch.compile(part, dynamic=False)
+        self._below = torch.compile(part, dynamic=False) if compile else part
+        self._compiled = compile
         self._freezes = all(p.dtype in FREEZABLE for p in part.parameters())
         self._sizes: set[Any] = set()
         self._lock = threading.Lock()
 
     def below(self, *inputs: Tensor) -> tuple[Tensor, list[Any]]:
         """The layer's output, and whatever else of the part below is read above it."""
+        if not self._compiled:
+            cut, *crossing = self._below(*inputs)
+            return cut, crossing
         from torch._inductor import config
 
         sizes = tuple((x.shape, x.dtype, x.device) for x in inputs)

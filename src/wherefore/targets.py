@@ -17,6 +17,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,23 +55,33 @@ def choose(target: Any, output: Any, names: Names = None) -> Chosen:
     Raises `Error` for a class that does not exist, a name that fits several, a number of targets that does not fit
     the batch, or an output without a class dimension.
     """
-    scores, classes, labels = [], [], []
-    for number, block in enumerate(_blocks(target, output, names)):
+    blocks = _blocks(target, output, names)
+    scores, classes, labels = _scores(blocks, output), [], []
+    for number, block in enumerate(blocks):
         if isinstance(block, Tensor):
-            scores.append(logits(output).gather(1, block))
             classes.append(block)
             labels.append([[class_name(c, names) for c in row] for row in block.tolist()])
         else:
-            score = _checked(block(output), block)
-            scores.append(score[:, None])
-            classes.append(torch.full((len(score), 1), -1, device=score.device))
-            labels.append([[_label(block, number)]] * len(score))
-    if len({len(s) for s in scores}) != 1:
-        raise Error("the targets give different numbers of scores: each must give one per image, (B,).")
+            classes.append(torch.full((len(scores), 1), -1, device=scores.device))
+            labels.append([[_label(block, number)]] * len(scores))
     indices = torch.cat(classes, 1)
     rows = [[name for part in parts for name in part] for parts in zip(*labels, strict=True)]
     values = logits(output) if bool((indices >= 0).any()) else None
-    return Chosen(torch.cat(scores, 1), rows, indices, _probabilities(values, indices), values)
+    return Chosen(scores, rows, indices, _probabilities(values, indices), values, partial(_scores, blocks))
+
+
+def _scores(blocks: Sequence[Block], output: Any) -> Tensor:
+    """The scores ``(B, T)`` of the targets in blocks; indices are repeated for an output of copies of their images."""
+    scores = []
+    for block in blocks:
+        if isinstance(block, Tensor):
+            values = logits(output)
+            scores.append(values.gather(1, block.repeat(len(values) // len(block), 1)))
+        else:
+            scores.append(_checked(block(output), block)[:, None])
+    if len({len(s) for s in scores}) != 1:
+        raise Error("the targets give different numbers of scores: each must give one per image, (B,).")
+    return torch.cat(scores, 1)
 
 
 def for_images(target: Any, start: int, stop: int, images: int) -> Any:

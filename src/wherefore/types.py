@@ -7,8 +7,9 @@ resolution, ``H W`` the network's input resolution.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -116,10 +117,49 @@ class Chosen(NamedTuple):
     classes: Tensor  # (B, T) class indices, -1 where the target is not a class
     probabilities: Tensor  # (B, T), NaN where the target is not a class
     logits: Tensor | None  # (B, C), what the classes are columns of; None where no target is a class
+    # The scores of the same targets (a top-5 is not looked for anew) in another output of the same images, or of whole
+    # copies of them where all targets are classes.
+    follow: Callable[[Any], Tensor]
 
     def detached(self) -> Chosen:
         """The same without the graph behind the scores."""
         return self._replace(scores=self.scores.detach(), logits=None)
+
+    @property
+    def are_classes(self) -> bool:
+        """Whether every target is a class."""
+        return self.logits is not None and bool((self.classes >= 0).all())
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The cells of an occlusion map: squares of ``size`` pixels, ``stride`` apart, all of them inside the input."""
+
+    size: int
+    stride: int
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """How many fit below and beside each other."""
+        rows, columns = ((side - self.size) // self.stride + 1 for side in (height, width))
+        return rows, columns
+
+    def spread(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps ``(..., h, w)`` at the input's ``(H, W)``: each pixel is the mean of the patches that cover it.
+
+        A rim that no patch reaches continues what lies beside it.
+        """
+        down, across = (self._shares(cells, side, maps) for cells, side in zip(maps.shape[-2:], size, strict=True))
+        return down @ maps @ across.t()
+
+    def _shares(self, cells: int, side: int, like: Tensor) -> Tensor:
+        """The weight of each of ``cells`` patches at each pixel along a side, ``(side, cells)``; rows sum to 1."""
+        starts = torch.arange(cells, device=like.device) * self.stride
+        pixels = torch.arange(side, device=like.device)[:, None].clamp(max=(cells - 1) * self.stride + self.size - 1)
+        covers = ((pixels >= starts) & (pixels < starts + self.size)).to(like.dtype)
+        # With gaps between patches a pixel belongs to the nearest.
+        nearest = torch.nn.functional.one_hot((pixels - starts - self.size // 2).abs().argmin(1), cells).to(like.dtype)
+        covers = torch.where(covers.sum(1, keepdim=True) > 0, covers, nearest)
+        return covers / covers.sum(1, keepdim=True)
 
 
 class Raw(NamedTuple):
@@ -128,6 +168,8 @@ class Raw(NamedTuple):
     maps: Tensor  # (B, T, *grid), float32, not normalised
     chosen: Chosen
     pixels: Tensor | None = None  # (B, T, C, H, W), signed; pixel methods only
+    patches: Patches | None = None  # what the cells of the maps are, where they do not tile the input
+    measures: Mapping[str, Tensor] = MappingProxyType({})  # (B, T) each: what else there is to say of a map
 
 
 @dataclass(frozen=True)

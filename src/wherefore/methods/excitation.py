@@ -1,0 +1,58 @@
+"""Excitation backprop: where the signal of a winning class came from, passed down as probabilities.
+
+Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016
+"""
+
+from __future__ import annotations
+
+import torch
+
+from wherefore.backward import Excitation
+from wherefore.capture import Capture
+from wherefore.errors import Error
+from wherefore.methods.cams import precise
+from wherefore.registry import METHODS
+from wherefore.types import Query, Raw
+
+
+@METHODS("excitation", paper="Zhang et al. 2016, eq. 9-10", cost="1 forward, 1 backward per target", at="stage")
+def excitation(query: Query) -> Raw:
+    """Which positions made the class win: marginal winning probabilities, which sum to 1 (MWP, excitation backprop).
+
+    p'_j = x_j sum_i w+_ij p_i / (sum_k w+_ik x_k), from p = 1 at the class, summed over channels: ``(B, T, *grid)``.
+    What is missing to 1 met a place that nothing excites: ``measures["lost"]``. Negative inputs (residual sums, pooled
+    normalised values) can give negative shares, ``measures["negative"]``. Raises `Error` for layers without a rule.
+    """
+    return _propagated(query, contrast=False)
+
+
+@METHODS("c-mwp", paper="Zhang et al. 2016, section 3.3", cost="1 forward, 1 backward per target", at="stage")
+def contrastive(query: Query) -> Raw:
+    """Where the signal for the class exceeds that against it: contrastive excitation backprop.
+
+    max(0, sum over channels of P+ - P-), P+ from W and P- from -W of the classifier, both through the layers below it
+    by p'_j = x_j sum_i w+_ij p_i / (sum_k w+_ik x_k). ``(B, T, *grid)`` >= 0; sums to no fixed number.
+    """
+    return _propagated(query, contrast=True)
+
+
+def _propagated(query: Query, contrast: bool) -> Raw:
+    maps, lost, negative = [], [], []
+    with Capture(query.net, query.layer.name, query.split) as seen:
+        with Excitation() as rules:
+            output = seen(query.images)
+        chosen = query.choose(output)
+        if not chosen.are_classes:
+            raise Error("excitation backprop starts at a class: for other targets use --method grad-cam.")
+        rules.contrast = contrast
+        for score in chosen.scores.split(1, dim=1):
+            rules.lost = None
+            (signal,) = seen.gradients(score)
+            maps.append(precise(query.layer.grid(signal)).sum(2))
+            lost.append(score.new_zeros(len(score)) if rules.lost is None else rules.lost)
+            negative.append(-maps[-1].clamp(max=0).flatten(1).sum(1))
+    result = torch.cat(maps, 1)
+    if contrast:
+        return Raw(result.clamp(min=0), chosen.detached())
+    measures = {"lost": torch.stack(lost, 1).float(), "negative": torch.stack(negative, 1).float()}
+    return Raw(result, chosen.detached(), measures=measures)

@@ -1,0 +1,184 @@
+"""Methods that change the picture, or a layer, and watch the score: occlusion, Score-CAM, Ablation-CAM.
+
+They need no gradient, and every target of an image is read from the same sweep. Under autocast they run in the
+network's own precision: the difference of two nearly equal scores is lost in 16 bits. References:
+
+    Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014
+    Wang et al., Score-CAM, CVPRW 2020
+    Desai & Ramaswamy, Ablation-CAM, WACV 2020
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from wherefore.errors import Error
+from wherefore.guard import prepared
+from wherefore.imaging import resample
+from wherefore.methods.cams import precise, summed
+from wherefore.progress import track
+from wherefore.registry import METHODS
+from wherefore.resume import Resume
+from wherefore.targets import logits
+from wherefore.types import Chosen, Patches, Query, Raw, fingerprint
+
+COPIES_BYTES = 16 * 2**20  # of a batch, or of a layer's activations, that are changed and run together
+REMEMBERED = 64  # images whose sweeps are kept: the scores of all classes, 0.7 MB each on ImageNet
+_SWEEPS: WeakKeyDictionary[nn.Module, OrderedDict[object, Tensor]] = WeakKeyDictionary()
+
+
+def at_once(chosen: Chosen, images: Tensor) -> int:
+    """How many copies of a batch go through the network together."""
+    most = 8 if images.device.type == "cpu" else 64
+    return max(1, most // len(images)) if chosen.are_classes else 1
+
+
+# -------------------------------------------------------------------------------------------- occlusion
+
+
+@METHODS("occlusion", paper="Zeiler & Fergus 2014, section 4.2", cost="170 forwards at 224 pixels", at="input")
+def occlusion(query: Query, *, patch: int | None = None, stride: int | None = None, fill: float = 0.0) -> Raw:
+    """How much the score falls when a patch is covered: the most direct measure, and the slowest.
+
+    map_p = y(x) - y(x with patch p set to fill), signed, a value per patch: ``(B, T, h, w)`` with
+    h = floor((H - patch) / stride) + 1 patches, all inside the image. ``patch`` is by default a seventh of the shorter
+    side (32 pixels of 224) and ``stride`` half of that; ``fill`` is in units of the network's input: 0 is the mean
+    colour. All targets come from one sweep; that of a recent image is remembered, for other classes.
+    """
+    patches = _patches(query.images, patch, stride)
+    with prepared(query.net), torch.no_grad(), _exact(query.images):
+        chosen = query.choose(query.net(query.images))
+        covered = _swept(query, chosen, patches, fill)
+    drops = chosen.scores[..., None] - covered  # (B, T, patches)
+    grid = patches.grid(*query.images.shape[-2:])
+    return Raw(precise(drops).unflatten(2, grid), chosen.detached(), patches=patches)
+
+
+def _patches(images: Tensor, patch: int | None, stride: int | None) -> Patches:
+    height, width = images.shape[-2:]
+    patch = max(1, round(min(height, width) / 7)) if patch is None else patch
+    stride = max(1, patch // 2) if stride is None else stride
+    if not 1 <= patch <= min(height, width) or stride < 1:
+        raise Error(
+            f"a patch of {patch} pixels every {stride} does not fit into an image of {width}x{height}: "
+            "give patch= and stride= that do."
+        )
+    return Patches(patch, stride)
+
+
+def _swept(query: Query, chosen: Chosen, patches: Patches, fill: float) -> Tensor:
+    """The scores ``(B, T, patches)`` with each patch covered; those of known images from memory."""
+    if not chosen.are_classes:
+        return torch.stack([chosen.follow(output) for output in _covered(query, patches, fill, 1)], 2)
+    memory = _SWEEPS.setdefault(query.net, OrderedDict())
+    setting = (patches, fill, query.images.shape[1:], str(fingerprint(query.net)))
+    keys = [(hashlib.sha256(_bytes(image)).digest(), setting) for image in query.images]
+    if not all(key in memory for key in keys):
+        outputs = _covered(query, patches, fill, at_once(chosen, query.images))
+        swept = torch.cat([logits(output).unflatten(0, (-1, len(keys))) for output in outputs])
+        memory.update(zip(keys, swept.unbind(1), strict=True))  # (patches, classes) each
+    for key in keys:
+        memory.move_to_end(key)
+    every = torch.stack([memory[key] for key in keys])
+    while len(memory) > REMEMBERED:
+        memory.popitem(last=False)
+    return every.gather(2, chosen.classes[:, None].expand(-1, every.shape[1], -1)).mT
+
+
+def _covered(query: Query, patches: Patches, fill: float, copies: int) -> Iterator[Any]:
+    """The network's outputs for copies of the batch, each copy with another patch covered."""
+    rows, columns = patches.grid(*query.images.shape[-2:])
+    corners = [(r * patches.stride, c * patches.stride) for r in range(rows) for c in range(columns)]
+    for some in track(_groups(corners, copies), -(-len(corners) // copies), "occlusion"):
+        images = query.images.repeat(len(some), 1, 1, 1).unflatten(0, (len(some), -1))
+        for copy, (top, left) in zip(images, some, strict=True):
+            copy[..., top : top + patches.size, left : left + patches.size] = fill
+        yield query.net(images.flatten(0, 1))
+
+
+def _exact(images: Tensor) -> torch.autocast:
+    return torch.autocast(images.device.type, enabled=False)
+
+
+def _bytes(image: Tensor) -> Any:
+    return image.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+# -------------------------------------------------------------------------------------------- Score-CAM, Ablation-CAM
+
+
+@METHODS("score-cam", paper="Wang et al. 2020, eq. 5-8", cost="1 forward per channel", blind=True)
+def score_cam(query: Query, *, masks: str = "input") -> Raw:
+    """The layer's channels, each weighted by the score of the picture seen through it; no gradients.
+
+    H_k = A^k upsampled and scaled to 0..1, alpha = softmax over k of y(x ∘ H_k) (the score of the empty picture that
+    the paper subtracts cancels), L = ReLU(sum_k alpha_k A^k). ``masks="layer"`` masks the layer's activations instead
+    of the picture, y(A ∘ H_k), and runs only the part above the layer: another method, many times cheaper.
+    """
+    if masks not in ("input", "layer"):
+        raise Error(f"masks are laid on the 'input' (the paper's) or on the 'layer', not on {masks!r}.")
+    with Resume(query.net, query.layer.name) as network, _exact(query.images):
+        chosen = query.choose(network.start(query.images))
+        activations = precise(query.layer.grid(network.activations))
+        scores = []
+        height, width = query.images.shape[-2:]
+        for some in _channels(chosen, query.images if masks == "input" else network.activations, activations.shape[1]):
+            channels = activations[:, some].transpose(0, 1)  # (n, B, *grid)
+            if masks == "input":
+                large = _unit(resample(channels, (width, height)))[:, :, None].to(query.images)
+                output = query.net((query.images * large).flatten(0, 1))
+            else:
+                copies = network.activations.expand(len(some), *network.activations.shape).clone()
+                query.layer.grid(copies).mul_(_unit(channels)[:, :, None])  # the grid is a view
+                output = network(copies.flatten(0, 1))
+            scores.append(chosen.follow(output).unflatten(0, (len(some), -1)))
+        weights = torch.cat(scores).permute(1, 2, 0).float().softmax(2)  # (B, T, K)
+        maps = summed(activations, weights.to(activations))
+    return Raw(maps, chosen.detached())
+
+
+@METHODS("ablation-cam", paper="Desai & Ramaswamy 2020, eq. 2-4", cost="1 forward, 1 upper part per channel")
+def ablation_cam(query: Query) -> Raw:
+    """The layer's channels, each weighted by how much the score falls without it; no gradients.
+
+    w_k = y - y(A^k = 0), L = ReLU(sum_k w_k A^k). The paper divides all weights by y, which scales the map, and flips
+    it where y is negative: left out. Only the part above the layer is run again.
+    """
+    with Resume(query.net, query.layer.name) as network, _exact(query.images):
+        chosen = query.choose(network.start(query.images))
+        activations = precise(query.layer.grid(network.activations))
+        scores = []
+        for some in _channels(chosen, network.activations, activations.shape[1]):
+            copies = network.activations.expand(len(some), *network.activations.shape).clone()
+            for copy, k in zip(query.layer.grid(copies), some, strict=True):
+                copy[:, k] = 0
+            scores.append(chosen.follow(network(copies.flatten(0, 1))).unflatten(0, (len(some), -1)))
+        falls = chosen.scores[..., None] - torch.cat(scores).permute(1, 2, 0)
+        maps = summed(activations, falls.to(activations))
+    return Raw(maps, chosen.detached())
+
+
+def _channels(chosen: Chosen, what: Tensor, count: int) -> Iterator[list[int]]:
+    """The numbers of channels, as many together as copies of ``what`` may be made."""
+    copies = max(1, COPIES_BYTES // (what.numel() * what.element_size())) if chosen.are_classes else 1
+    groups = list(_groups(range(count), copies))
+    yield from track(groups, len(groups), "channels")
+
+
+def _groups(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Maps ``(..., h, w)`` scaled to 0..1 each; a constant one to 0."""
+    low, high = maps.flatten(-2).amin(-1), maps.flatten(-2).amax(-1)
+    span = (high - low)[..., None, None]
+    return torch.where(span > 0, (maps - low[..., None, None]) / span, 0)

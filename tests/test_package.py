@@ -34,7 +34,7 @@ ROWS = [
         "saving",
     ],
     ["methods", "models", "explanation"],
-    ["explainer"],
+    ["explainer", "panels"],
     ["batch"],
     ["bench"],
     ["cli", "__main__"],
@@ -44,6 +44,7 @@ CHAINS = [
     ["errors", "types", "registry"],
     ["graph", "guard", "places", "split", "capture", "resume", "backward", "progress", "trace", "layers"],
     ["imaging", "regions", "drawing", "saving"],
+    ["explainer", "panels"],
     ["cli", "__main__"],
 ]
 HEAVY = {"torchvision", "timm", "transformers", "matplotlib", "cv2", "captum", "pytorch_grad_cam", "torchcam", "rich"}

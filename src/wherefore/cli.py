@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json as json_module
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,8 +62,21 @@ def explain(
         list[str] | None,
         typer.Option("--target", "-t", help="A class by name or index, top5, or all; may be given several times."),
     ] = None,
-    method: Annotated[str, typer.Option(help="One of those that `wherefore methods` lists.")] = "grad-cam",
-    layer: Annotated[str | None, typer.Option(help="One of those that `wherefore layers` lists.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One that `wherefore methods` lists; several, or all: one page per picture.", show_default="grad-cam"
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="One that `wherefore layers` lists; all, or a pattern as 'layer4.*': one page per picture."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-O", help="NAME=VALUE, as `wherefore methods METHOD` tells them: patch=48."),
+    ] = None,
+    flips: Annotated[bool, typer.Option("--flips", help="Smooth: mean with the mirrored picture's map.")] = False,
     fit: Annotated[
         str, typer.Option(help="model: the network sees its own crop; squash: it sees the whole picture, squashed.")
     ] = "model",
@@ -89,17 +103,23 @@ def explain(
     wherefore explain cat_dog.jpg --target "tiger cat" --target boxer
 
     wherefore explain photos/ --model vgg16 --target top5 --out maps --json
+
+    wherefore explain cat_dog.jpg --target boxer --method all          every method on one page
+
+    wherefore explain cat_dog.jpg --model vgg16 --layer "features.*"   every layer on one page
+
+    wherefore explain cat_dog.jpg --method occlusion -O patch=48 -O stride=24
     """
-    from wherefore.batch.local import FileRun, find_pictures
-    from wherefore.explainer import Explainer
+    from wherefore.batch.local import find_pictures
+    from wherefore.progress import track
     from wherefore.saving import can_be_made, write_json
 
     folder = can_be_made(out or "explained") if out or not json else None
     paths = find_pictures(images, folder)
-    explainer = Explainer(_load(model, weights, device, classes), method, layer, fit=fit, compile=compile)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
-    run = FileRun(explainer, paths, wanted, folder, colours=colours, scale=scale)
-    images_done = list(_progress(run, len(paths), "explaining"))
+    ways = {"fit": fit, "compile": compile, "flips": flips, **_options(method or ["grad-cam"], option or [])}
+    run = _run(_load(model, weights, device, classes), paths, wanted, folder, method, layer, ways, colours, scale)
+    images_done = list(track(run, len(paths), "explaining"))
     bad = [r for r in images_done if "error" in r]
     if len(bad) == len(images_done):
         raise Error(
@@ -179,19 +199,35 @@ def models(
 
 
 @app.command()
-def methods(json: AsJson = False) -> None:
-    """List the methods of explanation, each with its source and its cost."""
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One method: all that there is to say of it.")] = None,
+    json: AsJson = False,
+) -> None:
+    """List the methods of explanation, each with its source and its cost; of one, formula and options too."""
     import wherefore.methods  # noqa: F401  fills the registry
+    from wherefore.explainer import method_options
     from wherefore.registry import METHODS
 
+    chosen = {name: METHODS[name]} if name else METHODS
     rows = [
-        {"method": name, "what": e.summary, "source": e.about["paper"], "cost": e.about["cost"]}
-        for name, e in METHODS.items()
+        {
+            "method": name,
+            "what": entry.summary,
+            "source": entry.about["paper"],
+            "cost": entry.about["cost"],
+            "options": method_options(name),
+        }
+        for name, entry in chosen.items()
     ]
     if json:
         print(json_module.dumps(rows, indent=1))
+    elif name:
+        print(inspect.getdoc(METHODS[name].run))
+        print(f"\nsource: {rows[0]['source']}\ncost: {rows[0]['cost']}")
+        options = [f"{key}={value}" for key, value in method_options(name).items()]
+        print("options (with -O): " + (", ".join(options) or "none"))
     else:
-        _print_table(["method", "what comes out", "source", "cost"], [list(r.values()) for r in rows])
+        _print_table(["method", "what comes out", "source", "cost"], [[r[k] for k in list(r)[:4]] for r in rows])
 
 
 @app.command()
@@ -226,6 +262,59 @@ def _load(name: str, weights: Path | None, device: str | None, classes: Path | N
     return model
 
 
+def _run(
+    model: Any, paths: Any, target: Any, folder: Any, method: Any, layer: Any, ways: Any, colours: str, scale: str
+) -> Any:
+    """What explains each file: by one method at one layer, or a page of several."""
+    from wherefore import panels
+    from wherefore.batch.local import FileRun
+    from wherefore.explainer import Explainer
+
+    many_methods = bool(method) and (len(method) > 1 or method == ["all"])
+    many_layers = layer is not None and (layer == "all" or "*" in layer)
+    if many_methods and many_layers:
+        raise Error("a page shows several methods or several layers, not both: give one --method or one --layer.")
+    name = method[0] if method else "grad-cam"
+    look: Any = {"colours": colours, "scale": scale}
+    if many_methods:
+        return panels.PanelRun(panels.by_method(model, method, layer, **ways), paths, target, folder, **look)
+    if many_layers:
+        readable = next(path for path in paths if path.is_file())
+        return panels.PanelRun(panels.by_layer(model, readable, layer, name, **ways), paths, target, folder, **look)
+    return FileRun(Explainer(model, name, layer, **ways), paths, target, folder, **look)
+
+
+def _options(methods: Sequence[str], pairs: Sequence[str]) -> dict[str, Any]:
+    """The values of ``NAME=VALUE`` pairs, of the type that the methods' defaults have."""
+    from wherefore.explainer import method_options
+    from wherefore.registry import METHODS, unknown
+
+    known: dict[str, Any] = {}
+    for name in METHODS if list(methods) == ["all"] else methods:
+        known |= method_options(name)
+    values = {}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        if not separator or name not in known:
+            raise Error(f"--option {pair}: give NAME=VALUE; " + unknown("option of these methods", name, known))
+        values[name] = _value(pair, text, known[name])
+    return values
+
+
+def _value(pair: str, text: str, default: Any) -> Any:
+    if isinstance(default, str):
+        return text
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    if isinstance(default, bool):
+        if text.lower() not in words:
+            raise Error(f"--option {pair}: give true or false.")
+        return words[text.lower()]
+    try:
+        return float(text) if isinstance(default, float) else int(text)
+    except ValueError:
+        raise Error(f"--option {pair}: {text!r} is no number.") from None
+
+
 def _lines(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -236,24 +325,14 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _progress(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-    """The items, with a bar on stderr where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal or total < 2, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        for item in items:
-            bar.advance(task)
-            yield item
-
-
 def _print_reports(reports: Sequence[dict[str, Any]]) -> None:
     for report in reports:
         if "error" in report:
             continue
         print(f"{report['image']}  {_by(report['size'])}")
+        if "runs" in report:
+            _print_runs(report)
+            continue
         rows = []
         for t in report["targets"]:
             name = t["name"] if t["index"] is None else f"{t['name']} ({t['index']})"
@@ -263,6 +342,16 @@ def _print_reports(reports: Sequence[dict[str, Any]]) -> None:
             score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
             rows.append(["  " + name, score, probability, place, box, t["files"].get("overlay", "")])
         _print_table(None, rows)
+
+
+def _print_runs(report: dict[str, Any]) -> None:
+    rows = []
+    for run in report["runs"]:
+        peaks = [f"{t['name']} {t['peak'][0]},{t['peak'][1]}" for t in run.get("targets", ())]
+        rows.append([f"  {run['name']}", run.get("error") or "looked hardest at " + "; ".join(peaks)])
+    _print_table(None, rows)
+    if "files" in report:
+        print(f"  {report['files']['page']}")
 
 
 def _print_table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:

@@ -129,10 +129,10 @@ _DIM = [round(0.45 * v + 0.55 * 128) for v in range(256)]
 def relief(picture: Image.Image, pixels: Tensor, region: Region) -> Image.Image:
     """Signed pixels ``(C, H, W)``, C 1 or 3, where they belong in the picture: grey is 0, in each colour by itself.
 
-    Full brightness and black are plus and minus the value that one pixel in 500 exceeds.
+    Full brightness and black are plus and minus the value that one pixel in 100 exceeds.
     """
     values = pixels.detach().float()
-    strong = np.quantile(values.abs().amax(0).numpy(), 0.998)
+    strong = np.quantile(values.abs().amax(0).numpy(), 0.99)
     seen = seen_pixels(picture.size, region)
     size, x0, y0 = (seen[2] - seen[0], seen[3] - seen[1]), seen[0], seen[1]
     if size[0] <= 0 or size[1] <= 0:
@@ -177,6 +177,56 @@ def captioned(
         canvas.paste(bar, (left, y + size // 4))
         draw.text((left, y + line), ends[0], fill=FAINT, font=font(small))
         draw.text((left + scale, y + line), ends[1], fill=FAINT, font=font(small), anchor="ra")
+    return canvas
+
+
+def tile(picture: Image.Image, name: str, note: str = "") -> Image.Image:
+    """A small picture with a name beneath it, and a note in grey."""
+    size, small = 15, 12
+    canvas = Image.new("RGB", (picture.width, picture.height + 40), PAPER)
+    canvas.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    draw.text((1, picture.height + 4), _fitted(name, picture.width, size), fill=INK, font=font(size))
+    draw.text((1, picture.height + 23), _fitted(note, picture.width, small), fill=FAINT, font=font(small))
+    return canvas
+
+
+def excused(size: tuple[int, int], name: str, why: str) -> Image.Image:
+    """A tile that says why there is no picture."""
+    empty, small = Image.new("RGB", size, (240, 240, 238)), 12
+    draw, y = ImageDraw.Draw(empty), 10
+    for line in _wrapped(why, size[0] - 20, small):
+        if y > size[1] - 20:
+            break
+        draw.text((10, y), line, fill=FAINT, font=font(small))
+        y += 16
+    return tile(empty, name)
+
+
+def _wrapped(text: str, width: int, size: int) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font(size).getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def page(blocks: list[tuple[str, str, list[Image.Image]]], columns: int, gap: int = 12) -> Image.Image:
+    """Blocks one below the other: a heading, a line of detail, and tiles of one size in rows."""
+    width, height = blocks[0][2][0].size
+    columns = min(columns, len(blocks[0][2]))
+    heights = [54 + -(-len(tiles) // columns) * (height + gap) for _, _, tiles in blocks]
+    canvas = Image.new("RGB", (columns * (width + gap) + gap, sum(heights) + gap), PAPER)
+    draw, top = ImageDraw.Draw(canvas), gap
+    for (heading, detail, tiles), tall in zip(blocks, heights, strict=True):
+        draw.text((gap, top), _fitted(heading, canvas.width - 2 * gap, 20), fill=INK, font=font(20))
+        draw.text((gap, top + 26), _fitted(detail, canvas.width - 2 * gap, 14), fill=FAINT, font=font(14))
+        for i, each in enumerate(tiles):
+            canvas.paste(each, (gap + i % columns * (width + gap), top + 54 + i // columns * (height + gap)))
+        top += tall
     return canvas
 
 

@@ -251,7 +251,7 @@ class Explainer:
         return self._explanation(batches, results, target)
 
     def _run(self, batch: Batch, target: Any, start: int) -> tuple[Layer, Raw]:
-        images = self._on_device(batch.images)
+        images = self.on_device(batch.images)
 
         def read(output: Any) -> Chosen:
             return choose(target, output, self.model.classes)
@@ -292,7 +292,7 @@ class Explainer:
         """The first weight: images go where it lies, in its precision."""
         return next((p for p in self.net.parameters() if p.is_floating_point()), None)
 
-    def _on_device(self, images: Tensor) -> Tensor:
+    def on_device(self, images: Tensor) -> Tensor:
         like = self._like
         if like is None:
             return images

@@ -167,6 +167,17 @@ class Explanation:
         for target, heat in enumerate(self.placed(image)):
             yield self._overlay(image, target, heat, colours=colours, scale=scale, legend=legend)
 
+    def drawn_on(self, picture: Picture, target: int, *, colours: str = "heat", scale: str = "each") -> Image.Image:
+        """The map of one target of the only picture on a smaller copy of it, without legend."""
+        small = replace(self, pictures=[replace(picture, region=self._region_on(picture))])
+        return next(islice(small.overlays(0, colours=colours, scale=scale, legend=False), target, None))
+
+    def _region_on(self, picture: Picture) -> Region:
+        own = self.pictures[0]
+        across, down = picture.size[0] / own.size[0], picture.size[1] / own.size[1]
+        x0, y0, x1, y1 = own.region
+        return x0 * across, y0 * down, x1 * across, y1 * down
+
     def _overlay(
         self, image: int, target: int, heat: Tensor, *, colours: str, scale: str, legend: bool = True
     ) -> Image.Image:
@@ -175,12 +186,12 @@ class Explanation:
         top = float(_evidence(self.maps[image]).max()) if scale == "common" else float(heat.numpy().max())
         if self.pixels is not None and self.pixels[image].shape[1] in (1, 3):
             drawn = drawing.relief(picture.image, self.pixels[image][target].cpu(), picture.region)
-            return drawing.captioned(drawn, *self._legend(image, target)) if legend else drawn
+            return drawing.captioned(drawn, *self.legend(image, target)) if legend else drawn
         result = drawing.overlay(picture.image, heat, picture.region, top, colours)
         if not legend:
             return result
         ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
-        return drawing.captioned(result, *self._legend(image, target), colours if top > 0 else None, ends)
+        return drawing.captioned(result, *self.legend(image, target), colours if top > 0 else None, ends)
 
     def sheet(self, image: int = 0, *, colours: str = "heat", scale: str = "each", largest: int = 1024) -> Image.Image:
         """One picture beside its overlays (of the first 15 targets), each at most ``largest`` pixels wide and high."""
@@ -191,7 +202,8 @@ class Explanation:
         detail = f"{self.model.name}, {self.method}, {self.layer}" + (f", and {more} more targets" if more else "")
         return drawing.sheet([drawing.captioned(picture.image, Path(picture.name).name, detail), *overlays])
 
-    def _legend(self, image: int, target: int) -> tuple[str, str]:
+    def legend(self, image: int, target: int) -> tuple[str, str]:
+        """A target's name, and its score in words."""
         score, probability = float(self.scores[image, target]), float(self.probabilities[image, target])
         detail = f"score {score:.2f}" + ("" if math.isnan(probability) else f"   p {probability:.3f}")
         if not float(_evidence(self.maps[image][target : target + 1])) > 0:
@@ -205,7 +217,7 @@ class Explanation:
             view = self.sheet(b)
             view.thumbnail((1200, 1200))
             alt = html.escape(f"{self.pictures[b].name}: {', '.join(self.targets[b])}")
-            parts.append(f'<img alt="{alt}" src="data:image/jpeg;base64,{base64.b64encode(_jpeg(view)).decode()}">')
+            parts.append(f'<img alt="{alt}" src="data:image/jpeg;base64,{base64.b64encode(jpeg(view)).decode()}">')
         more = f"<p>and {len(self) - 8} more</p>" if len(self) > 8 else ""
         return "".join(parts) + more
 
@@ -263,7 +275,7 @@ class Explanation:
         for t, (part, heat) in enumerate(zip(parts, self.placed(image), strict=True)):  # one at a time in memory
             targets.append(self._measures(image, t, heat))
             drawn = self._overlay(image, t, heat, colours=colours, scale=scale)
-            targets[-1]["files"]["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", _jpeg(drawn)))
+            targets[-1]["files"]["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", jpeg(drawn)))
         return self._report(image, targets)
 
 
@@ -272,7 +284,8 @@ def _evidence(maps: Tensor) -> Tensor:
     return maps.flatten(1).amax(1).clamp(min=0)
 
 
-def _jpeg(picture: Image.Image) -> bytes:
+def jpeg(picture: Image.Image) -> bytes:
+    """A picture as a JPEG file with our mark."""
     # PNG at the size of a photograph costs as much time as the network.
     buffer = io.BytesIO()
     if max(picture.size) > 65500:  # the format ends there

@@ -80,10 +80,10 @@ def recorded(query: Query) -> Iterator[tuple[Capture, Chosen, list[Call]]]:
 def winsor_cam(query: Query, *, percentile: float = 80.0) -> Raw:
     """Grad-CAM of every convolution from one pass, summed by their importances with the outliers clipped.
 
-    L = sum_l min(I_l, P_p(I)) · upsample(L_l / max L_l): L_l is Grad-CAM at convolution l, I_l = mean_k ReLU(alpha_k)
-    its importance, P_p the ``percentile`` of the importances above 0; low values even out the layers and show texture,
-    100 clips nothing. ``(B, T, H, W)`` >= 0 at the input's resolution. After arXiv 2507.10846; that maps are scaled to
-    1 and importances taken from positive alphas is our reading.
+    L = sum_l min(I_l, P_p(I)) · upsample(L_l): L_l is Grad-CAM at convolution l, I_l = mean_k ReLU(alpha_k) its
+    importance, P_p the ``percentile`` of the importances above 0; low values even out the layers and show texture, 100
+    clips nothing. ``(B, T, H, W)`` >= 0 at the input's resolution. After the abstract of arXiv 2507.10846 (version 2);
+    that importances are the mean of the positive alphas is our reading.
     """
     if not 0 <= percentile <= 100:
         raise Error(f"the percentile lies between 0 and 100, not at {percentile}.")
@@ -97,9 +97,7 @@ def winsor_cam(query: Query, *, percentile: float = 80.0) -> Raw:
             maps, importances = [], []
             for layer, found in zip(layers, seen.gradients_by(score, layers), strict=True):
                 alpha = pooled(precise(found)[:, None])  # (B, 1, K)
-                one = summed(precise(layer.detach()), alpha)
-                top = one.flatten(1).amax(1)[:, None, None, None]
-                maps.append(resample(torch.where(top > 0, one / top, 0), (width, height)))
+                maps.append(resample(summed(precise(layer.detach()), alpha), (width, height)))
                 importances.append(alpha.relu().mean((1, 2)))
             weights = winsorized(torch.stack(importances), percentile)  # (layers, B)
             every.append(torch.stack([w[:, None, None, None] * m for w, m in zip(weights, maps, strict=True)]).sum(0))

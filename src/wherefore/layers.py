@@ -69,6 +69,9 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
         else:
             every.append((output, Layer(output.name, grid, _channels(output.shape, grid))))
     default, every_layer = _default(every, total, nodes, _head(chosen.logits))
+    known = _KNOWN.setdefault(unwrap(net), WeakKeyDictionary()).setdefault(_CLASSES, {})
+    for layer in every_layer:  # whoever goes on to explain them need not look for them again
+        known[layer.name, tuple(images.shape[1:]), False] = layer, ref(_module(unwrap(net), layer.name))
     return Layers(default, tuple(every_layer), tuple(rejected))
 
 

@@ -18,6 +18,8 @@ import reference
 import wherefore as wf
 from conftest import hidden, images, pooled, untouched
 from wherefore.imaging import resample
+from wherefore.methods import cams  # noqa: F401  fills METHODS
+from wherefore.registry import METHODS
 
 LAYERS = {"resnet18": "layer4", "vgg11": "features.19", "googlenet": "inception5b", "densenet121": "features"}
 TARGETS = torch.tensor([3, 700])
@@ -57,7 +59,7 @@ def assert_equal(pixels: Tensor, theirs: Tensor, tolerance: float = 1e-5) -> Non
 # ------------------------------------------------------------------------------------------------ Captum
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11", "googlenet"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("vgg11", marks=pytest.mark.slow), "googlenet"])
 def test_gradient_is_captums_saliency(name: str) -> None:
     theirs = attr.Saliency(network(name)).attribute(captums(), TARGETS, abs=False)
     assert_equal(ours(name, "gradient").pixels[:, 0], theirs)
@@ -66,7 +68,7 @@ def test_gradient_is_captums_saliency(name: str) -> None:
 # Captum hooks nn.ReLU modules, so it is right only where every ReLU is one: not in GoogLeNet and DenseNet, which call
 # F.relu. Those are compared with our own reference below.
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
-@pytest.mark.parametrize("name", ["resnet18", "vgg11"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("vgg11", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", ["guided-backprop", "deconvnet"])
 def test_rules_are_captums(name: str, method: str) -> None:
     theirs = {"guided-backprop": attr.GuidedBackprop, "deconvnet": attr.Deconvolution}[method](network(name))
@@ -74,7 +76,7 @@ def test_rules_are_captums(name: str, method: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
-@pytest.mark.parametrize("name", ["resnet18", "vgg11"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("vgg11", marks=pytest.mark.slow)])
 def test_guided_grad_cam_is_captums(name: str) -> None:
     net = network(name)
     theirs = attr.GuidedGradCam(net, net.get_submodule(LAYERS[name]))
@@ -82,7 +84,7 @@ def test_guided_grad_cam_is_captums(name: str) -> None:
     assert_equal(ours(name, "guided-grad-cam", layer=LAYERS[name]).pixels[:, 0], expected)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11", "googlenet"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("vgg11", marks=pytest.mark.slow), "googlenet"])
 def test_occlusion_is_captums(name: str) -> None:
     patch, stride = 32, 16
     with in_float64(name) as net:  # a drop is the difference of two scores that are nearly equal
@@ -266,3 +268,29 @@ def test_images_that_require_a_gradient_are_left_alone() -> None:
     x = images(2).requires_grad_()
     pixels = wf.explain(hidden(), x, [0, 1, 2], method="gradient", times_input=True).pixels
     assert x.grad is None and not pixels.requires_grad
+
+
+class Normalising(nn.Module):
+    """Takes the mean colour off, in the caller's own tensor or in a new one."""
+
+    def __init__(self, inplace: bool) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+        self.fc, self.inplace = nn.Linear(4, 5), inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.sub_(0.5) if self.inplace else x - 0.5
+        return self.fc(self.features(x).mean((2, 3)))
+
+
+assert METHODS, "importing the methods fills the registry"
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_network_may_change_its_input_in_place(method: str) -> None:
+    net, other, x = Normalising(True).eval(), Normalising(False).eval(), images(2, 12)
+    other.load_state_dict(net.state_dict())
+    maps = wf.explain(net, x, [0, 1, 2], method=method).maps
+    expected = wf.explain(other, images(2, 12), [0, 1, 2], method=method).maps
+    torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    assert torch.equal(x, images(2, 12)), "the caller's images are as they were"

@@ -276,5 +276,5 @@ class _CutAfter(TorchFunctionMode):
 
 
 def _ordinary(x: Any) -> Any:
-    """A tensor made under inference_mode cannot be saved for a gradient; its clone can."""
-    return x.clone() if isinstance(x, Tensor) and x.is_inference() else x
+    """A copy: a network may change its input in place, and a tensor made under inference_mode allows no gradient."""
+    return x.clone() if isinstance(x, Tensor) else x

@@ -293,7 +293,7 @@ class Explainer:
         return next((p for p in self.net.parameters() if p.is_floating_point()), None)
 
     def on_device(self, images: Tensor) -> Tensor:
-        like = self._like
+        images, like = images.detach(), self._like  # the caller's graph, if any, is none of ours
         if like is None:
             return images
         return images.to(like.device, None if torch.is_autocast_enabled(like.device.type) else like.dtype)

@@ -51,7 +51,7 @@ class Resume:
         self.images = images
         try:
             split = Split(self.net, self.layer, compile=False)
-            cut, crossing = split.below(images)
+            cut, crossing = split.below(images.clone())  # a network may change its input in place
             if all(isinstance(x, Tensor) and len(x) == len(images) for x in crossing):  # else it knows how many
                 self.split, self.activations, self.crossing = split, cut, crossing
                 return split.above(cut, *crossing)

@@ -63,7 +63,8 @@ def trace(
             if name:
                 undo.callback(module.register_forward_hook(partial(after, name)).remove)
         inside.enter_context(KeepRecording())
-        output = net(images.detach().clone().requires_grad_(images.is_floating_point()))
+        leaf = images.detach().clone().requires_grad_(images.is_floating_point())
+        output = net(leaf.clone())  # a network may change its input in place
         inside.close()
         recording(inside)
         chosen = choose(output) if choose else None

@@ -156,8 +156,9 @@ class Patches:
         starts = torch.arange(cells, device=like.device) * self.stride
         pixels = torch.arange(side, device=like.device)[:, None].clamp(max=(cells - 1) * self.stride + self.size - 1)
         covers = ((pixels >= starts) & (pixels < starts + self.size)).to(like.dtype)
-        # With gaps between patches a pixel belongs to the nearest.
-        nearest = torch.nn.functional.one_hot((pixels - starts - self.size // 2).abs().argmin(1), cells).to(like.dtype)
+        # With gaps between patches a pixel belongs to the nearest (distances to the middles, doubled to be whole).
+        distances = (2 * (pixels - starts) - (self.size - 1)).abs()
+        nearest = torch.nn.functional.one_hot(distances.argmin(1), cells).to(like.dtype)
         covers = torch.where(covers.sum(1, keepdim=True) > 0, covers, nearest)
         return covers / covers.sum(1, keepdim=True)
 

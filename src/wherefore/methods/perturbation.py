@@ -11,6 +11,7 @@ network's own precision: the difference of two nearly equal scores is lost in 16
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -32,6 +33,7 @@ from wherefore.types import Chosen, Patches, Query, Raw, fingerprint
 COPIES_BYTES = 16 * 2**20  # of a batch, or of a layer's activations, that are changed and run together
 REMEMBERED = 64  # images whose sweeps are kept: the scores of all classes, 0.7 MB each on ImageNet
 _SWEEPS: WeakKeyDictionary[nn.Module, OrderedDict[object, Tensor]] = WeakKeyDictionary()
+_SWEEPS_LOCK = threading.Lock()
 
 
 def at_once(chosen: Chosen, images: Tensor) -> int:
@@ -54,8 +56,9 @@ def occlusion(query: Query, *, patch: int | None = None, stride: int | None = No
     """
     patches = _patches(query.images, patch, stride)
     with prepared(query.net), torch.no_grad(), _exact(query.images):
-        chosen = query.choose(query.net(query.images))
-        covered = _swept(query, chosen, patches, fill)
+        output = query.net(query.images.clone())  # a network may change its input in place
+        chosen = query.choose(output)
+        covered = _swept(query, chosen, output, patches, fill)
     drops = chosen.scores[..., None] - covered  # (B, T, patches)
     grid = patches.grid(*query.images.shape[-2:])
     return Raw(precise(drops).unflatten(2, grid), chosen.detached(), patches=patches)
@@ -73,22 +76,27 @@ def _patches(images: Tensor, patch: int | None, stride: int | None) -> Patches:
     return Patches(patch, stride)
 
 
-def _swept(query: Query, chosen: Chosen, patches: Patches, fill: float) -> Tensor:
+def _swept(query: Query, chosen: Chosen, output: Any, patches: Patches, fill: float) -> Tensor:
     """The scores ``(B, T, patches)`` with each patch covered; those of known images from memory."""
     if not chosen.are_classes:
-        return torch.stack([chosen.follow(output) for output in _covered(query, patches, fill, 1)], 2)
+        return torch.stack([chosen.follow(covered) for covered in _covered(query, patches, fill, 1)], 2)
     memory = _SWEEPS.setdefault(query.net, OrderedDict())
     setting = (patches, fill, query.images.shape[1:], str(fingerprint(query.net)))
     keys = [(hashlib.sha256(_bytes(image)).digest(), setting) for image in query.images]
-    if not all(key in memory for key in keys):
+    found = [memory.get(key) for key in keys]
+    # A hook, or a plain attribute, leaves no mark on the weights: but then the scores of the image itself differ.
+    plain = logits(output)
+    if not all(sweep is not None and _same(sweep[0], scores) for sweep, scores in zip(found, plain, strict=True)):
         outputs = _covered(query, patches, fill, at_once(chosen, query.images))
-        swept = torch.cat([logits(output).unflatten(0, (-1, len(keys))) for output in outputs])
-        memory.update(zip(keys, swept.unbind(1), strict=True))  # (patches, classes) each
-    for key in keys:
-        memory.move_to_end(key)
-    every = torch.stack([memory[key] for key in keys])
-    while len(memory) > REMEMBERED:
-        memory.popitem(last=False)
+        swept = [logits(covered).unflatten(0, (-1, len(keys))) for covered in outputs]
+        found = list(torch.cat([plain[None], *swept]).unbind(1))  # (1 + patches, classes) each
+    with _SWEEPS_LOCK:
+        for key, sweep in zip(keys, found, strict=True):
+            memory[key] = sweep
+            memory.move_to_end(key)
+        while len(memory) > REMEMBERED:
+            memory.popitem(last=False)
+    every = torch.stack(found)[:, 1:]
     return every.gather(2, chosen.classes[:, None].expand(-1, every.shape[1], -1)).mT
 
 
@@ -101,6 +109,11 @@ def _covered(query: Query, patches: Patches, fill: float, copies: int) -> Iterat
         for copy, (top, left) in zip(images, some, strict=True):
             copy[..., top : top + patches.size, left : left + patches.size] = fill
         yield query.net(images.flatten(0, 1))
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether scores differ by rounding only."""
+    return one.shape == other.shape and bool((one - other).abs().max() <= 1e-4 * other.abs().max())
 
 
 def _exact(images: Tensor) -> torch.autocast:

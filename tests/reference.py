@@ -61,3 +61,118 @@ def counterfactual(a: Tensor, gradients: Tensor) -> Tensor:
 def cam(a: Tensor, linear: nn.Linear, target: int) -> Tensor:
     """Zhou et al. 2016: M_c = sum_k w_k^c A^k, without bias."""
     return weighted_sum(a, [float(w) for w in linear.weight[target].detach()])
+
+
+# -------------------------------------------------------------------------------------------- excitation backprop
+
+
+class Residual(nn.Module):
+    """body(x) + skip(x)."""
+
+    def __init__(self, body: nn.Module, skip: nn.Module) -> None:
+        super().__init__()
+        self.body, self.skip = body, skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.skip(x)
+
+
+class Branches(nn.Module):
+    """What several parts make of the same input, concatenated."""
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([part(x) for part in self.parts], 1)
+
+
+COPIES = (nn.ReLU, nn.BatchNorm2d, nn.Dropout, nn.LocalResponseNorm)
+
+
+def excited(module: nn.Module, x: Tensor, p: Tensor, sign: int = 1) -> tuple[Tensor, float]:
+    """The signal below a module for signal p above it, one image; and what was lost. ``sign`` negates its weights."""
+    if isinstance(module, nn.Sequential):
+        inputs = [x]
+        for part in module:
+            inputs.append(run(part, inputs[-1]))
+        lost = 0.0
+        for part, value in zip(reversed(module), reversed(inputs[:-1]), strict=True):
+            p, gone = excited(part, value, p, sign)
+            lost += gone
+        return p, lost
+    if isinstance(module, Residual):
+        one, other = run(module.body, x), run(module.skip, x)
+        nothing = one + other == 0
+        lost = float(p[nothing].sum())
+        to_one, to_other = (torch.where(nothing, 0, term / (one + other) * p) for term in (one, other))
+        first, gone = excited(module.body, x, to_one, sign)
+        second, gone_too = excited(module.skip, x, to_other, sign)
+        return first + second, lost + gone + gone_too
+    if isinstance(module, Branches):
+        total, lost, start = torch.zeros_like(x), 0.0, 0
+        for part in module.parts:
+            stop = start + len(run(part, x))
+            share, gone = excited(part, x, p[start:stop], sign)
+            total, lost, start = total + share, lost + gone, stop
+        return total, lost
+    if isinstance(module, nn.MaxPool2d):
+        return routed(module, x, p), 0.0
+    if isinstance(module, (nn.Flatten, nn.Identity)):
+        return p.reshape(x.shape), 0.0
+    if isinstance(module, COPIES):
+        return p, 0.0
+    return shared(sign * matrix(module, x), x, p)
+
+
+def run(module: nn.Module, x: Tensor) -> Tensor:
+    """A module on one image without its batch dimension."""
+    with torch.no_grad():
+        return module(x[None].clone())[0]
+
+
+def matrix(module: nn.Module, x: Tensor) -> Tensor:
+    """A convolution, linear layer or average pooling as W ``(outputs, inputs)``, without bias: a column per input."""
+    with torch.no_grad():
+        units = torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape)
+        return (module(units) - module(torch.zeros_like(x)[None])).flatten(1).t()
+
+
+def shared(w: Tensor, x: Tensor, p: Tensor) -> tuple[Tensor, float]:
+    """p'_j = x_j sum_i w+_ij p_i / sum_k w+_ik x_k; what meets a denominator of 0 is lost."""
+    excites = w.clamp(min=0) * x.flatten()  # (outputs, inputs): w+_ij x_j
+    denominators, signals = excites.sum(1), p.flatten()
+    nothing = denominators.abs() < 1e-12  # a column of w is the difference of two runs: 0 up to rounding
+    shares = excites[~nothing] / denominators[~nothing, None] * signals[~nothing, None]
+    return shares.sum(0).reshape(x.shape), float(signals[nothing].sum())
+
+
+def routed(pool: nn.MaxPool2d, x: Tensor, p: Tensor) -> Tensor:
+    """Max pooling without padding: each window's signal goes to its largest value."""
+    size, stride, below = pool.kernel_size, pool.stride, torch.zeros_like(x)
+    for k in range(p.shape[0]):
+        for i in range(p.shape[1]):
+            for j in range(p.shape[2]):
+                window = x[k, i * stride : i * stride + size, j * stride : j * stride + size]
+                at = int(window.argmax())
+                below[k, i * stride + at // window.shape[1], j * stride + at % window.shape[1]] += p[k, i, j]
+    return below
+
+
+def mwp(above: nn.Module, x: Tensor, outputs: int, target: int) -> tuple[Tensor, float]:
+    """Marginal winning probabilities ``(h, w)`` of one image at the input x of the part above, and what was lost."""
+    start = torch.zeros(outputs, dtype=x.dtype)
+    start[target] = 1
+    below, lost = excited(above, x, start)
+    return below.sum(0), lost
+
+
+def contrastive_mwp(body: nn.Module, head: nn.Module, x: Tensor, outputs: int, target: int) -> Tensor:
+    """max(0, sum over channels of P+ - P-), both from the head, the second from its negated weights."""
+    start = torch.zeros(outputs, dtype=x.dtype)
+    start[target] = 1
+    h = run(body, x)
+    winning, _ = excited(head, h, start)
+    losing, _ = excited(head, h, start, sign=-1)
+    return excited(body, x, winning - losing)[0].sum(0).clamp(min=0)

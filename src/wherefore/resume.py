@@ -52,9 +52,9 @@ class Resume:
         try:
             split = Split(self.net, self.layer, compile=False)
             cut, crossing = split.below(images)
-            if all(isinstance(x, Tensor) and len(x) == len(images) for x in crossing):  # else it knows how many
+            if all(isinstance(x, Tensor) and x.ndim and len(x) == len(images) for x in crossing):  # else: how many?
                 self.split, self.activations, self.crossing = split, cut, crossing
-                return split.above(cut, *crossing)
+                return self(cut)
         except Error:  # a network that torch.fx cannot trace, or with hooks
             pass
         with Capture(self.net, self.layer) as seen, torch.no_grad():
@@ -66,7 +66,10 @@ class Resume:
         """The output for other activations of the same images, or of n copies of them, ``(n·B, ...)``."""
         copies = len(activations) // len(self.images)
         if self.split is not None:
-            return self.split.above(activations, *(x.repeat(copies, *[1] * (x.ndim - 1)) for x in self.crossing))
+            # Copies go on (repeat makes them), so that an in-place operation above changes those.
+            return self.split.above(
+                activations.clone(), *(x.repeat(copies, *[1] * (x.ndim - 1)) for x in self.crossing)
+            )
         with _Replaced(self.net, self.layer, activations, self.calls) as network:
             return network(self.images.repeat(copies, 1, 1, 1))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -176,3 +177,59 @@ def contrastive_mwp(body: nn.Module, head: nn.Module, x: Tensor, outputs: int, t
     winning, _ = excited(head, h, start)
     losing, _ = excited(head, h, start, sign=-1)
     return excited(body, x, winning - losing)[0].sum(0).clamp(min=0)
+
+
+# -------------------------------------------------------------------------------------------- the family
+
+
+def hires_cam(a: Tensor, g: Tensor) -> Tensor:
+    """Draelos & Carin: sum_k g^k_ij A^k_ij."""
+    channels, height, width = a.shape
+    return torch.tensor(
+        [[sum(float(g[k, i, j] * a[k, i, j]) for k in range(channels)) for j in range(width)] for i in range(height)],
+        dtype=a.dtype,
+    )
+
+
+def grad_cam_plus_plus(a: Tensor, g: Tensor) -> Tensor:
+    """Chattopadhay et al., eq. 19 with exp(y) as the score, whose derivatives are exp(y) g, g^2, g^3; then eq. 10."""
+    alpha = []
+    for k in range(len(a)):
+        total, weight = sum(a[k].flatten().tolist()), 0.0
+        for d in g[k].flatten().tolist():
+            below = 2 * d**2 + total * d**3
+            weight += (d**2 / below if below else 0.0) * max(d, 0.0)
+        alpha.append(weight)
+    return weighted_sum(a, alpha).clamp(min=0)
+
+
+def xgrad_cam(a: Tensor, g: Tensor) -> Tensor:
+    """Fu et al., eq. 8: w_k = sum_ij A_ij g_ij / sum_ij A_ij."""
+    alpha = []
+    for values, slopes in zip(a.flatten(1).tolist(), g.flatten(1).tolist(), strict=True):
+        total = sum(values)
+        alpha.append(sum(v * s for v, s in zip(values, slopes, strict=True)) / total if total else 0.0)
+    return weighted_sum(a, alpha).clamp(min=0)
+
+
+def layer_cam(a: Tensor, g: Tensor) -> Tensor:
+    """Jiang et al.: ReLU(sum_k ReLU(g^k_ij) A^k_ij)."""
+    return hires_cam(a, g.clamp(min=0)).clamp(min=0)
+
+
+def component(channels: Tensor) -> Tensor:
+    """``(K, h, w)`` on its first right singular vector, a row for each position, not centred, signed as the sum is."""
+    rows = channels.flatten(1).t().numpy()
+    _, _, v = np.linalg.svd(rows, full_matrices=False)
+    projected = torch.from_numpy(rows @ v[0])
+    agrees = float(projected @ torch.from_numpy(rows.sum(1))) >= 0
+    return (projected if agrees else -projected).reshape(channels.shape[1:])
+
+
+def finer_cam(a: Tensor, g: Tensor, logits: list[float], c: int, strength: float, rivals: int) -> Tensor:
+    """Zhang et al.: the weights less those, on average, of the classes with the closest scores; g is ``(C, K, h, w)``."""
+    others = sorted((d for d in range(len(logits)) if d != c), key=lambda d: abs(logits[d] - logits[c]))[:rivals]
+    alpha = weights(g[c])
+    for k in range(len(alpha)):
+        alpha[k] -= strength * sum(weights(g[d])[k] for d in others) / len(others)
+    return weighted_sum(a, alpha).clamp(min=0)

@@ -246,9 +246,9 @@ class InPlace(nn.Module):
         self.relu(x)
         y = self.conv2(x)
         y.relu_()
-        x.add_(y)
-        x += 0.0
-        return self.fc(x.mean((2, 3)))
+        y.add_(x)
+        y += 0.0
+        return self.fc(y.mean((2, 3)))
 
 
 def test_functions_that_work_in_place() -> None:
@@ -289,6 +289,7 @@ LAYERS = {
     "alexnet": "features.5",
     "googlenet": "maxpool4",
     "resnet18": "layer3",
+    "resnet50": "layer3",  # not layer4.0.relu:0, which is finer than layer4 too and beside the skip
     "densenet121": "features.transition3.conv",
     "squeezenet1_1": "features.8",
     "mobilenet_v2": "features.14.conv.0",

@@ -227,7 +227,7 @@ def component(channels: Tensor) -> Tensor:
 
 
 def finer_cam(a: Tensor, g: Tensor, logits: list[float], c: int, strength: float, rivals: int) -> Tensor:
-    """Zhang et al.: the weights less those, on average, of the classes with the closest scores; g is ``(C, K, h, w)``."""
+    """Zhang et al.: the weights less the mean ones of the classes with the closest scores; g is ``(C, K, h, w)``."""
     others = sorted((d for d in range(len(logits)) if d != c), key=lambda d: abs(logits[d] - logits[c]))[:rivals]
     alpha = weights(g[c])
     for k in range(len(alpha)):

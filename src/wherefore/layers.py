@@ -86,9 +86,9 @@ def layer_for(
     """The named layer with its grid or, without a name, the default for what ``choose`` reads.
 
     With ``stage`` that is where the default's stage begins: the pooling that leads to its resolution, or the last layer
-    before it that is finer and not a branch beside which the target is fed by another. Found by one traced pass, then remembered: per network and input size, the default also per
-    ``owner`` (a target of the user's own making; None for classes, which share theirs). Raises `Error` where there is
-    no such layer, where it has no grid, or where no layer has one.
+    before it that is finer, and no branch with another beside it. Found by one traced pass, then remembered: per
+    network and input size, the default also per ``owner`` (a target of the user's own making; None for classes, which
+    share theirs). Raises `Error` where there is no such layer, where it has no grid, or where no layer has one.
     """
     net = unwrap(net)
     memory = _KNOWN.setdefault(net, WeakKeyDictionary())

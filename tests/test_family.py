@@ -179,7 +179,7 @@ PEERS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["resnet18", "pooled"])
+@pytest.fixture(params=[pytest.param("resnet18", marks=pytest.mark.slow), "pooled"])
 def peer_net(request: pytest.FixtureRequest) -> tuple[nn.Module, str]:
     if request.param == "resnet18":
         return torchvision.models.resnet18(weights=None, num_classes=5).eval(), "layer3"

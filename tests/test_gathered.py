@@ -42,7 +42,7 @@ def test_winsor_cam_equals_a_plain_implementation(net, percentile: float) -> Non
         maps, importances = [], []
         for a, g in convolved(net, x, c):
             alpha = g.mean((2, 3))
-            one = (alpha[..., None, None] * a).sum(1, keepdim=True).relu()
+            one = (alpha[..., None, None] * a.detach()).sum(1, keepdim=True).relu()
             maps.append(large(one / one.max() if float(one.max()) > 0 else one))
             importances.append(float(alpha.relu().mean()))
         present = sorted(i for i in importances if i > 0)

@@ -144,7 +144,8 @@ PLACES = [
     (pooled, "features.3", True), (pooled, "features", True), (hooked, "features.3", False),
     (Branching, "conv", False), (Twice, "conv", True), (Twice, "conv:0", False), (Twice, "conv:1", False),
     (lambda: torchvision.models.resnet18(num_classes=5), "layer3.0.conv1", True),
-    (lambda: torchvision.models.densenet121(num_classes=5), "features.denseblock4.denselayer16.conv1", True),
+    pytest.param(lambda: torchvision.models.densenet121(num_classes=5), "features.denseblock4.denselayer16.conv1", True,
+                 marks=pytest.mark.slow),
 ]  # fmt: skip
 
 

@@ -13,6 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wherefore import methods as _methods  # noqa: F401  fills METHODS
+from wherefore.registry import METHODS
+from wherefore.targets import choose
+from wherefore.types import Grid, Layer, Query, Raw
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -71,6 +76,12 @@ def hidden(**options: Any) -> nn.Module:
 
 def images(count: int = 2, side: int = 16) -> Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def ask(method: str, net: nn.Module, x: Tensor, layer: str, target: object = "all", **options: Any) -> Raw:
+    """A method's own result at a channels-first layer, float64 where the network is."""
+    place = Layer(layer, Grid("channels-first", (1, 1)), 0)
+    return METHODS[method].run(Query(net, x, place, lambda output: choose(target, output)), **options)
 
 
 def state_of(net: nn.Module) -> dict[str, Any]:

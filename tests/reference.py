@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -188,3 +189,174 @@ def by_pixels(net: nn.Module, images: Tensor, targets: Tensor, rule: str) -> Ten
         scores = net(x).gather(1, targets[:, None])
         (found,) = torch.autograd.grad(scores.sum(), x)
     return found
+
+
+# -------------------------------------------------------------------------------------------- excitation backprop
+
+
+class Residual(nn.Module):
+    """body(x) + skip(x)."""
+
+    def __init__(self, body: nn.Module, skip: nn.Module) -> None:
+        super().__init__()
+        self.body, self.skip = body, skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.skip(x)
+
+
+class Branches(nn.Module):
+    """What several parts make of the same input, concatenated."""
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([part(x) for part in self.parts], 1)
+
+
+COPIES = (nn.ReLU, nn.BatchNorm2d, nn.Dropout, nn.LocalResponseNorm)
+
+
+def excited(module: nn.Module, x: Tensor, p: Tensor, sign: int = 1) -> tuple[Tensor, float]:
+    """The signal below a module for signal p above it, one image; and what was lost. ``sign`` negates its weights."""
+    if isinstance(module, nn.Sequential):
+        inputs = [x]
+        for part in module:
+            inputs.append(run(part, inputs[-1]))
+        lost = 0.0
+        for part, value in zip(reversed(module), reversed(inputs[:-1]), strict=True):
+            p, gone = excited(part, value, p, sign)
+            lost += gone
+        return p, lost
+    if isinstance(module, Residual):
+        one, other = run(module.body, x), run(module.skip, x)
+        nothing = one + other == 0
+        lost = float(p[nothing].sum())
+        to_one, to_other = (torch.where(nothing, 0, term / (one + other) * p) for term in (one, other))
+        first, gone = excited(module.body, x, to_one, sign)
+        second, gone_too = excited(module.skip, x, to_other, sign)
+        return first + second, lost + gone + gone_too
+    if isinstance(module, Branches):
+        total, lost, start = torch.zeros_like(x), 0.0, 0
+        for part in module.parts:
+            stop = start + len(run(part, x))
+            share, gone = excited(part, x, p[start:stop], sign)
+            total, lost, start = total + share, lost + gone, stop
+        return total, lost
+    if isinstance(module, nn.MaxPool2d):
+        return routed(module, x, p), 0.0
+    if isinstance(module, (nn.Flatten, nn.Identity)):
+        return p.reshape(x.shape), 0.0
+    if isinstance(module, COPIES):
+        return p, 0.0
+    return shared(sign * matrix(module, x), x, p)
+
+
+def run(module: nn.Module, x: Tensor) -> Tensor:
+    """A module on one image without its batch dimension."""
+    with torch.no_grad():
+        return module(x[None].clone())[0]
+
+
+def matrix(module: nn.Module, x: Tensor) -> Tensor:
+    """A convolution, linear layer or average pooling as W ``(outputs, inputs)``, without bias: a column per input."""
+    with torch.no_grad():
+        units = torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape)
+        return (module(units) - module(torch.zeros_like(x)[None])).flatten(1).t()
+
+
+def shared(w: Tensor, x: Tensor, p: Tensor) -> tuple[Tensor, float]:
+    """p'_j = x_j sum_i w+_ij p_i / sum_k w+_ik x_k; what meets a denominator of 0 is lost."""
+    excites = w.clamp(min=0) * x.flatten()  # (outputs, inputs): w+_ij x_j
+    denominators, signals = excites.sum(1), p.flatten()
+    nothing = denominators.abs() < 1e-12  # a column of w is the difference of two runs: 0 up to rounding
+    shares = excites[~nothing] / denominators[~nothing, None] * signals[~nothing, None]
+    return shares.sum(0).reshape(x.shape), float(signals[nothing].sum())
+
+
+def routed(pool: nn.MaxPool2d, x: Tensor, p: Tensor) -> Tensor:
+    """Max pooling without padding: each window's signal goes to its largest value."""
+    size, stride, below = pool.kernel_size, pool.stride, torch.zeros_like(x)
+    for k in range(p.shape[0]):
+        for i in range(p.shape[1]):
+            for j in range(p.shape[2]):
+                window = x[k, i * stride : i * stride + size, j * stride : j * stride + size]
+                at = int(window.argmax())
+                below[k, i * stride + at // window.shape[1], j * stride + at % window.shape[1]] += p[k, i, j]
+    return below
+
+
+def mwp(above: nn.Module, x: Tensor, outputs: int, target: int) -> tuple[Tensor, float]:
+    """Marginal winning probabilities ``(h, w)`` of one image at the input x of the part above, and what was lost."""
+    start = torch.zeros(outputs, dtype=x.dtype)
+    start[target] = 1
+    below, lost = excited(above, x, start)
+    return below.sum(0), lost
+
+
+def contrastive_mwp(body: nn.Module, head: nn.Module, x: Tensor, outputs: int, target: int) -> Tensor:
+    """max(0, sum over channels of P+ - P-), both from the head, the second from its negated weights."""
+    start = torch.zeros(outputs, dtype=x.dtype)
+    start[target] = 1
+    h = run(body, x)
+    winning, _ = excited(head, h, start)
+    losing, _ = excited(head, h, start, sign=-1)
+    return excited(body, x, winning - losing)[0].sum(0).clamp(min=0)
+
+
+# -------------------------------------------------------------------------------------------- the family
+
+
+def hires_cam(a: Tensor, g: Tensor) -> Tensor:
+    """Draelos & Carin: sum_k g^k_ij A^k_ij."""
+    channels, height, width = a.shape
+    return torch.tensor(
+        [[sum(float(g[k, i, j] * a[k, i, j]) for k in range(channels)) for j in range(width)] for i in range(height)],
+        dtype=a.dtype,
+    )
+
+
+def grad_cam_plus_plus(a: Tensor, g: Tensor) -> Tensor:
+    """Chattopadhay et al., eq. 19 with exp(y) as the score, whose derivatives are exp(y) g, g^2, g^3; then eq. 10."""
+    alpha = []
+    for k in range(len(a)):
+        total, weight = sum(a[k].flatten().tolist()), 0.0
+        for d in g[k].flatten().tolist():
+            below = 2 * d**2 + total * d**3
+            weight += (d**2 / below if below else 0.0) * max(d, 0.0)
+        alpha.append(weight)
+    return weighted_sum(a, alpha).clamp(min=0)
+
+
+def xgrad_cam(a: Tensor, g: Tensor) -> Tensor:
+    """Fu et al., eq. 8: w_k = sum_ij A_ij g_ij / sum_ij A_ij."""
+    alpha = []
+    for values, slopes in zip(a.flatten(1).tolist(), g.flatten(1).tolist(), strict=True):
+        total = sum(values)
+        alpha.append(sum(v * s for v, s in zip(values, slopes, strict=True)) / total if total else 0.0)
+    return weighted_sum(a, alpha).clamp(min=0)
+
+
+def layer_cam(a: Tensor, g: Tensor) -> Tensor:
+    """Jiang et al.: ReLU(sum_k ReLU(g^k_ij) A^k_ij)."""
+    return hires_cam(a, g.clamp(min=0)).clamp(min=0)
+
+
+def component(channels: Tensor) -> Tensor:
+    """``(K, h, w)`` on its first right singular vector, a row for each position, not centred, signed as the sum is."""
+    rows = channels.flatten(1).t().numpy()
+    _, _, v = np.linalg.svd(rows, full_matrices=False)
+    projected = torch.from_numpy(rows @ v[0])
+    agrees = float(projected @ torch.from_numpy(rows.sum(1))) >= 0
+    return (projected if agrees else -projected).reshape(channels.shape[1:])
+
+
+def finer_cam(a: Tensor, g: Tensor, logits: list[float], c: int, strength: float, rivals: int) -> Tensor:
+    """Zhang et al.: the weights less the mean ones of the classes with the closest scores; g is ``(C, K, h, w)``."""
+    others = sorted((d for d in range(len(logits)) if d != c), key=lambda d: abs(logits[d] - logits[c]))[:rivals]
+    alpha = weights(g[c])
+    for k in range(len(alpha)):
+        alpha[k] -= strength * sum(weights(g[d])[k] for d in others) / len(others)
+    return weighted_sum(a, alpha).clamp(min=0)

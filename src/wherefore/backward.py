@@ -97,7 +97,7 @@ def _say_what_it_does(rule: str, nodes: list[Node], relus: list[Node]) -> None:
 
 WEIGHTED = {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"}
 AVERAGING = {f"{how}avg_pool{n}d" for how in ("", "adaptive_") for n in (1, 2, 3)} | {"mean"}
-SUMS = {"add", "__add__", "__radd__", "__iadd__"}
+SUMS = {"add", "__add__", "__radd__", "__iadd__", "add_"}  # x += y calls the last
 # The signal passes these as it is (Zhang et al. 2016; their Caffe layers copy it).
 COPYING = {"batch_norm", "instance_norm", "local_response_norm"}
 # Autograd's own gradient is the rule here: to the largest, to the place that it came from, or to where it was.
@@ -121,28 +121,29 @@ class Excitation(TorchFunctionMode):
 
     A residual sum hands the signal on in proportion to its terms; normalisation, ReLU and dropout copy it; max pooling
     and concatenation send it where the value came from. What arrives where nothing excites (a denominator of 0) is
-    gone; ``lost`` adds it up. With ``contrast`` set, the last weighted layer hands on the difference to what it would
-    with negated weights (contrastive MWP). Raises `Error` at a function that has no such rule.
+    gone; ``lost`` adds it up. With ``contrast`` set, the score's last weighted layer hands on the difference to what it
+    would with negated weights (contrastive MWP). Raises `Error` at a function that has no such rule.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.contrast = False
         self.lost: Tensor | None = None  # (B,), since it was last set to None
-        self.last: _Affine | None = None  # the classifier: the last layer with weights
+        self.last: _Affine | None = None  # the classifier: the layer with weights that a backward pass meets first
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
+        if not args and "input" in kwargs:
+            args = (kwargs.pop("input"),)
         if not torch.is_grad_enabled() or not any(isinstance(a, Tensor) and a.requires_grad for a in args):
             return func(*args, **kwargs)
         name = getattr(func, "__name__", str(func))
         if name in WEIGHTED:
-            self.last = _Affine.weighted(self, func, *args, **kwargs)
-            return _Handed.apply(self.last, args[0])
+            return _Handed.apply(_Affine.weighted(self, func, *args, **kwargs), args[0])
         if name in AVERAGING:
             return _Handed.apply(_Affine.averaging(self, func, *args[1:], **kwargs), args[0])
         if name in SUMS and not kwargs and len(args) == 2:
-            return _Handed.apply(_Sum(self), *args)
+            return _Handed.apply(_Sum(self, in_place=name in ("__iadd__", "add_")), *args)
         if name in COPYING or activation(func) in ("relu", "relu6"):
             return _Handed.apply(_Copy(func, args[1:], kwargs), args[0])
         result = func(*args, **kwargs)
@@ -164,9 +165,13 @@ class _Handed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rule: Any, *inputs: Any) -> Any:
-        ctx.rule, ctx.numbers = rule, [None if isinstance(x, Tensor) else x for x in inputs]
-        ctx.save_for_backward(*(x if isinstance(x, Tensor) else None for x in inputs))
-        return rule.result(*inputs)
+        kept = rule.kept(*inputs)
+        ctx.rule, ctx.numbers = rule, [None if isinstance(x, Tensor) else x for x in kept]
+        ctx.save_for_backward(*(x if isinstance(x, Tensor) else None for x in kept))
+        result = rule.result(*inputs)
+        if result is inputs[0]:  # it worked in place, and others may read that
+            ctx.mark_dirty(result)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *signals: Any) -> Any:
@@ -200,9 +205,16 @@ class _Affine:
 
         return cls(book, average, average)
 
+    @staticmethod
+    def kept(x: Tensor) -> tuple[Tensor]:
+        """What the rule needs: the input."""
+        return (x,)
+
     def handed(self, signal: Tensor, x: Tensor) -> tuple[Tensor]:
         """p' for a signal p at the output."""
         result = self._share(signal, x, self.excite)
+        if self.inhibit is not None and self.book.last is None:
+            self.book.last = self
         if self.book.contrast and self is self.book.last:
             result = result - self._share(signal, x, self.inhibit)
         return (result,)
@@ -220,13 +232,16 @@ class _Affine:
 class _Sum:
     """The rule of a residual sum: to each term in proportion to its value."""
 
-    def __init__(self, book: Excitation) -> None:
-        self.book = book
+    def __init__(self, book: Excitation, in_place: bool) -> None:
+        self.book, self.in_place = book, in_place
 
-    @staticmethod
-    def result(a: Any, b: Any) -> Any:
+    def kept(self, a: Any, b: Any) -> tuple[Any, Any]:
+        """What the rule needs: the terms as they are before the sum overwrites one."""
+        return a.clone() if self.in_place else a, b
+
+    def result(self, a: Any, b: Any) -> Any:
         """a + b."""
-        return a + b
+        return a.add_(b) if self.in_place else a + b
 
     def handed(self, signal: Tensor, *terms: Any) -> tuple[Tensor | None, ...]:
         """p·a / (a + b) and p·b / (a + b)."""
@@ -243,10 +258,16 @@ class _Copy:
     def __init__(self, func: Any, args: Any, kwargs: Any) -> None:
         self.func, self.args, self.kwargs = func, args, kwargs
 
-    def result(self, x: Tensor) -> Any:
-        """What the function gives; on a copy, because others may still read what an in-place ReLU overwrites."""
-        return self.func(x.clone(), *self.args, **self.kwargs)
+    @staticmethod
+    def kept(x: Tensor) -> tuple[()]:
+        """What the rule needs: nothing."""
+        return ()
 
-    def handed(self, signal: Tensor, x: Tensor) -> tuple[Tensor]:
+    def result(self, x: Tensor) -> Any:
+        """What the function gives."""
+        return self.func(x, *self.args, **self.kwargs)
+
+    @staticmethod
+    def handed(signal: Tensor) -> tuple[Tensor]:
         """p itself."""
         return (signal,)

@@ -367,7 +367,8 @@ def _own(target: Any) -> Any:
 
 def _same(first: Chosen, output: Any) -> Chosen:
     """The targets that were chosen for the picture itself, read from another output."""
-    return first._replace(scores=first.follow(output), logits=logits(output) if first.are_classes else None)
+    are_classes = bool((first.classes >= 0).all())  # not `first.are_classes`: its logits went with its graph
+    return first._replace(scores=first.follow(output), logits=logits(output) if are_classes else None)
 
 
 class _Mixed:

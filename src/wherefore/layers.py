@@ -48,6 +48,7 @@ class Layers:
     default: Layer | None
     every: tuple[Layer, ...]
     rejected: tuple[tuple[str, str], ...]  # (name, why) of outputs that cannot be explained
+    stage: Layer | None  # where the default's stage begins
 
 
 def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> Layers:
@@ -72,7 +73,8 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
     known = _KNOWN.setdefault(unwrap(net), WeakKeyDictionary()).setdefault(_CLASSES, {})
     for layer in every_layer:  # whoever goes on to explain them need not look for them again
         known[layer.name, tuple(images.shape[1:]), False] = layer, ref(_module(unwrap(net), layer.name))
-    return Layers(default, tuple(every_layer), tuple(rejected))
+    stage = _stage_begins(net, every, default, total) if default else None
+    return Layers(default, tuple(every_layer), tuple(rejected), stage)
 
 
 def layer_for(
@@ -87,9 +89,9 @@ def layer_for(
     """The named layer with its grid or, without a name, the default for what ``choose`` reads.
 
     With ``stage`` that is where the default's stage begins: the pooling that leads to its resolution, or the last layer
-    before it that is finer. Found by one traced pass, then remembered: per network and input size, the default also per
-    ``owner`` (a target of the user's own making; None for classes, which share theirs). Raises `Error` where there is
-    no such layer, where it has no grid, or where no layer has one.
+    before it that is finer, and no branch with another beside it. Found by one traced pass, then remembered: per
+    network and input size, the default also per ``owner`` (a target of the user's own making; None for classes, which
+    share theirs). Raises `Error` where there is no such layer, where it has no grid, or where no layer has one.
     """
     net = unwrap(net)
     memory = _KNOWN.setdefault(net, WeakKeyDictionary())
@@ -118,19 +120,33 @@ def _default_layer(net: nn.Module, images: Tensor, choose: Callable[[Any], Chose
             f"no layer of {type(net).__name__} has a grid of positions that feeds the target: "
             "name one with layer=, `wherefore layers` says what was tried."
         )
-    return _stage_begins(net, found.every, default) if stage else default
+    return (found.stage or default) if stage else default
 
 
-def _stage_begins(net: nn.Module, every: Sequence[Layer], default: Layer) -> Layer:
+def _stage_begins(net: nn.Module, every: Sequence[tuple[Output, Layer]], default: Layer, total: Tensor) -> Layer:
     """The layer that a network's last stage starts from: its first pooling, else the last one that is finer."""
-    before = every[: [layer.name for layer in every].index(default.name)]
-    finer = [i for i, layer in enumerate(before) if math.prod(layer.grid.size) > math.prod(default.grid.size)]
-    if not finer:
-        return default
-    following = before[finer[-1] + 1 :]
-    if following and "Pool" in type(_module(net, following[0].name)).__name__:
-        return following[0]
-    return before[finer[-1]]
+    net, cells = unwrap(net), math.prod(default.grid.size)
+    places = [layer.name for _, layer in every]
+    before = every[: places.index(default.name.split("+")[0])]
+    for index in reversed(range(len(before))):
+        output, layer = before[index]
+        if math.prod(layer.grid.size) > cells and _all_passes(output.node, total):
+            following = before[index + 1][1] if index + 1 < len(before) else layer
+            return following if "Pool" in type(_module(net, following.name)).__name__ else layer
+    return default
+
+
+def _all_passes(node: Node, total: Tensor) -> bool:
+    """Whether all that was computed before a result feeds the target through it: it is no branch, beside a skip."""
+    seen, waiting = {node, total.grad_fn}, [total.grad_fn]
+    while waiting:
+        for parent in parents(waiting.pop()):
+            if parent not in seen and kind(parent) != "AccumulateGrad":
+                if parent._sequence_nr() < node._sequence_nr():
+                    return False
+                seen.add(parent)
+                waiting.append(parent)
+    return True
 
 
 def _named_layer(net: nn.Module, name: str, images: Tensor) -> Layer:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wherefore.capture import Capture
 from wherefore.errors import Error
 from wherefore.guard import prepared
-from wherefore.places import put
+from wherefore.places import pick, put
 from wherefore.split import Split
 
 
@@ -52,12 +52,12 @@ class Resume:
         try:
             split = Split(self.net, self.layer, compile=False)
             cut, crossing = split.below(images.clone())  # a network may change its input in place
-            if all(isinstance(x, Tensor) and len(x) == len(images) for x in crossing):  # else it knows how many
+            if all(isinstance(x, Tensor) and x.ndim and len(x) == len(images) for x in crossing):  # else: how many?
                 self.split, self.activations, self.crossing = split, cut, crossing
-                return split.above(cut, *crossing)
+                return self(cut)
         except Error:  # a network that torch.fx cannot trace, or with hooks
             pass
-        with Capture(self.net, self.layer) as seen, torch.no_grad():
+        with _Rerun(self.net, self.layer) as seen:
             output = seen(images)
             self.activations, self.calls = seen.activations, seen.calls
         return output
@@ -66,19 +66,22 @@ class Resume:
         """The output for other activations of the same images, or of n copies of them, ``(n·B, ...)``."""
         copies = len(activations) // len(self.images)
         if self.split is not None:
-            return self.split.above(activations, *(x.repeat(copies, *[1] * (x.ndim - 1)) for x in self.crossing))
-        with _Replaced(self.net, self.layer, activations, self.calls) as network:
+            # Copies go on (repeat makes them), so that an in-place operation above changes those.
+            return self.split.above(
+                activations.clone(), *(x.repeat(copies, *[1] * (x.ndim - 1)) for x in self.crossing)
+            )
+        with _Rerun(self.net, self.layer, activations, self.calls) as network:
             return network(self.images.repeat(copies, 1, 1, 1))
 
 
-class _Replaced(Capture):
-    """A capture that puts other activations in place of the layer's; nothing is recorded."""
+class _Rerun(Capture):
+    """A capture that records nothing and, where it is given some, puts other activations in place of the layer's."""
 
-    def __init__(self, net: nn.Module, layer: str, instead: Tensor, calls: int) -> None:
+    def __init__(self, net: nn.Module, layer: str, instead: Tensor | None = None, calls: int = 0) -> None:
         super().__init__(net, layer)
         assert self.place is not None
         self.instead = instead
-        if self.place.call is None:  # the last call is meant
+        if self.place.call is None and instead is not None:  # the last call is meant
             self.place = replace(self.place, call=calls - 1)
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
@@ -89,5 +92,6 @@ class _Replaced(Capture):
 
     def _cut(self, output: Any) -> Any:
         assert self.place is not None
-        self.leaf = self.instead
-        return put(output, self.place.key, self.instead.clone())
+        found = pick(output, self.place.key, self.layer)
+        self.leaf = (found.clone() if found.is_inference() else found) if self.instead is None else self.instead
+        return put(output, self.place.key, self.leaf.clone())

@@ -39,9 +39,10 @@ class Split:
             graph = _traced(net, place)
         cut = _node(graph, place)
         before = _upstream(cut) | {n for n in graph.nodes if n.op == "placeholder"}
-        after = [n for n in graph.nodes if n not in before]
-        read_above = {n for node in after for n in node.all_input_nodes} - {cut}
-        crossing = [n for n in graph.nodes if n in before and n in read_above]
+        read_above = {n for node in graph.nodes if node not in before for n in node.all_input_nodes} - {cut}
+        both = {n for n in read_above if n.op == "get_attr"}  # a weight that is read below and above need not cross
+        after = [n for n in graph.nodes if n not in before or n in both]
+        crossing = [n for n in graph.nodes if n in before and n in read_above and n not in both]
         self.above = _part(net, after, [cut, *crossing])
         part = _part(net, [n for n in graph.nodes if n in before], [], [cut, *crossing])
         self._below = torch.compile(part, dynamic=False) if compile else part

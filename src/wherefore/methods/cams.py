@@ -246,6 +246,8 @@ def finer_cam(query: Query, *, strength: float = 1.0, rivals: int = 3) -> Raw:
     L = ReLU(sum_k (alpha_k^c - strength · mean_d alpha_k^d) A^k), alpha as in eq. 1 of Grad-CAM, d the ``rivals``
     classes whose scores are closest to the target's. ``strength`` 0 is Grad-CAM. Raises `Error` for other targets.
     """
+    if rivals < 1:
+        raise Error(f"finer-cam compares with one rival at least, not {rivals}.")
     with Capture(query.net, query.layer.name, query.split) as seen:
         chosen = query.choose(seen(query.images))
         if chosen.logits is None or not chosen.are_classes or chosen.logits.shape[1] < 2:
@@ -260,4 +262,4 @@ def closest(logits: Tensor, classes: Tensor, count: int) -> Tensor:
     """The other classes ``(B, T, count)`` whose scores, of ``(B, C)``, are closest to those of classes ``(B, T)``."""
     distance = (logits[:, None] - logits.gather(1, classes)[..., None]).abs()
     distance = distance.scatter(2, classes[..., None], torch.inf)
-    return distance.topk(min(max(1, count), logits.shape[1] - 1), dim=2, largest=False).indices
+    return distance.topk(min(count, logits.shape[1] - 1), dim=2, largest=False).indices

@@ -20,8 +20,9 @@ def excitation(query: Query) -> Raw:
     """Which positions made the class win: marginal winning probabilities, which sum to 1 (MWP, excitation backprop).
 
     p'_j = x_j sum_i w+_ij p_i / (sum_k w+_ik x_k), from p = 1 at the class, summed over channels: ``(B, T, *grid)``.
-    What is missing to 1 met a place that nothing excites: ``measures["lost"]``. Negative inputs (residual sums, pooled
-    normalised values) can give negative shares, ``measures["negative"]``. Raises `Error` for layers without a rule.
+    What is missing to 1 met a place that nothing excites, ``measures["lost"]``, or went past the layer (where it is one
+    branch of several). Negative inputs (residual sums, pooled normalised values) can give negative shares,
+    ``measures["negative"]``. Raises `Error` for layers without a rule.
     """
     return _propagated(query, contrast=False)
 
@@ -46,7 +47,7 @@ def _propagated(query: Query, contrast: bool) -> Raw:
             raise Error("excitation backprop starts at a class: for other targets use --method grad-cam.")
         rules.contrast = contrast
         for score in chosen.scores.split(1, dim=1):
-            rules.lost = None
+            rules.lost = rules.last = None
             (signal,) = seen.gradients(score)
             maps.append(precise(query.layer.grid(signal)).sum(2))
             lost.append(score.new_zeros(len(score)) if rules.lost is None else rules.lost)

@@ -34,7 +34,7 @@ ROWS = [
         "saving",
     ],
     ["methods", "models", "explanation"],
-    ["explainer"],
+    ["explainer", "metrics"],
     ["batch"],
     ["bench"],
     ["cli", "__main__"],

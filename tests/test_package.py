@@ -34,7 +34,7 @@ ROWS = [
         "saving",
     ],
     ["methods", "models", "explanation"],
-    ["explainer", "panels"],
+    ["explainer", "panels", "metrics"],
     ["batch"],
     ["bench"],
     ["cli", "__main__"],

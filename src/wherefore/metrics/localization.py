@@ -1,0 +1,83 @@
+"""Boxes out of maps, and whether a box is right: weakly supervised localization as ILSVRC counts it.
+
+A box is ``(x0, y0, x1, y1)`` with inclusive corners in a picture's own pixels, as `imaging.box` and
+`Explanation.boxes` give it. References:
+
+    Selvaraju et al., Grad-CAM, IJCV 2020, section 4.1; Russakovsky et al., ILSVRC, IJCV 2015, section 4.2
+    Simonyan et al., Deep Inside Convolutional Networks, 2013, section 3.2; Rother et al., GrabCut, SIGGRAPH 2004
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import Tensor
+
+from wherefore.errors import Error
+from wherefore.imaging import box
+
+Box = Sequence[float]
+SHARE = 0.02  # of the longer side: the deviation of `smoothed` (TorchRay's)
+FOREGROUND, BACKGROUND = 0.95, 0.30  # quantiles (Simonyan et al. 2013, section 3.2)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1; corners are inclusive, so (0, 0, 0, 0) is one pixel."""
+    width, height = (min(a[i + 2], b[i + 2]) - max(a[i], b[i]) + 1 for i in (0, 1))
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(r[2] - r[0] + 1) * (r[3] - r[1] + 1) for r in (a, b)]
+    return width * height / (sum(areas) - width * height)
+
+
+def localized(box: Box, truths: Iterable[Box], least: float = 0.5) -> bool:
+    """Whether a box overlaps any of the true ones with an IoU of at least ``least`` (ILSVRC: 0.5)."""
+    return max((iou(box, truth) for truth in truths), default=0.0) >= least
+
+
+def smoothed(heat: Tensor) -> Tensor:
+    """A map ``(H, W)`` under a Gaussian of 2 % of its longer side, float32; its sum is kept.
+
+    For the maps of pixel methods, whose highest pixel or largest part is otherwise one speck among many.
+    """
+    values = heat.detach().float().cpu().numpy()
+    return torch.from_numpy(ndimage.gaussian_filter(values, SHARE * max(values.shape), mode="reflect"))
+
+
+def grabcut_box(picture: Image.Image, saliency: Tensor) -> tuple[int, int, int, int]:
+    """The box of the object that GrabCut cuts out of a picture, told by a map ``(H, W)`` of it where to begin.
+
+    Pixels above the map's 95 % quantile are foreground, those below its 30 % quantile background, the rest probably
+    background; 5 iterations; the box of the largest part (Simonyan et al. 2013, section 3.2). No pixel is surely
+    background where more than 30 % share the lowest value, as in rectified maps. Without foreground to begin with, or
+    in the end, it is the box of the largest part above the 95 % quantile; the whole picture for a flat map. Needs
+    OpenCV; equal inputs give equal boxes.
+    """
+    values = saliency.detach().float().cpu().numpy()
+    if values.shape != (picture.height, picture.width):
+        raise Error(f"the map is {values.shape[1]}x{values.shape[0]}, the picture {picture.width}x{picture.height}.")
+    low, high = np.quantile(values, (BACKGROUND, FOREGROUND)).tolist()
+    sure, away = values > high, values < low
+    if sure.any():
+        cut = _cut(picture, sure, away)
+        sure = cut if cut.any() else sure
+    return box(torch.from_numpy(sure.astype(np.float32)), 1.0)
+
+
+def _cut(picture: Image.Image, sure: np.ndarray[Any, Any], away: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The foreground ``(H, W)`` that OpenCV's GrabCut finds."""
+    try:
+        import cv2
+    except ImportError:
+        raise Error("grabcut_box needs OpenCV: pip install 'wherefore[eval]'") from None
+    mask = np.full(sure.shape, cv2.GC_PR_BGD, np.uint8)
+    mask[away], mask[sure] = cv2.GC_BGD, cv2.GC_FGD
+    pixels = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[..., ::-1])
+    cv2.setRNGSeed(0)  # its colour models start from random clusters
+    cv2.grabCut(pixels, mask, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
+    return (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)

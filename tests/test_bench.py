@@ -91,7 +91,7 @@ def test_nothing_is_left_on_the_network(method: str, name: str, net: nn.Module, 
 
 @pytest.mark.parametrize(("method", "name"), [p for p in PEERED if p[0] != "grad-cam" and p[1] in PEERS])
 def test_peers_of_other_methods_compute_ours(method: str, name: str, net: Net, images: Tensor) -> None:
-    # pytorch-grad-cam's Ablation-CAM divides by the score, and puts 0 in place of a channel only where none is below it.
+    # pytorch-grad-cam's Ablation-CAM divides by the score, and switches channels off with 0 only behind a ReLU.
     net.head[-1].bias.data += 5
     own, other = (maps(who, net, images, [0, 5], method, layer="body.1") for who in (OURS, name))
     if other.ndim == 5:

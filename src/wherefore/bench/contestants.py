@@ -2,8 +2,8 @@
 
 A contestant is a context manager that prepares itself for a network and a layer and gives a call from images
 ``(B, C, H, W)`` and class indices (None: all) to maps ``(B, T, h, w)``, or to pixels ``(B, T, C, H, W)`` where a peer
-makes these. What it hangs on the network is gone after the
-block, so that nobody pays for another's hooks. Peers are imported inside: they belong to the ``bench`` extra.
+makes these. What it hangs on the network is gone after the block, so that nobody pays for another's hooks. Peers are
+imported inside: they belong to the ``bench`` extra.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from wherefore.bench.rows import ALL, FULL, PEERS, QUICK, Row, Subject
 
 TINY = Subject("ResNet-18", "resnet18", "layer4")
 pytestmark = pytest.mark.filterwarnings("ignore")  # the peers'
+PEERED = [(method, name) for method, peers in contestants.PEERS_OF.items() for name in (FORWARD, OURS, *peers)]
 
 
 class Net(nn.Module):
@@ -37,7 +38,7 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def net() -> nn.Module:
+def net() -> Net:
     torch.manual_seed(0)
     return Net().eval()
 
@@ -47,10 +48,12 @@ def images() -> Tensor:
     return torch.randn(2, 3, 40, 40, generator=torch.Generator().manual_seed(1))
 
 
-def maps(name: str, net: nn.Module, images: Tensor, classes: list[int] | None) -> Tensor:
+def maps(
+    name: str, net: nn.Module, images: Tensor, classes: list[int] | None, method: str = "grad-cam", layer: str = "body"
+) -> Tensor:
     pytest.importorskip(contestants.MODULES[name]) if name in contestants.MODULES else None
-    every, _ = contestants.field([name] if name in PEERS else [])
-    with every[name](net, "body") as call:
+    every, _ = contestants.field(Row(TINY, method=method))
+    with every[name](net, layer) as call:
         return call(images, classes)
 
 
@@ -77,11 +80,46 @@ def test_all_classes_are_all_classes(net: nn.Module, images: Tensor) -> None:
     assert maps(FORWARD, net, images, None).shape == (2, 6)
 
 
-@pytest.mark.parametrize("name", [FORWARD, OURS, *PEERS])
-def test_nothing_is_left_on_the_network(name: str, net: nn.Module, images: Tensor) -> None:
-    maps(name, net, images, [1])
+@pytest.mark.parametrize(("method", "name"), PEERED)
+def test_nothing_is_left_on_the_network(method: str, name: str, net: nn.Module, images: Tensor) -> None:
+    before = [type(module) for module in net.modules()]
+    maps(name, net, images, [1], method)
+    assert [type(module) for module in net.modules()] == before
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in net.modules())
     assert all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize(("method", "name"), [p for p in PEERED if p[0] != "grad-cam" and p[1] in PEERS])
+def test_peers_of_other_methods_compute_ours(method: str, name: str, net: Net, images: Tensor) -> None:
+    # pytorch-grad-cam's Ablation-CAM divides by the score, and switches channels off with 0 only behind a ReLU.
+    net.head[-1].bias.data += 5
+    own, other = (maps(who, net, images, [0, 5], method, layer="body.1") for who in (OURS, name))
+    if other.ndim == 5:
+        other = other[:, :, 0] if method == "occlusion" else other.abs().amax(2)
+    assert own.shape[:2] == other.shape[:2] == (2, 2)
+    size = tuple(other.shape[2:])
+    if method == "occlusion":  # the mean over the patches that cover a pixel; in a corner one does
+        own, other = own[..., 0, 0], other[..., 0, 0]
+    elif name == "pytorch-grad-cam" and method != "guided-backprop":  # scaled to 0..1
+        own = nn.functional.interpolate(own, size, mode="bilinear")
+        own = (own - own.amin((2, 3), keepdim=True)) / (own.amax((2, 3), keepdim=True) - own.amin((2, 3), keepdim=True))
+    assert (other - own).abs().max() <= 5e-3 * own.abs().max() > 0
+
+
+def test_occlusion_does_not_profit_from_what_it_remembers(net: nn.Module, images: Tensor) -> None:
+    passes: list[int] = []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    every, _ = contestants.field(Row(TINY, method="occlusion", peers=()))
+    with every[OURS](net, "body") as call:
+        call(images, [0])
+        once = len(passes)
+        call(images, [0])
+    assert len(passes) == 2 * once > 10
+
+
+def test_peers_without_a_method_are_not_asked() -> None:
+    every, notes = contestants.field(Row(TINY, method="gradient", peers=("torch-cam",)))
+    assert set(every) == {FORWARD, OURS} and not notes
 
 
 def test_a_row_is_timed() -> None:
@@ -134,15 +172,26 @@ def test_the_table_says_what_holds_and_what_is_missed() -> None:
     lines = example().table().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[0] for row in cells[2:7]] == [
-        "ResNet-18, folder of 4 photographs",
+        "ResNet-18, grad-cam, folder of 4 photographs",
         "times faster than pytorch-grad-cam's loop",
-        "ResNet-18, batch 1, all classes",
-        "ResNet-18, batch 8, 1 class",
-        "ResNet-18, batch 1, 2 classes",
+        "ResNet-18, grad-cam, batch 1, all classes",
+        "ResNet-18, grad-cam, batch 8, 1 class",
+        "ResNet-18, grad-cam, batch 1, 2 classes",
     ]
     verdicts = [row[4] for row in cells[2:7]]
     assert verdicts == ["missed by 0.012", "holds", "holds", "not measured", ""]
     assert "- a note" in lines and "- it failed" in lines and lines[-1] == "- cores 2"
+
+
+def test_a_budget_may_be_relative_to_any_peer() -> None:
+    figures = {OURS: Figure(4.0, 4.0, 4.0, 2, {}), "Captum": Figure(7.0, 7.0, 7.0, 2, {})}
+    row = Row(
+        TINY, 32, kind="memory", count=2, least=2.0, than="Captum", method="score-cam", options={"masks": "layer"}
+    )
+    first, second = Report([Result(row, figures, [])], {}).table().splitlines()[2:4]
+    assert first.startswith("| ResNet-18, score-cam masks=layer, batch 32, peak memory of 2 calls |")
+    cells = [cell.strip() for cell in second.split("|")[1:6]]
+    assert cells == ["times less memory than Captum", "1.750", "", ">= 2.00", "missed by 0.250"]
 
 
 def test_the_json_round_trips(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``wherefore bench``: what an explanation costs, as a ratio to the network's plain forward pass, beside three peers.
+"""``wherefore bench``: what an explanation costs, as a ratio to the network's plain forward pass, beside its peers.
 
 Everything is a ratio within one run, so that figures of different machines can be compared. Rows of one network share
 a process in which the contestants take turns; peaks of memory are each taken in a process of its own.
@@ -67,7 +67,7 @@ def measured(rows: Sequence[Row], seconds: float) -> Iterator[Result]:
 
 def _memory(row: Row) -> Result:
     """A ``memory`` row: one process for each contestant."""
-    contestants, notes = field(row.peers)
+    contestants, notes = field(row)
     peaks: dict[str, Any] = {}
     for name in contestants:
         (answer,) = worker({"rows": [row.to_json()], "contestant": name}, **({} if row.heap else AT_ONCE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def timed(row: Row, seconds: float) -> Result:
     torch.manual_seed(0)
     model = row.subject.model()
     explainer = Explainer(model, layer=row.subject.layer, compile=row.compile, batch_size=row.batch)
-    peers, notes = field([p for p in row.peers if p == "pytorch-grad-cam"])
+    peers, notes = field(replace(row, peers=tuple(p for p in row.peers if p == "pytorch-grad-cam")))
     with tempfile.TemporaryDirectory() as folder:
         paths, out = photographs(Path(folder) / "in", row.count), Path(folder) / "out"
         out.mkdir()

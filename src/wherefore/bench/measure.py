@@ -73,7 +73,7 @@ def timed(row: Row, seconds: float) -> Result:
         with contestant(net, row.subject.layer) as call:
             yield partial(call, images, classes)
 
-    contestants, notes = field(row.peers, row.compile)
+    contestants, notes = field(row)
     turns = {name: partial(turn, contestant) for name, contestant in contestants.items()}
     samples = interleaved(turns, seconds, notes)
     return Result(row, figures(samples), notes)
@@ -142,7 +142,7 @@ def peak(row: Row, name: str) -> dict[str, float]:
     """
     torch.manual_seed(0)
     net, images = row.subject.model().net, torch.randn(row.batch, 3, row.size, row.size)
-    contestants, _ = field([] if name in (FORWARD, OURS) else [name], row.compile)
+    contestants, _ = field(row)
     with contestants[name](net, row.subject.layer) as call:
         start, peaks = resident(), []
         for _ in range(row.count):

@@ -12,7 +12,7 @@ from typing import Any
 
 from wherefore.bench.contestants import OURS
 from wherefore.bench.measure import Figure, Result
-from wherefore.bench.rows import PEERS
+from wherefore.bench.rows import PEERS, Row
 from wherefore.saving import made, write_json
 
 HEADER = ["row", "ours", "low to high", "budget", "verdict", *PEERS, "n"]
@@ -83,9 +83,9 @@ def _version(package: str) -> str | None:
 
 
 def _lines(result: Result) -> list[list[str]]:
-    """A result's lines of the table; a second one where the row also says how much faster than a peer ours must be."""
+    """A result's lines of the table; a second one where the row also says how far below a peer ours must be."""
     row, figures = result.row, result.figures
-    own, peers = figures.get(OURS), [figures[name] if name in figures else None for name in PEERS]
+    own, peers = figures.get(OURS), [figures.get(name) for name in PEERS]
     lines = [
         [
             row.name,
@@ -97,15 +97,20 @@ def _lines(result: Result) -> list[list[str]]:
             str(own.rounds) if own else "",
         ]
     ]
-    return [*lines, _times_faster(row.least, own, peers[0])] if row.least else lines
+    return [*lines, _times(row, row.least, own, figures.get(row.than))] if row.least else lines
 
 
-def _times_faster(least: float, own: Figure | None, peer: Figure | None) -> list[str]:
-    """The line that says how many times faster than pytorch-grad-cam's loop ours is."""
+def _times(row: Row, least: float, own: Figure | None, peer: Figure | None) -> list[str]:
+    """The line that says how many times faster than a peer ours is, or with how many times less memory it does."""
+    words = {
+        "time": f"times faster than {row.than}",
+        "memory": f"times less memory than {row.than}",
+        "folder": f"times faster than {row.than}'s loop",
+    }
     times = peer.ratio / own.ratio if peer and own else None
     shown, rounds = (f"{times:.3f}", str(peer.rounds)) if times and peer else ("", "")
     verdict = _verdict(-times if times else None, -least)
-    return [f"times faster than {PEERS[0]}'s loop", shown, "", f">= {least:.2f}", verdict, "", "", "", rounds]
+    return [words[row.kind], shown, "", f">= {least:.2f}", verdict, "", "", "", rounds]
 
 
 def _verdict(value: float | None, most: float | None) -> str:

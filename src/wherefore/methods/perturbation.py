@@ -100,6 +100,11 @@ def _swept(query: Query, chosen: Chosen, output: Any, patches: Patches, fill: fl
     return every.gather(2, chosen.classes[:, None].expand(-1, every.shape[1], -1)).mT
 
 
+def forget() -> None:
+    """Drops the sweeps that are remembered; for those who time one."""
+    _SWEEPS.clear()
+
+
 def _covered(query: Query, patches: Patches, fill: float, copies: int) -> Iterator[Any]:
     """The network's outputs for copies of the batch, each copy with another patch covered."""
     rows, columns = patches.grid(*query.images.shape[-2:])

@@ -83,10 +83,10 @@ def _swept(query: Query, chosen: Chosen, output: Any, patches: Patches, fill: fl
     memory = _SWEEPS.setdefault(query.net, OrderedDict())
     setting = (patches, fill, query.images.shape[1:], str(fingerprint(query.net)))
     keys = [(hashlib.sha256(_bytes(image)).digest(), setting) for image in query.images]
-    found = [memory.get(key) for key in keys]
+    known, plain = [memory.get(key) for key in keys], logits(output)
     # A hook, or a plain attribute, leaves no mark on the weights: but then the scores of the image itself differ.
-    plain = logits(output)
-    if not all(sweep is not None and _same(sweep[0], scores) for sweep, scores in zip(found, plain, strict=True)):
+    found = [s for s, scores in zip(known, plain, strict=True) if s is not None and _same(s[0], scores)]
+    if len(found) < len(keys):
         outputs = _covered(query, patches, fill, at_once(chosen, query.images))
         swept = [logits(covered).unflatten(0, (-1, len(keys))) for covered in outputs]
         found = list(torch.cat([plain[None], *swept]).unbind(1))  # (1 + patches, classes) each

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 import reference
 import wherefore as wf
 from conftest import ask, hidden, images, pooled, untouched
-from wherefore.methods.cams import pooled as mean_gradients
 from wherefore.resume import Resume
 
 
@@ -301,8 +300,3 @@ def test_paths_see_through_saturation() -> None:
     assert float(wf.explain(net, x, 0, layer="conv").maps.abs().max()) == 0
     for method in ("rsi-grad-cam", "integrated-grad-cam"):
         assert float(wf.explain(net, x, 0, layer="conv", method=method).maps.max()) > 0
-
-
-def test_mean_gradients_is_eq_1() -> None:
-    g = torch.randn(1, 1, 3, 4, 5, dtype=torch.float64)
-    torch.testing.assert_close(mean_gradients(g)[0, 0].tolist(), reference.weights(g[0, 0]))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import reference
 import wherefore as wf
 from conftest import ask, hidden, images, pooled, untouched
+from wherefore.methods import integrated
 from wherefore.resume import Resume
 
 
@@ -269,8 +270,6 @@ def test_rsi_weights_of_a_linear_tail_sum_to_the_change_of_the_score() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 9, 5)).double()
     x, z = images(3, 3).double(), 9
     change = (net(x) - net(0 * x)).detach()
-    from wherefore.methods import integrated
-
     alphas: list[Tensor] = []
     summed = integrated.summed
     try:

@@ -1,4 +1,4 @@
-"""Excitation backprop on torchvision's networks and real weights, where it is refused, and what it leaves behind."""
+"""Excitation backprop on torchvision's networks and real weights, where it is refused, what it leaves behind."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def test_ablation_cam_agrees_with_pytorch_grad_cam() -> None:
 
     net, x = pooled(), images(2)
     nn.init.constant_(net.fc.bias, 1.0)
-    assert float(net(x)[:, 1].min()) > 0
+    assert float(net(x)[:, 1].min().detach()) > 0
     with untouched(net):
         ours = wf.explain(net, x, 1, method="ablation-cam", layer="features").maps[:, 0]
     targets = [ClassifierOutputTarget(1), ClassifierOutputTarget(1)]

@@ -34,9 +34,8 @@ def write_table(
                 lines.append(_line(found, model, name, "grabcut", "GrabCut"))
         head = "| method | box | localization % | n | pointing %, 15 px | pointing %, exact | n | no evidence |"
         table = [head, "| --- | --- | --- | --- | --- | --- | --- | --- |", *filter(None, lines)]
-        refused = [one["refused"] for key, rows in found.items() for one in rows.values() if "refused" in one]
         parts.append(f"## {model}\n\nWeights sha256 {sha[:16]}.\n\n" + "\n".join(table) + "\n")
-        parts += [f"{name}: {text}\n" for name, text in _refused(found, model)] if refused else []
+        parts += [f"{name}: {text}\n" for name, text in _refused(found, model)]
     _put(path, "\n".join(parts))
 
 
@@ -71,27 +70,31 @@ def _line(found: Results, model: str, name: str, task: str, how: str) -> str:
     beside = [float(same[one["picture"]]["iou"] >= 0.5) for one in boxes if one["picture"] in same]
     cell = _percent(fmean(right), interval(right))
     if beside and len(beside) < len(same):
-        cell += f"; grad-cam on these {100 * fmean(beside):.1f}"
+        cell += f" (grad-cam {100 * fmean(beside):.1f})"
     if task == "grabcut":
         return f"| {name} | {how} | {cell} | {len(boxes)} | | | | |"
     empty = f"{sum(one['empty'] for one in boxes)} of {len(boxes)}"
     outcomes = [o for one in points for o in one["outcomes"]]
     if outcomes:
         empty += f", {sum(o['empty'] for o in outcomes)} of {len(outcomes)}"
-    return f"| {name} | {how} | {cell} | {len(boxes)} | {_pointing(points)} | {empty} |"
+    pointing = _pointing(points, found.get((model, "grad-cam", "points"), {}))
+    return f"| {name} | {how} | {cell} | {len(boxes)} | {pointing} | {empty} |"
 
 
-def _pointing(points: Sequence[dict[str, Any]]) -> str:
+def _pointing(points: Sequence[dict[str, Any]], same: dict[str, Any]) -> str:
     """Three cells: the mean over categories within 15 pixels and on the pixel, and how many there are."""
     if not points:
         return "| |"
     cells = []
+    beside = [same[one["picture"]] for one in points if one["picture"] in same]
     for key in ("near", "exact"):
 
         def mean(some: Sequence[Any], key: str = key) -> float:
             return accuracy((o["category"], o[key]) for one in some for o in one["outcomes"]).by_class
 
         cells.append(_percent(mean(points), interval(points, statistic=mean)))
+        if beside and len(beside) < len(same):
+            cells[-1] += f" (grad-cam {100 * mean(beside):.1f})"
     pairs = sum(len(one["outcomes"]) for one in points)
     return f"{cells[0]} | {cells[1]} | {pairs} in {len(points)}"
 
@@ -107,9 +110,9 @@ def _baseline(pictures: Any) -> str:
             mask = pictures.mask(name, category)
             middle = mask.shape[1] // 2, mask.shape[0] // 2
             outcomes.append({"category": category, "near": hits(middle, mask), "exact": hits(middle, mask, 0)})
-        points.append({"outcomes": outcomes})
+        points.append({"picture": name, "outcomes": outcomes})
     cell = _percent(fmean(right), interval(right))
-    return f"| {BASELINE} | whole picture; its middle | {cell} | {len(right)} | {_pointing(points)} | |"
+    return f"| {BASELINE} | whole picture; its middle | {cell} | {len(right)} | {_pointing(points, {})} | |"
 
 
 def _percent(share: float, ends: tuple[float, float]) -> str:

@@ -16,6 +16,7 @@ from wherefore.metrics import accuracy, hits, interval, localized
 
 START, END = "<!-- figures: written by benchmarks/real_pictures.py -->", "<!-- end of figures -->"
 BASELINE = "*no network*"
+SIDE = 227  # of the pictures with boxes
 Results = dict[tuple[str, str, str], dict[str, Any]]  # (model, row, task) to picture to what was found
 
 
@@ -32,8 +33,10 @@ def write_table(
             lines.append(_line(found, model, name, "boxes", "smoothed, threshold" if smooth else ""))
             if smooth:
                 lines.append(_line(found, model, name, "grabcut", "GrabCut"))
-        head = "| method | box | localization % | n | pointing %, 15 px | pointing %, exact | n | no evidence |"
-        table = [head, "| --- | --- | --- | --- | --- | --- | --- | --- |", *filter(None, lines)]
+        head = (
+            "| method | box | localization % | area % | n | pointing %, 15 px | pointing %, exact | n | no evidence |"
+        )
+        table = [head, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |", *filter(None, lines)]
         parts.append(f"## {model}\n\nWeights sha256 {sha[:16]}.\n\n" + "\n".join(table) + "\n")
         parts += [f"{name}: {text}\n" for name, text in _refused(found, model)]
     _put(path, "\n".join(parts))
@@ -71,6 +74,7 @@ def _line(found: Results, model: str, name: str, task: str, how: str) -> str:
     cell = _percent(fmean(right), interval(right))
     if beside and len(beside) < len(same):
         cell += f" (grad-cam {100 * fmean(beside):.1f})"
+    cell += f" | {100 * fmean(map(_area, boxes)):.0f}"
     if task == "grabcut":
         return f"| {name} | {how} | {cell} | {len(boxes)} | | | | |"
     empty = f"{sum(one['empty'] for one in boxes)} of {len(boxes)}"
@@ -101,8 +105,7 @@ def _pointing(points: Sequence[dict[str, Any]], same: dict[str, Any]) -> str:
 
 def _baseline(pictures: Any) -> str:
     """What the whole picture as a box, and its middle as the point, would reach."""
-    side = 226
-    right = [float(localized((0, 0, side, side), one["boxes"])) for one in pictures.boxes.values()]
+    right = [float(localized((0, 0, SIDE - 1, SIDE - 1), one["boxes"])) for one in pictures.boxes.values()]
     points = []
     for name in pictures.masked:
         outcomes = []
@@ -112,7 +115,13 @@ def _baseline(pictures: Any) -> str:
             outcomes.append({"category": category, "near": hits(middle, mask), "exact": hits(middle, mask, 0)})
         points.append({"picture": name, "outcomes": outcomes})
     cell = _percent(fmean(right), interval(right))
-    return f"| {BASELINE} | whole picture; its middle | {cell} | {len(right)} | {_pointing(points, {})} | |"
+    return f"| {BASELINE} | whole picture; its middle | {cell} | 100 | {len(right)} | {_pointing(points, {})} | |"
+
+
+def _area(one: dict[str, Any]) -> float:
+    """The share of the picture that a box covers."""
+    x0, y0, x1, y1 = one["box"]
+    return float((x1 - x0 + 1) * (y1 - y0 + 1) / SIDE**2)
 
 
 def _percent(share: float, ends: tuple[float, float]) -> str:

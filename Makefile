@@ -7,8 +7,8 @@ explain: $(READY) ## explain a photograph and print the path of the picture
 	@$(BIN)/python examples/first_picture.py
 
 test: $(READY) ## the tests that run in minutes, after format, lint and types
-	@$(BIN)/ruff format --check src tests examples
-	@$(BIN)/ruff check src tests examples
+	@$(BIN)/ruff format --check src tests examples benchmarks
+	@$(BIN)/ruff check src tests examples benchmarks
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -m "not slow"
 
@@ -19,8 +19,8 @@ bench: $(READY) ## speed and memory beside other libraries
 	@$(BIN)/wherefore bench
 
 format: $(READY) ## put the code into form
-	@$(BIN)/ruff format src tests examples
-	@$(BIN)/ruff check --fix src tests examples
+	@$(BIN)/ruff format src tests examples benchmarks
+	@$(BIN)/ruff check --fix src tests examples benchmarks
 
 # uv inside the environment resolves quickly; the constraints pin every version that the tests ran with.
 $(READY): pyproject.toml constraints.txt

@@ -163,8 +163,12 @@ def plan(arguments: argparse.Namespace, pictures: Pictures) -> Iterator[tuple[Ro
 
 def done(results: Path) -> dict[tuple[str, str, str], set[str]]:
     """The pictures that are finished, by model, row and task; None among them where the method refuses the model."""
+    text = results.read_text() if results.exists() else ""
+    if not text.endswith("\n"):  # stopped while it wrote
+        text = text[: text.rfind("\n") + 1]
+        results.write_text(text)
     finished: dict[tuple[str, str, str], set[str]] = {}
-    for line in results.read_text().splitlines() if results.exists() else []:
+    for line in text.splitlines():
         one = json.loads(line)
         finished.setdefault((one["model"], one["row"], one["task"]), set()).add(one.get("picture"))
     return finished

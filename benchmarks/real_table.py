@@ -16,6 +16,7 @@ from wherefore.metrics import accuracy, hits, interval, localized
 
 START, END = "<!-- figures: written by benchmarks/real_pictures.py -->", "<!-- end of figures -->"
 BASELINE = "*no network*"
+SIDE = 227  # of the pictures with boxes
 Results = dict[tuple[str, str, str], dict[str, Any]]  # (model, row, task) to picture to what was found
 
 
@@ -32,11 +33,12 @@ def write_table(
             lines.append(_line(found, model, name, "boxes", "smoothed, threshold" if smooth else ""))
             if smooth:
                 lines.append(_line(found, model, name, "grabcut", "GrabCut"))
-        head = "| method | box | localization % | n | pointing %, 15 px | pointing %, exact | n | no evidence |"
-        table = [head, "| --- | --- | --- | --- | --- | --- | --- | --- |", *filter(None, lines)]
-        refused = [one["refused"] for key, rows in found.items() for one in rows.values() if "refused" in one]
+        head = (
+            "| method | box | localization % | area % | n | pointing %, 15 px | pointing %, exact | n | no evidence |"
+        )
+        table = [head, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |", *filter(None, lines)]
         parts.append(f"## {model}\n\nWeights sha256 {sha[:16]}.\n\n" + "\n".join(table) + "\n")
-        parts += [f"{name}: {text}\n" for name, text in _refused(found, model)] if refused else []
+        parts += [f"{name}: {text}\n" for name, text in _refused(found, model)]
     _put(path, "\n".join(parts))
 
 
@@ -71,35 +73,39 @@ def _line(found: Results, model: str, name: str, task: str, how: str) -> str:
     beside = [float(same[one["picture"]]["iou"] >= 0.5) for one in boxes if one["picture"] in same]
     cell = _percent(fmean(right), interval(right))
     if beside and len(beside) < len(same):
-        cell += f"; grad-cam on these {100 * fmean(beside):.1f}"
+        cell += f" (grad-cam {100 * fmean(beside):.1f})"
+    cell += f" | {100 * fmean(map(_area, boxes)):.0f}"
     if task == "grabcut":
         return f"| {name} | {how} | {cell} | {len(boxes)} | | | | |"
     empty = f"{sum(one['empty'] for one in boxes)} of {len(boxes)}"
     outcomes = [o for one in points for o in one["outcomes"]]
     if outcomes:
         empty += f", {sum(o['empty'] for o in outcomes)} of {len(outcomes)}"
-    return f"| {name} | {how} | {cell} | {len(boxes)} | {_pointing(points)} | {empty} |"
+    pointing = _pointing(points, found.get((model, "grad-cam", "points"), {}))
+    return f"| {name} | {how} | {cell} | {len(boxes)} | {pointing} | {empty} |"
 
 
-def _pointing(points: Sequence[dict[str, Any]]) -> str:
+def _pointing(points: Sequence[dict[str, Any]], same: dict[str, Any]) -> str:
     """Three cells: the mean over categories within 15 pixels and on the pixel, and how many there are."""
     if not points:
         return "| |"
     cells = []
+    beside = [same[one["picture"]] for one in points if one["picture"] in same]
     for key in ("near", "exact"):
 
         def mean(some: Sequence[Any], key: str = key) -> float:
             return accuracy((o["category"], o[key]) for one in some for o in one["outcomes"]).by_class
 
         cells.append(_percent(mean(points), interval(points, statistic=mean)))
+        if beside and len(beside) < len(same):
+            cells[-1] += f" (grad-cam {100 * mean(beside):.1f})"
     pairs = sum(len(one["outcomes"]) for one in points)
     return f"{cells[0]} | {cells[1]} | {pairs} in {len(points)}"
 
 
 def _baseline(pictures: Any) -> str:
     """What the whole picture as a box, and its middle as the point, would reach."""
-    side = 226
-    right = [float(localized((0, 0, side, side), one["boxes"])) for one in pictures.boxes.values()]
+    right = [float(localized((0, 0, SIDE - 1, SIDE - 1), one["boxes"])) for one in pictures.boxes.values()]
     points = []
     for name in pictures.masked:
         outcomes = []
@@ -107,9 +113,15 @@ def _baseline(pictures: Any) -> str:
             mask = pictures.mask(name, category)
             middle = mask.shape[1] // 2, mask.shape[0] // 2
             outcomes.append({"category": category, "near": hits(middle, mask), "exact": hits(middle, mask, 0)})
-        points.append({"outcomes": outcomes})
+        points.append({"picture": name, "outcomes": outcomes})
     cell = _percent(fmean(right), interval(right))
-    return f"| {BASELINE} | whole picture; its middle | {cell} | {len(right)} | {_pointing(points)} | |"
+    return f"| {BASELINE} | whole picture; its middle | {cell} | 100 | {len(right)} | {_pointing(points, {})} | |"
+
+
+def _area(one: dict[str, Any]) -> float:
+    """The share of the picture that a box covers."""
+    x0, y0, x1, y1 = one["box"]
+    return float((x1 - x0 + 1) * (y1 - y0 + 1) / SIDE**2)
 
 
 def _percent(share: float, ends: tuple[float, float]) -> str:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import wherefore as wf
-
-
-def iou(a: list[int], b: list[int]) -> float:
-    """Intersection over union of boxes with inclusive corners."""
-    width, height = (min(a[i + 2], b[i + 2]) - max(a[i], b[i]) + 1 for i in (0, 1))
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = [(r[2] - r[0] + 1) * (r[3] - r[1] + 1) for r in (a, b)]
-    return width * height / (sum(areas) - width * height)
+from wherefore.metrics import localized
 
 
 def real(name: str, data: Path) -> wf.Model:
@@ -48,7 +42,7 @@ def test_localization_with_known_class(name: str, data: Path, capsys: pytest.Cap
         part = names[start : start + 26]
         labels = torch.tensor([annotations[n]["label"] for n in part])
         boxes = why([data / "imagenet" / "val" / n for n in part], labels).boxes()[:, 0].tolist()
-        hits += [max(iou(b, g) for g in annotations[n]["boxes"]) >= 0.5 for n, b in zip(part, boxes, strict=True)]
+        hits += [localized(b, annotations[n]["boxes"]) for n, b in zip(part, boxes, strict=True)]
     share = sum(hits) / len(hits)
     with capsys.disabled():
         print(
@@ -64,3 +58,23 @@ def test_sixteen_pictures_top_1(data: Path) -> None:
     e = wf.explain(real("mobilenet_v2", data), [data / "imagenet" / "sample" / n for n in names])
     right = sum(int(c) == labels[n] for c, n in zip(e.classes[:, 0], names, strict=True))
     assert right >= 11
+
+
+@pytest.mark.slow
+def test_the_benchmark_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
+    """Two methods on a few pictures, stopped in the middle of a line, in the order of a seed, into a table."""
+    script = Path(__file__).parents[1] / "benchmarks" / "real_pictures.py"
+    results, table = tmp_path / "results.jsonl", tmp_path / "methods.md"
+    table.write_text(
+        "above\n<!-- figures: written by benchmarks/real_pictures.py -->\n<!-- end of figures -->\nbelow\n"
+    )
+    command = [sys.executable, script, "--data", data, "--models", "squeezenet1_1", "--methods", "grad-cam", "cam"]
+    command += ["--boxes", "3", "--points", "2", "--results", results, "--table", table]
+    subprocess.run(command, check=True, capture_output=True)
+    first = results.read_text()
+    results.write_text(first[: first.index('"picture": null')])
+    subprocess.run(command, check=True, capture_output=True)
+    assert results.read_text() == first
+    text = table.read_text()
+    assert text.startswith("above\n") and text.endswith("below\n")
+    assert "| grad-cam |" in text and "cam: cam needs a network" in text and "| 650 |" in text

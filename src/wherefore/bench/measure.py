@@ -88,6 +88,7 @@ def interleaved(turns: Mapping[str, Turn], seconds: float, notes: list[str]) -> 
     gc.freeze()  # the imports are no garbage: collecting before each turn then costs nothing
     samples: dict[str, Samples] = {name: {} for name in turns}
     order, started = random.Random(0), 0.0
+    _sample(turns[FORWARD])  # a slow peer plays in the first round only: its floor must not be a cold one
     for number in range(MOST):
         if number == 1:
             started = time.perf_counter()  # the first round may compile

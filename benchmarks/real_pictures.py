@@ -35,7 +35,7 @@ from wherefore.metrics import grabcut_box, hits, iou, smoothed
 HERE = Path(__file__).parent
 PIXEL_METHODS = {name for name, entry in wf.METHODS.items() if entry.about.get("graph") == "whole"}
 PIXEL_METHODS -= {"winsor-cam", "fullgrad"}  # whose maps are sums of coarse ones
-SLOW = {  # seconds a picture: how many of the pictures --slow is multiplied by
+SLOW = {  # which methods run on --slow pictures, or on that share of them
     "occlusion": 0.6, "score-cam": 0.1, "ablation-cam": 1, "integrated-grad-cam": 1, "rsi-grad-cam": 1,
     "score-cam masks=layer": 1,
 }  # fmt: skip

@@ -16,6 +16,7 @@ from wherefore.metrics import accuracy, hits, interval, localized
 
 START, END = "<!-- figures: written by benchmarks/real_pictures.py -->", "<!-- end of figures -->"
 BASELINE = "*no network*"
+FEWEST = 5  # pictures in a row of the table
 SIDE = 227  # of the pictures with boxes
 Results = dict[tuple[str, str, str], dict[str, Any]]  # (model, row, task) to picture to what was found
 
@@ -63,10 +64,10 @@ def _refused(found: Results, model: str) -> list[tuple[str, str]]:
 
 
 def _line(found: Results, model: str, name: str, task: str, how: str) -> str:
-    """One row of the table; an empty string for what was not measured."""
+    """One row of the table; an empty string for what was measured on too few pictures to tell anything."""
     boxes = [one for one in found.get((model, name, task), {}).values() if "iou" in one]
     points = [one for one in found.get((model, name, "points"), {}).values() if "outcomes" in one]
-    if not boxes:
+    if len(boxes) < FEWEST:
         return ""
     right = [float(one["iou"] >= 0.5) for one in boxes]
     same = found.get((model, "grad-cam", "boxes"), {})

@@ -5,7 +5,10 @@ Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016
 
 from __future__ import annotations
 
+import warnings
+
 import torch
+from torch import Tensor
 
 from wherefore.backward import Excitation
 from wherefore.capture import Capture
@@ -13,6 +16,8 @@ from wherefore.errors import Error
 from wherefore.methods.cams import precise
 from wherefore.registry import METHODS
 from wherefore.types import Query, Raw
+
+ASTRAY = 0.5  # of the signal; what is lost or negative beyond it is said
 
 
 @METHODS("excitation", paper="Zhang et al. 2016, eq. 9-10", cost="1 forward, 1 backward per target", at="stage")
@@ -56,4 +61,16 @@ def _propagated(query: Query, contrast: bool) -> Raw:
     if contrast:
         return Raw(result.clamp(min=0), chosen.detached())
     measures = {"lost": torch.stack(lost, 1).float(), "negative": torch.stack(negative, 1).float()}
+    _warn_if_astray(query.layer.name, **measures)
     return Raw(result, chosen.detached(), measures=measures)
+
+
+def _warn_if_astray(layer: str, lost: Tensor, negative: Tensor) -> None:
+    """Warns where the map is none of probabilities, as behind linear bottlenecks (MobileNetV2), whose values are signed."""
+    gone, wrong = float(lost.abs().mean()), float(negative.mean())
+    if gone + wrong > ASTRAY:
+        warnings.warn(
+            f"on the way to layer {layer!r} excitation backprop lost {gone:.2f} of a signal of 1 and made {wrong:.2f} "
+            "negative: the rule wants values of at least 0, and this network has others; a later layer= keeps more.",
+            stacklevel=2,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -103,6 +104,32 @@ def test_other_targets_follow(method: str) -> None:
 # -------------------------------------------------------------------------------------------- Resume
 
 
+class Counting(nn.Module):
+    """Takes another course each time, so that notes of one pass do not fit the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc, self.count = nn.Conv2d(3, 4, 3), nn.Linear(4, 3), itertools.count()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * 1 if next(self.count) % 2 else x + 0
+        return self.fc(F.relu(self.conv(x)).mean((2, 3)))
+
+
+class Sizing(nn.Module):
+    """Reads sizes, a buffer that is written into and a statistic of the images below the layer, and uses them above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, doubled = x.size(0), torch.zeros_like(x)
+        doubled[:] = x * 2
+        mean = doubled.mean((1, 2, 3))[:, None]
+        return self.fc(F.relu(self.conv(doubled)).mean((2, 3)).view(count, -1)) + mean
+
+
 class Branching(nn.Module):
     """Which way it goes depends on the data: torch.fx cannot trace it."""
 
@@ -141,8 +168,9 @@ def hooked() -> nn.Module:
 
 
 PLACES = [
-    (pooled, "features.3", True), (pooled, "features", True), (hooked, "features.3", False),
-    (Branching, "conv", False), (Twice, "conv", True), (Twice, "conv:0", False), (Twice, "conv:1", False),
+    (pooled, "features.3", True), (pooled, "features", True), (hooked, "features.3", True),
+    (Branching, "conv", True), (Twice, "conv", True), (Twice, "conv:0", True), (Twice, "conv:1", True),
+    (Counting, "conv", False), (Sizing, "conv", True),
     (lambda: torchvision.models.resnet18(num_classes=5), "layer3.0.conv1", True),
     pytest.param(lambda: torchvision.models.densenet121(num_classes=5), "features.denseblock4.denselayer16.conv1", True,
                  marks=pytest.mark.slow),
@@ -167,7 +195,7 @@ def test_resume_equals_the_network_with_a_hook(net, layer: str, cut: bool) -> No
     assert not torch.allclose(plain, expected, rtol=1e-5, atol=1e-6)
     with untouched(net), Resume(net, layer) as network:
         output = network.start(x)
-        assert (network.split is not None) == cut
+        assert (network.notes is not None) == cut
         torch.testing.assert_close(output, plain)
         kept = network.activations.clone()
         torch.testing.assert_close(network(network.activations), plain)

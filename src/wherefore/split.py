@@ -1,4 +1,4 @@
-"""A network cut in two at a layer by torch.fx: what ``compile=True`` and methods that rerun the upper part run."""
+"""A network cut in two at a layer, the part below it compiled: what ``compile=True`` runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from wherefore.graph import activation
 from wherefore.guard import prepared
 from wherefore.places import Place, submodule
 
+_TRACING = threading.Lock()
 FREEZABLE = (torch.float32, torch.bfloat16, torch.float16)
 
 
 class Split:
-    """The two halves of a network: ``above(*below(images)) == net(images)``, ``below`` compiled by default.
+    """The two halves of a network: ``above(*below(images)) == net(images)``, ``below`` compiled.
 
     Cut by torch.fx; the network is not touched, both halves are graphs of their own that share its weights. The
     first run of ``below`` for an input size compiles it, with the weights as they are then: whoever holds a split makes
@@ -28,7 +29,7 @@ class Split:
     is compiled already, or where hooks of the user's own would be left out.
     """
 
-    def __init__(self, net: nn.Module, layer: str, *, compile: bool = True) -> None:
+    def __init__(self, net: nn.Module, layer: str) -> None:
         place = Place.parse(layer)
         if place.call is not None or place.key is not None:
             raise Error(f"compile=True needs a plain layer, not {layer!r}: name one without ':' and '['.")
@@ -45,17 +46,13 @@ class Split:
         crossing = [n for n in graph.nodes if n in before and n in read_above and n not in both]
         self.above = _part(net, after, [cut, *crossing])
         part = _part(net, [n for n in graph.nodes if n in before], [], [cut, *crossing])
-        self._below = torch.compile(part, dynamic=False) if compile else part
-        self._compiled = compile
+        self._below = torch.compile(part, dynamic=False)
         self._freezes = all(p.dtype in FREEZABLE for p in part.parameters())
         self._sizes: set[Any] = set()
         self._lock = threading.Lock()
 
     def below(self, *inputs: Tensor) -> tuple[Tensor, list[Any]]:
         """The layer's output, and whatever else of the part below is read above it."""
-        if not self._compiled:
-            cut, *crossing = self._below(*inputs)
-            return cut, crossing
         from torch._inductor import config
 
         sizes = tuple((x.shape, x.dtype, x.device) for x in inputs)
@@ -91,12 +88,26 @@ def refuse_hooks(net: nn.Module) -> None:
 def _traced(net: nn.Module, place: Place) -> fx.Graph:
     """The network's graph with the layer as one node of it."""
 
+    thread = threading.get_ident()
+
     class Tracer(fx.Tracer):
+        # torch.fx takes over the calls of all modules of the process: those of other threads go on as they were.
+        def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+            if threading.get_ident() != thread:
+                return forward(*args, **kwargs)
+            return super().call_module(m, forward, args, kwargs)
+
+        def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
+            if threading.get_ident() != thread:
+                return attr_val
+            return super().getattr(attr, attr_val, parameter_proxy_cache)
+
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
             return module_qualified_name == place.module or super().is_leaf_module(m, module_qualified_name)
 
     try:
-        return Tracer().trace(net)
+        with _TRACING:
+            return Tracer().trace(_plain(net))  # a copy: what the forward leaves on the network is none of its own
     except Exception as error:
         raise Error(f"compile=True needs a network that torch.fx can trace; this one it cannot: {error}") from error
 

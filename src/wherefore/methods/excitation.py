@@ -66,7 +66,7 @@ def _propagated(query: Query, contrast: bool) -> Raw:
 
 
 def _warn_if_astray(layer: str, lost: Tensor, negative: Tensor) -> None:
-    """Warns where the map is none of probabilities, as behind linear bottlenecks (MobileNetV2), whose values are signed."""
+    """Warns where the map is none of probabilities, as behind MobileNetV2's linear bottlenecks with signed values."""
     gone, wrong = float(lost.abs().mean()), float(negative.mean())
     if gone + wrong > ASTRAY:
         warnings.warn(

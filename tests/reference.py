@@ -289,11 +289,10 @@ def routed(pool: nn.MaxPool2d, x: Tensor, p: Tensor) -> Tensor:
 
 
 def mwp(above: nn.Module, x: Tensor, outputs: int, target: int) -> tuple[Tensor, float]:
-    """Marginal winning probabilities ``(h, w)`` of one image at the input x of the part above, and what was lost."""
+    """Marginal winning probabilities ``(K, h, w)`` of one image at the input x of the part above, and what was lost."""
     start = torch.zeros(outputs, dtype=x.dtype)
     start[target] = 1
-    below, lost = excited(above, x, start)
-    return below.sum(0), lost
+    return excited(above, x, start)
 
 
 def contrastive_mwp(body: nn.Module, head: nn.Module, x: Tensor, outputs: int, target: int) -> Tensor:

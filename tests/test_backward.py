@@ -280,3 +280,33 @@ def test_the_weights_get_no_gradient_and_may_be_trained_on() -> None:
     twin(x).square().sum().backward()
     for ours, theirs in zip(net.parameters(), twin.parameters(), strict=True):
         assert torch.equal(ours.grad, theirs.grad)
+
+
+class OnAView(nn.Module):
+    """In-place ReLUs on views, which autograd writes down without their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc1, self.fc2 = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, inplace: bool = True) -> Tensor:
+        x = self.conv(x)
+        if inplace:
+            x.permute(0, 2, 3, 1).relu_()
+            x = F.relu(self.fc1(torch.flatten(x, 1)).view(-1, 2, 4), inplace=True)
+            return self.fc2(F.hardtanh(x.flatten(1), 0.0, 6.0, True))
+        x = self.fc1(torch.flatten(torch.relu(x), 1))
+        return self.fc2(F.relu6(torch.relu(x)))
+
+
+@pytest.mark.parametrize("method", ["guided-backprop", "deconvnet"])
+def test_in_place_on_a_view(method: str) -> None:
+    net, x = OnAView().eval(), images(2, 8)
+
+    class Plain(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return net(x, inplace=False)
+
+    ours, expected = (wf.explain(n, x, "all", method=method).pixels for n in (net, Plain()))
+    assert float(expected.abs().max()) > 0
+    torch.testing.assert_close(ours, expected)

@@ -37,6 +37,8 @@ def random_net(name: str) -> nn.Module:
 QUICK = ("resnet18", "squeezenet1_1")
 
 
+# MobileNetV2's linear bottlenecks are signed, and it is said.
+@pytest.mark.filterwarnings("ignore:on the way to layer 'features.14.conv.0'")
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in LAYERS])
 @pytest.mark.parametrize("method", ["excitation", "c-mwp"])
 def test_torchvision(name: str, method: str) -> None:
@@ -54,6 +56,7 @@ def test_torchvision(name: str, method: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:on the way to layer 'features.14.conv.0'")
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v2"])
 def test_real_weights(name: str, data: Path) -> None:
     """On photographs' scale the map and what was lost make 1, also over MobileNetV2's signed sums."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import reference
 import wherefore as wf
 from conftest import hidden, images, pooled, untouched
-from wherefore.methods import cams
+from wherefore.methods import cams, perturbation
 from wherefore.registry import METHODS
 from wherefore.targets import choose
 from wherefore.types import Grid, Layer, Query
@@ -30,6 +30,12 @@ def tolerance(maps: Tensor) -> float:
 @pytest.fixture(params=EVERY)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Occlusion would answer the second of two equal questions from memory."""
+    monkeypatch.setattr(perturbation, "REMEMBERED_BYTES", 0)
 
 
 # ------------------------------------------------------------------------------------------------ contracts

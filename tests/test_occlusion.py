@@ -202,7 +202,7 @@ def test_a_changed_network_is_swept_anew(change: str) -> None:
 
 
 def test_more_images_than_are_remembered_in_two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perturbation, "REMEMBERED", 1)
+    monkeypatch.setattr(perturbation, "REMEMBERED_BYTES", 4 * 5 * (1 + 9))  # one sweep of 9 patches, 5 classes
     net, failed = pooled(), []
     expected = [explain(net, images(4)[b : b + 1], 1, patch=8).maps for b in range(4)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import Any
 
 import pytest
@@ -326,3 +327,48 @@ def test_paths_see_through_saturation() -> None:
     assert float(wf.explain(net, x, 0, layer="conv").maps.abs().max()) == 0
     for method in ("rsi-grad-cam", "integrated-grad-cam"):
         assert float(wf.explain(net, x, 0, layer="conv", method=method).maps.max()) > 0
+
+
+def test_other_threads_are_not_concerned() -> None:
+    """Neither users of the network nor of others see that it is run again; what explains beside it neither."""
+    net, other, x, failed = pooled(), hidden(), images(2), []
+    with torch.no_grad():
+        plain, elsewhere = net(x), other(x)
+    expected = {m: wf.explain(net, x, 1, method=m).maps for m in ("grad-cam", "ablation-cam")}
+    done = threading.Event()
+
+    def use() -> None:
+        while not done.is_set():
+            with torch.no_grad():
+                if not (torch.equal(net(x), plain) and torch.equal(other(x), elsewhere)):
+                    failed.append("a user's own pass")
+
+    def explain(method: str) -> None:
+        for _ in range(10):
+            if not torch.allclose(wf.explain(net, x, 1, method=method).maps, expected[method]):
+                failed.append(method)
+
+    users = [threading.Thread(target=use)]
+    ours = [threading.Thread(target=explain, args=(m,)) for m in ("grad-cam", "ablation-cam", "ablation-cam")]
+    for thread in [*users, *ours]:
+        thread.start()
+    for thread in ours:
+        thread.join()
+    done.set()
+    users[0].join()
+    assert failed == []
+
+
+def test_differences_are_swept_together_and_equal_the_difference() -> None:
+    """A difference of two classes is read from copies of the batch, as classes are."""
+    net, x = hidden(), images(2)
+    for method in ("occlusion", "score-cam", "ablation-cam"):
+        passes: list[int] = []
+        handle = net.fc2.register_forward_hook(lambda *_, passes=passes: passes.append(1))
+        one = wf.explain(net, x, [[0, 1], [0, 1]], method=method, batch_size=1)
+        classes = len(passes)
+        both = wf.explain(net, x, wf.Difference(0, 1), method=method, batch_size=1)
+        handle.remove()
+        assert len(passes) - classes <= classes
+        if method == "occlusion":
+            torch.testing.assert_close(both.maps[:, 0], one.maps[:, 0] - one.maps[:, 1], rtol=1e-4, atol=1e-6)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from wherefore.explainer import explain as explain
     from wherefore.explanation import Explanation as Explanation
     from wherefore.imaging import Preprocess as Preprocess
+    from wherefore.methods import METHODS as METHODS
     from wherefore.models.zoo import load as load
-    from wherefore.registry import METHODS as METHODS
     from wherefore.registry import MODELS as MODELS
     from wherefore.targets import ClassScore as ClassScore
     from wherefore.targets import Difference as Difference
@@ -38,7 +38,7 @@ _HOME = {
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Grid": "types",
-    "METHODS": "registry",
+    "METHODS": "methods",
     "MODELS": "registry",
     "Model": "types",
     "Preprocess": "imaging",

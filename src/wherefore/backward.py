@@ -25,6 +25,22 @@ from wherefore.registry import unknown
 RULES = ("plain", "guided", "deconv")
 
 
+class Visible(TorchFunctionMode):
+    """Runs in-place ReLUs on views inside the block out of place: autograd's record of those hides what they were.
+
+    ``torch.flatten(x, 1).relu_()`` leaves a node ``CopySlices``, which no rule could be laid on.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        x = args[0] if args else None
+        if not isinstance(x, Tensor) or not x._is_view() or activation(func) not in ("relu", "relu6"):
+            return func(*args, **kwargs)
+        result = func(x.clone(), *args[1:], **kwargs)
+        in_place = func.__name__.endswith("_") or kwargs.get("inplace") or args[-1] is True
+        return x.copy_(result) if in_place else result
+
+
 @contextmanager
 def rectified(scores: Tensor, rule: str) -> Iterator[None]:
     """Gradients of ``scores`` taken inside the block follow another rule at every ReLU of their graph.
@@ -144,7 +160,7 @@ class Excitation(TorchFunctionMode):
             return _Handed.apply(_Affine.averaging(self, func, *args[1:], **kwargs), args[0])
         if name in SUMS and not kwargs and len(args) == 2:
             return _Handed.apply(_Sum(self, in_place=name in ("__iadd__", "add_")), *args)
-        if name in COPYING or activation(func) in ("relu", "relu6"):
+        if name in COPYING or _cuts_at_zero(func, args, kwargs):
             return _Handed.apply(_Copy(func, args[1:], kwargs), args[0])
         result = func(*args, **kwargs)
         if isinstance(result, Tensor) and result.requires_grad and name not in ROUTING:
@@ -158,6 +174,18 @@ class Excitation(TorchFunctionMode):
         """Books signal ``(B, ...)`` that nothing carries on."""
         gone = mass.flatten(1).sum(1)
         self.lost = gone if self.lost is None else self.lost + gone
+
+
+def _cuts_at_zero(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a call is a ReLU, up to a ceiling, however it is written."""
+    name = getattr(func, "__name__", "").rstrip("_")
+    if name in ("clamp", "clip", "clamp_min"):
+        low = args[1] if len(args) > 1 else kwargs.get("min")
+        return not isinstance(low, Tensor) and low == 0
+    if name in ("hardtanh", "threshold"):
+        low = args[1] if len(args) > 1 else kwargs.get("min_val", kwargs.get("threshold", -1))
+        return bool(low == 0)
+    return activation(func) in ("relu", "relu6")
 
 
 class _Handed(torch.autograd.Function):
@@ -249,6 +277,8 @@ class _Sum:
         nothing = total == 0
         self.book.lose(torch.where(nothing, signal, 0))
         ratio = torch.where(nothing, 0, signal / total)
+        for number in (t for t in terms if not isinstance(t, Tensor)):
+            self.book.lose(ratio * number)  # its share goes no further
         return tuple((ratio * t).sum_to_size(t.shape) if isinstance(t, Tensor) else None for t in terms)
 
 

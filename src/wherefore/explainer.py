@@ -107,10 +107,11 @@ class Explainer:
         self.at: str = METHODS[method].about.get("at", "layer")
         if layer is not None and self.at in WITHOUT_LAYER:
             raise Error(f"{method} looks at {WITHOUT_LAYER[self.at]} and takes no layer: leave layer= out.")
-        if (compile or flips) and self.at in WITHOUT_LAYER:
-            raise Error(
-                f"{'compile' if compile else 'flips'}=True serves methods that explain a layer; {method} does not."
-            )
+        graph = METHODS[method].about.get("graph", "upper")
+        if compile and (graph != "upper" or self.at in WITHOUT_LAYER):
+            raise Error(f"only methods that run the part above a layer once can be compiled; {method} is none of them.")
+        if flips and (graph == "whole" or self.at in WITHOUT_LAYER):
+            raise Error(f"flips smooth the map of a layer, and {method} has none: leave them out.")
         self.layer = self._named(layer) or (self.model.layer if self.at == "layer" else None)
         _check_options(method, options)
         self.fit, self.compile, self.flips, self.batch_size, self.options = fit, compile, flips, batch_size, options
@@ -340,6 +341,8 @@ class Explainer:
                 "target": str(target),
                 "fit": self.fit,
                 "options": self.options,
+                "flips": self.flips,
+                "compile": self.compile,
                 "seed": torch.initial_seed(),
                 "version": __version__,
                 "torch": torch.__version__,
@@ -367,8 +370,7 @@ def _own(target: Any) -> Any:
 
 def _same(first: Chosen, output: Any) -> Chosen:
     """The targets that were chosen for the picture itself, read from another output."""
-    are_classes = bool((first.classes >= 0).all())  # not `first.are_classes`: its logits went with its graph
-    return first._replace(scores=first.follow(output), logits=logits(output) if are_classes else None)
+    return first._replace(scores=first.follow(output), logits=logits(output) if first.are_classes else None)
 
 
 class _Mixed:

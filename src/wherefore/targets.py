@@ -67,7 +67,8 @@ def choose(target: Any, output: Any, names: Names = None) -> Chosen:
     indices = torch.cat(classes, 1)
     rows = [[name for part in parts for name in part] for parts in zip(*labels, strict=True)]
     values = logits(output) if bool((indices >= 0).any()) else None
-    return Chosen(scores, rows, indices, _probabilities(values, indices), values, partial(_scores, blocks))
+    on_copies = all(isinstance(block, Tensor) or getattr(block, "on_copies", False) for block in blocks)
+    return Chosen(scores, rows, indices, _probabilities(values, indices), values, partial(_scores, blocks), on_copies)
 
 
 def _scores(blocks: Sequence[Block], output: Any) -> Tensor:
@@ -262,6 +263,7 @@ def _difference(target: Difference, values: Tensor, names: Names) -> Callable[[A
         scores = logits(output)
         return scores[:, one] - scores[:, other]
 
+    score.on_copies = True  # type: ignore[attr-defined]  # it reads each image by itself
     score.__name__ = f"{class_name(one, names)} rather than {class_name(other, names)}"
     return score
 

@@ -117,9 +117,9 @@ class Chosen(NamedTuple):
     classes: Tensor  # (B, T) class indices, -1 where the target is not a class
     probabilities: Tensor  # (B, T), NaN where the target is not a class
     logits: Tensor | None  # (B, C), what the classes are columns of; None where no target is a class
-    # The scores of the same targets (a top-5 is not looked for anew) in another output of the same images, or of whole
-    # copies of them where all targets are classes.
+    # The scores of the same targets (a top-5 is not looked for anew) in another output of the same images.
     follow: Callable[[Any], Tensor]
+    on_copies: bool  # whether `follow` reads outputs of whole copies of the batch too
 
     def detached(self) -> Chosen:
         """The same without the graph behind the scores."""
@@ -128,7 +128,7 @@ class Chosen(NamedTuple):
     @property
     def are_classes(self) -> bool:
         """Whether every target is a class."""
-        return self.logits is not None and bool((self.classes >= 0).all())
+        return bool((self.classes >= 0).all())
 
 
 @dataclass(frozen=True)

@@ -2,4 +2,6 @@
 
 from wherefore.methods import cams, gradients, excitation, perturbation, integrated, gathered  # noqa: I001  in this order
 
-__all__ = ["cams", "excitation", "gathered", "gradients", "integrated", "perturbation"]
+from wherefore.registry import METHODS
+
+__all__ = ["METHODS", "cams", "excitation", "gathered", "gradients", "integrated", "perturbation"]

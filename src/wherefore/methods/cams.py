@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 
 import torch
 from torch import Tensor
 
-from wherefore.backward import check_rule, rectified
+from wherefore.backward import Visible, check_rule, rectified
 from wherefore.capture import Capture
 from wherefore.errors import Error
 from wherefore.registry import METHODS, unknown
@@ -51,7 +52,9 @@ def cam_rule(relu: bool = True, component: bool = False) -> Callable[[Rule], Met
         ) -> Raw:
             check_rule(backward)
             with Capture(query.net, query.layer.name, query.split) as seen:
-                chosen = query.choose(seen(query.images))
+                with nullcontext() if backward == "plain" else Visible():
+                    output = seen(query.images)
+                chosen = query.choose(output)
                 activations = precise(query.layer.grid(seen.activations))
                 maps = []
                 with rectified(chosen.scores, backward):
@@ -157,7 +160,7 @@ def cam(query: Query) -> Raw:
     with Capture(query.net, query.layer.name, query.split) as seen:
         chosen = query.choose(seen(query.images))
         if chosen.logits is None or not chosen.are_classes:
-            raise Error("cam explains classes only: for other targets use --method grad-cam.")
+            raise Error("cam explains classes only: for other targets use the method grad-cam.")
         weights = seen.head_weights(chosen.logits)
         if weights is None:
             raise Error(

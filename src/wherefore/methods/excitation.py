@@ -17,7 +17,7 @@ from wherefore.methods.cams import precise
 from wherefore.registry import METHODS
 from wherefore.types import Query, Raw
 
-ASTRAY = 0.5  # of the signal; what is lost or negative beyond it is said
+ASTRAY = 0.5  # of the signal
 
 
 @METHODS("excitation", paper="Zhang et al. 2016, eq. 9-10", cost="1 forward, 1 backward per target", at="stage")
@@ -49,14 +49,14 @@ def _propagated(query: Query, contrast: bool) -> Raw:
             output = seen(query.images)
         chosen = query.choose(output)
         if not chosen.are_classes:
-            raise Error("excitation backprop starts at a class: for other targets use --method grad-cam.")
+            raise Error("excitation backprop starts at a class: for other targets use the method grad-cam.")
         rules.contrast = contrast
         for score in chosen.scores.split(1, dim=1):
             rules.lost = rules.last = None
             (signal,) = seen.gradients(score)
             maps.append(precise(query.layer.grid(signal)).sum(2))
             lost.append(score.new_zeros(len(score)) if rules.lost is None else rules.lost)
-            negative.append(-maps[-1].clamp(max=0).flatten(1).sum(1))
+            negative.append(-precise(signal).clamp(max=0).flatten(1).sum(1))
     result = torch.cat(maps, 1)
     if contrast:
         return Raw(result.clamp(min=0), chosen.detached())
@@ -68,7 +68,7 @@ def _propagated(query: Query, contrast: bool) -> Raw:
 def _warn_if_astray(layer: str, lost: Tensor, negative: Tensor) -> None:
     """Warns where the map is none of probabilities, as behind MobileNetV2's linear bottlenecks with signed values."""
     gone, wrong = float(lost.abs().mean()), float(negative.mean())
-    if gone + wrong > ASTRAY:
+    if max(gone - 1, wrong) > ASTRAY:  # all of it can be lost where nothing excites, more than all only by signs
         warnings.warn(
             f"on the way to layer {layer!r} excitation backprop lost {gone:.2f} of a signal of 1 and made {wrong:.2f} "
             "negative: the rule wants values of at least 0, and this network has others; a later layer= keeps more.",

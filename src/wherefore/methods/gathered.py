@@ -29,6 +29,7 @@ class Call(NamedTuple):
     result: Tensor
     bias: Tensor | None  # (K,)
     convolves: bool
+    last: bool  # whether the channels lie in the last dimension, as a matrix's do
 
 
 class Recorded(TorchFunctionMode):
@@ -43,7 +44,8 @@ class Recorded(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if (name in WEIGHTED or name == "batch_norm") and isinstance(result, Tensor) and result.requires_grad:
             find = _norm_bias if name == "batch_norm" else _bias
-            self.calls.append(Call(result, find(*args, **(kwargs or {})), name.startswith("conv")))
+            bias = find(*args, **(kwargs or {}))
+            self.calls.append(Call(result, bias, name.startswith("conv"), name == "linear"))
             return result.clone()  # an in-place ReLU behind it changes the copy
         return result
 
@@ -80,10 +82,10 @@ def recorded(query: Query) -> Iterator[tuple[Capture, Chosen, list[Call]]]:
 def winsor_cam(query: Query, *, percentile: float = 80.0) -> Raw:
     """Grad-CAM of every convolution from one pass, summed by their importances with the outliers clipped.
 
-    L = sum_l min(I_l, P_p(I)) · upsample(L_l): L_l is Grad-CAM at convolution l, I_l = mean_k ReLU(alpha_k) its
-    importance, P_p the ``percentile`` of the importances above 0; low values even out the layers and show texture, 100
-    clips nothing. ``(B, T, H, W)`` >= 0 at the input's resolution. After the abstract of arXiv 2507.10846 (version 2);
-    that importances are the mean of the positive alphas is our reading.
+    L = sum_l w_l · upsample(L_l): L_l is Grad-CAM at convolution l scaled to 0..1, and w_l its importance
+    I_l = ReLU(mean_k alpha_k), clipped at the ``percentile`` of the importances above 0, those then scaled to 0.1..1
+    (arXiv 2507.10846, as its authors' code has it). At 0 all layers that speak for the target count alike and texture
+    shows, 100 clips nothing. ``(B, T, H, W)`` >= 0 at the input's resolution, without unit.
     """
     if not 0 <= percentile <= 100:
         raise Error(f"the percentile lies between 0 and 100, not at {percentile}.")
@@ -97,18 +99,21 @@ def winsor_cam(query: Query, *, percentile: float = 80.0) -> Raw:
             maps, importances = [], []
             for layer, found in zip(layers, seen.gradients_by(score, layers), strict=True):
                 alpha = pooled(precise(found)[:, None])  # (B, 1, K)
-                maps.append(resample(summed(precise(layer.detach()), alpha), (width, height)))
-                importances.append(alpha.relu().mean((1, 2)))
+                maps.append(resample(_unit(summed(precise(layer.detach()), alpha)), (width, height)))
+                importances.append(alpha.mean((1, 2)).relu())
             weights = winsorized(torch.stack(importances), percentile)  # (layers, B)
             every.append(torch.stack([w[:, None, None, None] * m for w, m in zip(weights, maps, strict=True)]).sum(0))
     return Raw(torch.cat(every, 1), chosen.detached())
 
 
 def winsorized(importances: Tensor, percentile: float) -> Tensor:
-    """Importances ``(layers, B)`` clipped at the percentile of those of an image that are above 0."""
+    """Weights 0.1..1 from importances ``(layers, B)`` clipped at the percentile of an image's own; 0 stays 0."""
     present = torch.where(importances > 0, importances, torch.nan)
-    ceiling = present.nanquantile(percentile / 100, dim=0).nan_to_num(0.0)
-    return importances.minimum(ceiling)
+    clipped = importances.minimum(present.nanquantile(percentile / 100, dim=0).nan_to_num(0.0))
+    low = torch.where(clipped > 0, clipped, torch.inf).amin(0)
+    high = clipped.amax(0)
+    share = torch.where(high > low, (clipped - low) / (high - low), 1.0)
+    return torch.where(clipped > 0, 0.1 + 0.9 * share, 0.0)
 
 
 @METHODS(
@@ -121,9 +126,10 @@ def winsorized(importances: Tensor, percentile: float) -> Tensor:
 def fullgrad(query: Query) -> Raw:
     """Everything that the score of a ReLU network is made of: the input's share and that of every bias, gathered.
 
-    y = x·dy/dx + sum_l b_l·dy/dz_l exactly (eq. 2), batch norm in eval mode counting as a bias. The map is
-    sum ψ(x∘dy/dx) + sum_l sum_c ψ(b_l∘dy/dz_l), ψ the absolute value scaled to 0..1 in each layer, bilinearly enlarged.
-    ``(B, T, H, W)`` >= 0; the scaling takes its unit away.
+    y = x·dy/dx + sum_l b_l·dy/dz_l exactly (eq. 2), batch norm in eval mode counting as a bias, for networks of
+    convolutions, matrices and ReLUs; what other layers (layer norm, GELU) add is left out. The map is
+    sum ψ(x∘dy/dx) + sum_l sum_c ψ(b_l∘dy/dz_l), ψ the absolute value scaled to 0..1 in each layer, bilinearly enlarged;
+    of layers that lie in the picture. ``(B, T, H, W)`` >= 0; the scaling takes its unit away.
     """
     height, width = query.images.shape[-2:]
     every = []
@@ -143,10 +149,8 @@ def full_gradients(query: Query, seen: Capture, chosen: Chosen, calls: list[Call
         terms = [precise(first * query.images)]
         for call, gradient in zip(biased, others, strict=True):
             assert call.bias is not None
-            spread = (
-                call.bias.detach() if gradient.ndim == 2 else call.bias.detach()[(..., *[None] * (gradient.ndim - 2))]
-            )
-            terms.append(precise(gradient * spread))
+            channels_first = gradient.movedim(-1, 1) if call.last else gradient
+            terms.append(precise(channels_first * call.bias.detach()[(..., *[None] * (gradient.ndim - 2))]))
         yield terms
 
 

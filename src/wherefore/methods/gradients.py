@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from wherefore.backward import rectified
+from wherefore.backward import Visible, rectified
 from wherefore.capture import Capture
 from wherefore.imaging import resample
 from wherefore.methods.cams import grad_cam_maps, precise
@@ -25,7 +25,9 @@ from wherefore.types import Chosen, Query, Raw
 def pixel_gradients(query: Query, rule: str) -> tuple[Tensor, Chosen]:
     """The gradient of every target by the pixels, ``(B, T, C, H, W)``, with ``rule`` at the ReLUs."""
     with Capture(query.net, None, whole=True) as seen:
-        chosen = query.choose(seen(query.images))
+        with Visible():
+            output = seen(query.images)
+        chosen = query.choose(output)
         with rectified(chosen.scores, rule):
             gradients = seen.pixel_gradients(chosen.scores)
     return precise(gradients), chosen.detached()
@@ -121,7 +123,9 @@ def deconv_grad_cam(query: Query) -> Raw:
 def _times_grad_cam(query: Query, rule: str) -> Raw:
     height, width = query.images.shape[-2:]
     with Capture(query.net, query.layer.name, whole=True) as seen:
-        chosen = query.choose(seen(query.images))
+        with Visible():
+            output = seen(query.images)
+        chosen = query.choose(output)
         maps = grad_cam_maps(seen, query.layer, chosen)
         with rectified(chosen.scores, rule):
             gradients = precise(seen.pixel_gradients(chosen.scores))

@@ -17,12 +17,13 @@ from torch import Tensor
 from wherefore.capture import Capture
 from wherefore.errors import Error
 from wherefore.methods.cams import precise, summed
+from wherefore.methods.perturbation import at_once, groups
 from wherefore.progress import track
 from wherefore.registry import METHODS
 from wherefore.types import Chosen, Query, Raw
 
 
-@METHODS("integrated-grad-cam", paper="Sattarzadeh et al. 2021, eq. 4-6", cost="1 forward per step (20)")
+@METHODS("integrated-grad-cam", paper="Sattarzadeh et al. 2021, eq. 4-6", cost="22 forwards")
 def integrated_grad_cam(query: Query, *, steps: int = 20) -> Raw:
     """Grad-CAM gathered along the way from a blank picture to this one, of what the channels have gained by then.
 
@@ -34,7 +35,7 @@ def integrated_grad_cam(query: Query, *, steps: int = 20) -> Raw:
     return Raw(torch.stack(maps).mean(0), path.chosen.detached())
 
 
-@METHODS("rsi-grad-cam", paper="Lucas et al. 2022, section 3", cost="1 forward per step (20)")
+@METHODS("rsi-grad-cam", paper="Lucas et al. 2022, section 3", cost="22 forwards")
 def rsi_grad_cam(query: Query, *, steps: int = 20) -> Raw:
     """Grad-CAM whose weights are what each channel added to the score on the way from a blank picture to this one.
 
@@ -57,22 +58,24 @@ class _Path:
     def __init__(self, query: Query, steps: int) -> None:
         if steps < 1:
             raise Error(f"a path has at least one step, not {steps}.")
-        self.query, self.steps = query, steps
-        self.blank, _ = self._at(0.0)
-        self.activations, self.gradients = self._at(1.0)
+        self.query = query
+        self.times = [step / steps for step in range(1, steps)]
+        self.activations, self.gradients = (one[0] for one in self._at([1.0]))
+        self.blank = self._at([0.0])[0][0]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for step in track(range(1, self.steps), self.steps - 1, "path"):
-            yield self._at(step / self.steps)
+        together = list(groups(self.times, at_once(self.chosen, self.query.images)))
+        for some in track(together, len(together), "path"):
+            yield from zip(*self._at(some), strict=True)
         yield self.activations, self.gradients
 
-    def _at(self, t: float) -> tuple[Tensor, Tensor]:
+    def _at(self, times: list[float]) -> tuple[Tensor, Tensor]:
+        """Activations ``(n, B, K, *grid)`` and gradients ``(n, B, T, K, *grid)`` at n times, in one pass."""
         query, grid = self.query, self.query.layer.grid
         with Capture(query.net, query.layer.name, query.split) as seen:
-            output = seen(query.images * t)
-            if t == 1.0:
+            output = seen(torch.cat([query.images * t for t in times]))
+            if times == [1.0]:
                 self.chosen: Chosen = query.choose(output)
-            scores = self.chosen.follow(output) if t else None
             activations = precise(grid(seen.activations))
-            gradients = [precise(grid(g)) for g in seen.gradients(scores)] if scores is not None else [activations]
-        return activations, torch.cat(gradients, 1)
+            gradients = torch.cat([precise(grid(g)) for g in seen.gradients(self.chosen.follow(output))], 1)
+        return activations.unflatten(0, (len(times), -1)), gradients.unflatten(0, (len(times), -1))

@@ -31,7 +31,7 @@ from wherefore.targets import logits
 from wherefore.types import Chosen, Patches, Query, Raw, fingerprint
 
 COPIES_BYTES = 16 * 2**20  # of a batch, or of a layer's activations, that are changed and run together
-REMEMBERED = 64  # images whose sweeps are kept: the scores of all classes, 0.7 MB each on ImageNet
+REMEMBERED_BYTES = 64 * 2**20  # of sweeps: the scores of all classes; an image of ImageNet takes 0.7 MB
 _SWEEPS: WeakKeyDictionary[nn.Module, OrderedDict[object, Tensor]] = WeakKeyDictionary()
 _SWEEPS_LOCK = threading.Lock()
 
@@ -39,7 +39,7 @@ _SWEEPS_LOCK = threading.Lock()
 def at_once(chosen: Chosen, images: Tensor) -> int:
     """How many copies of a batch go through the network together."""
     most = 8 if images.device.type == "cpu" else 64
-    return max(1, most // len(images)) if chosen.are_classes else 1
+    return max(1, most // len(images)) if chosen.on_copies else 1
 
 
 # -------------------------------------------------------------------------------------------- occlusion
@@ -78,26 +78,47 @@ def _patches(images: Tensor, patch: int | None, stride: int | None) -> Patches:
 
 def _swept(query: Query, chosen: Chosen, output: Any, patches: Patches, fill: float) -> Tensor:
     """The scores ``(B, T, patches)`` with each patch covered; those of known images from memory."""
+    copies = at_once(chosen, query.images)
     if not chosen.are_classes:
-        return torch.stack([chosen.follow(covered) for covered in _covered(query, patches, fill, 1)], 2)
-    memory = _SWEEPS.setdefault(query.net, OrderedDict())
-    setting = (patches, fill, query.images.shape[1:], str(fingerprint(query.net)))
+        scores = [chosen.follow(covered) for covered in _covered(query, patches, fill, copies)]
+        return torch.cat([s.unflatten(0, (-1, len(query.images))) for s in scores]).permute(1, 2, 0)
+    setting = (patches, fill, query.images.shape[1:], query.images.device, str(fingerprint(query.net)))
     keys = [(hashlib.sha256(_bytes(image)).digest(), setting) for image in query.images]
-    found = [memory[key] for key in keys if key in memory]
-    # A hook, or a plain attribute, leaves no mark on the weights: but then the scores of the image itself differ.
-    plain = logits(output)
-    if len(found) < len(keys) or not all(map(_same, (sweep[0] for sweep in found), plain)):
-        outputs = _covered(query, patches, fill, at_once(chosen, query.images))
-        swept = [logits(covered).unflatten(0, (-1, len(keys))) for covered in outputs]
+    plain = logits(output).cpu()
+    found = [
+        sweep for key, scores in zip(keys, plain, strict=True) if (sweep := _known(query.net, key, scores)) is not None
+    ]
+    if len(found) < len(keys):
+        swept = [
+            logits(covered).unflatten(0, (-1, len(keys))).cpu() for covered in _covered(query, patches, fill, copies)
+        ]
         found = list(torch.cat([plain[None], *swept]).unbind(1))  # (1 + patches, classes) each
-    with _SWEEPS_LOCK:
-        for key, sweep in zip(keys, found, strict=True):
-            memory[key] = sweep
-            memory.move_to_end(key)
-        while len(memory) > REMEMBERED:
-            memory.popitem(last=False)
-    every = torch.stack(found)[:, 1:]
+        _remember(query.net, keys, found)
+    every = torch.stack(found)[:, 1:].to(query.images.device)
     return every.gather(2, chosen.classes[:, None].expand(-1, every.shape[1], -1)).mT
+
+
+def _known(net: nn.Module, key: object, scores: Tensor) -> Tensor | None:
+    """The remembered sweep of an image, unless the network now gives the image itself other scores.
+
+    A hook, or a plain attribute, changes a network without leaving a mark on its weights.
+    """
+    with _SWEEPS_LOCK:
+        memory = _SWEEPS.setdefault(net, OrderedDict())
+        sweep = memory.get(key)
+        if sweep is not None:
+            memory.move_to_end(key)
+    if sweep is None or sweep[0].shape != scores.shape:
+        return None
+    return sweep if torch.allclose(sweep[0], scores, rtol=0, atol=1e-4 * float(scores.abs().max())) else None
+
+
+def _remember(net: nn.Module, keys: Sequence[object], sweeps: Sequence[Tensor]) -> None:
+    with _SWEEPS_LOCK:
+        memory = _SWEEPS.setdefault(net, OrderedDict())
+        memory.update((key, sweep.clone()) for key, sweep in zip(keys, sweeps, strict=True))
+        while sum(sweep.nbytes for sweep in memory.values()) > REMEMBERED_BYTES:
+            memory.popitem(last=False)
 
 
 def forget() -> None:
@@ -109,16 +130,11 @@ def _covered(query: Query, patches: Patches, fill: float, copies: int) -> Iterat
     """The network's outputs for copies of the batch, each copy with another patch covered."""
     rows, columns = patches.grid(*query.images.shape[-2:])
     corners = [(r * patches.stride, c * patches.stride) for r in range(rows) for c in range(columns)]
-    for some in track(_groups(corners, copies), -(-len(corners) // copies), "occlusion"):
+    for some in track(groups(corners, copies), -(-len(corners) // copies), "occlusion"):
         images = query.images.repeat(len(some), 1, 1, 1).unflatten(0, (len(some), -1))
         for copy, (top, left) in zip(images, some, strict=True):
             copy[..., top : top + patches.size, left : left + patches.size] = fill
         yield query.net(images.flatten(0, 1))
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether scores differ by rounding only."""
-    return one.shape == other.shape and bool((one - other).abs().max() <= 1e-4 * other.abs().max())
 
 
 def _exact(images: Tensor) -> torch.autocast:
@@ -132,7 +148,7 @@ def _bytes(image: Tensor) -> Any:
 # -------------------------------------------------------------------------------------------- Score-CAM, Ablation-CAM
 
 
-@METHODS("score-cam", paper="Wang et al. 2020, eq. 5-8", cost="1 forward per channel", blind=True)
+@METHODS("score-cam", paper="Wang et al. 2020, eq. 5-8", cost="1 forward per channel", graph="again", blind=True)
 def score_cam(query: Query, *, masks: str = "input") -> Raw:
     """The layer's channels, each weighted by the score of the picture seen through it; no gradients.
 
@@ -162,7 +178,9 @@ def score_cam(query: Query, *, masks: str = "input") -> Raw:
     return Raw(maps, chosen.detached())
 
 
-@METHODS("ablation-cam", paper="Desai & Ramaswamy 2020, eq. 2-4", cost="1 forward, 1 upper part per channel")
+@METHODS(
+    "ablation-cam", paper="Desai & Ramaswamy 2020, eq. 2-4", cost="1 forward, 1 upper part per channel", graph="again"
+)
 def ablation_cam(query: Query) -> Raw:
     """The layer's channels, each weighted by how much the score falls without it; no gradients.
 
@@ -185,12 +203,13 @@ def ablation_cam(query: Query) -> Raw:
 
 def _channels(chosen: Chosen, what: Tensor, count: int) -> Iterator[list[int]]:
     """The numbers of channels, as many together as copies of ``what`` may be made."""
-    copies = max(1, COPIES_BYTES // (what.numel() * what.element_size())) if chosen.are_classes else 1
-    groups = list(_groups(range(count), copies))
-    yield from track(groups, len(groups), "channels")
+    copies = max(1, COPIES_BYTES // (what.numel() * what.element_size())) if chosen.on_copies else 1
+    together = list(groups(range(count), copies))
+    yield from track(together, len(together), "channels")
 
 
-def _groups(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+def groups(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    """The items in lists of that size, the last one shorter."""
     for start in range(0, len(items), size):
         yield list(items[start : start + size])
 

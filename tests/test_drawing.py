@@ -9,7 +9,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from fixtures_doors import photo
-from wherefore.drawing import captioned, check_look, colours, overlay, sheet
+from wherefore.drawing import captioned, check_look, overlay, palette, sheet
 from wherefore.errors import Error
 
 WHOLE = (0.0, 0.0, 60.0, 40.0)
@@ -20,13 +20,13 @@ def array(image: Image.Image) -> np.ndarray:
 
 
 def test_heat_climbs_evenly_in_lightness() -> None:
-    lightness = rgb2lab(colours("heat")[None])[0, :, 0]
+    lightness = rgb2lab(palette("heat")[None])[0, :, 0]
     steps = np.diff(lightness[::16])
     assert (steps > 0).all() and steps.max() < 1.6 * steps.min()
 
 
 def test_jet_goes_from_blue_to_red() -> None:
-    assert colours("jet")[[0, 128, 255]].tolist() == pytest.approx(
+    assert palette("jet")[[0, 128, 255]].tolist() == pytest.approx(
         np.array([(0, 0, 128), (130, 255, 126), (128, 0, 0)]), abs=3
     )
 
@@ -53,7 +53,7 @@ def test_only_positive_values_are_coloured_and_the_hottest_most() -> None:
     change = np.abs(array(overlay(image, heat, WHOLE)) - array(image)).sum(2)
     assert set(zip(*np.nonzero(change), strict=True)) == {(10, 20), (20, 30)}
     np.testing.assert_allclose(
-        array(overlay(image, heat, WHOLE))[10, 20], 0.78 * colours()[255] + 0.22 * array(image)[10, 20], atol=1.5
+        array(overlay(image, heat, WHOLE))[10, 20], 0.78 * palette()[255] + 0.22 * array(image)[10, 20], atol=1.5
     )
     faint = overlay(image, heat, WHOLE, top=400.0)  # on the scale of a hotter map
     assert np.abs(array(faint) - array(image)).sum(2)[10, 20] < change[10, 20] / 2

@@ -82,7 +82,7 @@ class Panel:
         each = "Each tile is scaled to its own maximum"
         common = "The tiles of one name share a scale over all targets, up to their highest maximum"
         words = (common if scale == "common" else each) + (
-            "; of pixels in grey, the strongest hundredth is black or white." if grey else "."
+            "; on grey, the strongest hundredth of the pixels saturates." if grey else "."
         )
         more = len(self.first.targets[0]) - MOST_DRAWN
         return words + (f" {more} more targets are not drawn." if more > 0 else "")

@@ -13,6 +13,7 @@ from wherefore import imaging
 from wherefore.errors import Error
 from wherefore.explainer import Explainer, method_options
 from wherefore.explanation import Picture
+from wherefore.guard import unwrap
 from wherefore.layers import find_layers
 from wherefore.places import Place, submodule
 from wherefore.registry import METHODS
@@ -32,11 +33,11 @@ def by_method(
     for key in options.keys() - general.keys() - layered.keys():
         if not any(key in known for known in own.values()):
             raise Error(f"{key!r} is an option of none of {', '.join(names)}.")
-    asked = [*(["layer"] if layer else []), *(key for key, value in layered.items() if value)]
-    if asked and not at_layer:
-        raise Error(f"{asked[0]} serves methods that explain a layer: none of {', '.join(names)} does.")
+    wants = [*(["layer"] if layer else []), *(key for key, value in layered.items() if value)]
+    if wants and not at_layer:
+        raise Error(f"{wants[0]} serves methods that explain a layer: none of {', '.join(names)} does.")
     if layer:
-        submodule(model.net if isinstance(model, Model) else model, Place.parse(layer).module)
+        submodule(unwrap(model.net if isinstance(model, Model) else model), Place.parse(layer).module)
     explainers = {}
     for name in names:
         wanted = {key: value for key, value in options.items() if key in own[name]}
@@ -69,7 +70,7 @@ def asked(
     model: Model, paths: Sequence[Path], methods: Sequence[str], layer: str | None = None, **options: Any
 ) -> Explainer | dict[str, Explainer]:
     """What is asked for on a command line: one explainer, or those of a page of several methods or layers."""
-    names, many = every(methods), layer is not None and _is_pattern(model.net, layer)
+    names, many = every(methods), layer is not None and _is_pattern(unwrap(model.net), layer)
     if len(names) > 1 and many:
         raise Error("a page shows several methods or several layers, not both: give one --method or one --layer.")
     if layer is not None and many:

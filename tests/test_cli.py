@@ -292,6 +292,16 @@ def test_methods_models_and_layers(wherefore) -> None:
     assert f"* {result['default']}" in table and f"default: {result['default']} (" in table
 
 
+def test_the_table_of_methods_is_no_wider_than_a_terminal(wherefore) -> None:
+    lines = wherefore("methods").out.splitlines()
+    assert max(map(len, lines)) <= 110 and len(lines) == 1 + len(wf.METHODS)
+    assert lines[0].split() == ["method", "cost", "what", "comes", "out"]
+    for line, (name, entry) in zip(lines[1:], wf.METHODS.items(), strict=True):
+        start, what = line.index(entry.about["cost"]), line[lines[0].index("what") :]
+        assert line.split()[0] == name and start == lines[0].index("cost")
+        assert entry.summary.startswith(what.removesuffix(" ...")) and len(what) > 20
+
+
 def test_help_and_version(wherefore) -> None:
     assert wherefore("--version").out == f"wherefore {wf.__version__}\n"
     for words in (["--help"], ["-h"], ["explain", "--help"], ["layers", "--help"]):

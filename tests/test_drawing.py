@@ -9,7 +9,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from fixtures_doors import photo
-from wherefore.drawing import captioned, check_look, colours, overlay, sheet
+from wherefore.drawing import Block, captioned, check_look, overlay, page, palette, relief, sheet, strength
 from wherefore.errors import Error
 
 WHOLE = (0.0, 0.0, 60.0, 40.0)
@@ -20,13 +20,13 @@ def array(image: Image.Image) -> np.ndarray:
 
 
 def test_heat_climbs_evenly_in_lightness() -> None:
-    lightness = rgb2lab(colours("heat")[None])[0, :, 0]
+    lightness = rgb2lab(palette("heat")[None])[0, :, 0]
     steps = np.diff(lightness[::16])
     assert (steps > 0).all() and steps.max() < 1.6 * steps.min()
 
 
 def test_jet_goes_from_blue_to_red() -> None:
-    assert colours("jet")[[0, 128, 255]].tolist() == pytest.approx(
+    assert palette("jet")[[0, 128, 255]].tolist() == pytest.approx(
         np.array([(0, 0, 128), (130, 255, 126), (128, 0, 0)]), abs=3
     )
 
@@ -53,7 +53,7 @@ def test_only_positive_values_are_coloured_and_the_hottest_most() -> None:
     change = np.abs(array(overlay(image, heat, WHOLE)) - array(image)).sum(2)
     assert set(zip(*np.nonzero(change), strict=True)) == {(10, 20), (20, 30)}
     np.testing.assert_allclose(
-        array(overlay(image, heat, WHOLE))[10, 20], 0.78 * colours()[255] + 0.22 * array(image)[10, 20], atol=1.5
+        array(overlay(image, heat, WHOLE))[10, 20], 0.78 * palette()[255] + 0.22 * array(image)[10, 20], atol=1.5
     )
     faint = overlay(image, heat, WHOLE, top=400.0)  # on the scale of a hotter map
     assert np.abs(array(faint) - array(image)).sum(2)[10, 20] < change[10, 20] / 2
@@ -92,3 +92,30 @@ def test_a_sheet_holds_every_picture() -> None:
     assert drawn.size == (4 * 22 + 2, 2 * 12 + 2)
     found = [drawn.getpixel((2 + i % 4 * 22 + 10, 2 + i // 4 * 12 + 5))[0] for i in range(6)]
     assert found == [5, 25, 45, 65, 85, 105]
+
+
+def test_reliefs_on_one_scale_can_be_compared() -> None:
+    pixels = torch.zeros(3, 40, 60)
+    pixels[:, :, :30], pixels[1, 10, 10] = 2, -3
+    assert strength(pixels) == 2  # which one pixel in 100 does not exceed
+    alone, beside = (array(relief(photo(60, 40), pixels, WHOLE, top)) for top in (None, 4))
+    assert (alone[20, 10] == 255).all() and (beside[20, 10] == round(0.75 * 255)).all()
+    assert (alone[20, 50] == 128).all() and (beside[20, 50] == 128).all()
+    assert alone[10, 10, 1] == 0 and beside[10, 10, 1] == round(0.125 * 255)
+
+
+def test_a_page_holds_every_tile_and_its_words() -> None:
+    tiles = [Image.new("RGB", (50, 30), (i * 20 + 5, 0, 0)) for i in range(7)]
+    blocks = [Block("first", "detail", tiles[:5]), Block("second", "", tiles[5:])]
+    drawn = page(blocks, columns=3)
+    found = []
+    for i in range(7):
+        rows, columns = np.nonzero((array(drawn) == (i * 20 + 5, 0, 0)).all(2))
+        assert len(rows) == 50 * 30 == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+        found.append((rows.min(), columns.min()))
+    assert len({y for y, _ in found[:3]}) == 1 and len({y for y, _ in found[3:5]}) == 1
+    assert [x for _, x in found[3:5]] == [x for _, x in found[:2]] == [x for _, x in found[5:]]
+    assert found[0][0] < found[3][0] < found[5][0]
+    longer = page(blocks, columns=3, foot="words that go over more than one line of so small a page")
+    assert longer.width == drawn.width and longer.height > drawn.height + 30
+    np.testing.assert_array_equal(array(longer)[: found[5][0] + 30], array(drawn)[: found[5][0] + 30])

@@ -124,6 +124,16 @@ def test_a_common_scale_makes_weak_maps_pale() -> None:
         made_of(maps).overlay(colours="hot")
 
 
+def test_a_common_scale_of_signed_pixels_is_that_of_the_strongest() -> None:
+    strong, weak = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+    e = made_of(torch.rand(1, 2, 2, 3), pixels=torch.stack([strong, weak * 0.1])[None])
+    each = [np.asarray(d).astype(int) for d in e.overlays(0, legend=False)]
+    common = [np.asarray(d).astype(int) for d in e.overlays(0, legend=False, scale="common")]
+    np.testing.assert_array_equal(common[0], each[0])
+    ratio = np.abs(common[1] - 127.5).mean() / np.abs(each[1] - 127.5).mean()
+    assert 0.05 < ratio < 0.2
+
+
 def test_a_map_without_evidence_is_bare_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     e = made_of(torch.zeros(1, 1, 2, 3))
     assert next(e.overlays(0, legend=False)) == e.pictures[0].image

@@ -34,18 +34,18 @@ ROWS = [
         "saving",
     ],
     ["methods", "models", "explanation"],
-    ["explainer", "panels", "metrics"],
+    ["explainer", "ways", "metrics"],
     ["batch"],
-    ["bench"],
-    ["cli", "__main__"],
+    ["bench", "panels"],
+    ["cli", "console", "__main__"],
 ]
 # Within a row, these build on each other in this order.
 CHAINS = [
     ["errors", "types", "registry"],
     ["graph", "guard", "places", "split", "capture", "resume", "backward", "progress", "trace", "layers"],
     ["imaging", "regions", "drawing", "saving"],
-    ["explainer", "panels"],
-    ["cli", "__main__"],
+    ["explainer", "ways"],
+    ["console", "cli", "__main__"],
 ]
 HEAVY = {"torchvision", "timm", "transformers", "matplotlib", "cv2", "captum", "pytorch_grad_cam", "torchcam", "rich"}
 

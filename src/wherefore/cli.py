@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json as json_module
 import sys
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from wherefore import __version__
+from wherefore import __version__, console
 from wherefore.errors import Error
 
 app = typer.Typer(
@@ -70,11 +69,13 @@ def explain(
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(help="One that `wherefore layers` lists; all, or a pattern as 'layer4.*': one page per picture."),
+        typer.Option(
+            help="One that `wherefore layers` lists; all, or a pattern such as 'layer4.*': one page per picture."
+        ),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-O", help="NAME=VALUE, as `wherefore methods METHOD` tells them: patch=48."),
+        typer.Option("--option", "-O", help="NAME=VALUE, as `wherefore methods METHOD` lists them: patch=48."),
     ] = None,
     flips: Annotated[bool, typer.Option("--flips", help="Smooth: mean with the mirrored picture's map.")] = False,
     fit: Annotated[
@@ -84,9 +85,17 @@ def explain(
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the part below the layer: pays off from about 1,000 pictures.")
     ] = False,
-    colours: Annotated[str, typer.Option(help="heat (even steps of lightness) or jet (the paper's).")] = "heat",
+    colours: Annotated[
+        str,
+        typer.Option(
+            help="heat (even steps of lightness) or jet (the paper's); methods that give pixels are drawn in grey."
+        ),
+    ] = "heat",
     scale: Annotated[
-        str, typer.Option(help="each: every map up to its own maximum; common: one scale for all targets of a picture.")
+        str,
+        typer.Option(
+            help="each: every map up to its own maximum; common: one scale for all targets of a picture and method."
+        ),
     ] = "each",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the results (default: explained).")
@@ -95,8 +104,9 @@ def explain(
 ) -> None:
     """Draw where the network saw evidence for each target, and say how much.
 
-    Writes an overlay per target, the raw maps (NAME.safetensors) and manifest.json into --out. With --json alone
-    nothing is written. Exit status 1 if some of the pictures could not be read, 2 if nothing could be done.
+    Writes an overlay per target, the raw maps (NAME.safetensors) and manifest.json
+    into --out. With --json alone nothing is written. Exit status 1 if some of the
+    pictures could not be read, 2 if nothing could be done.
 
     [bold]Examples[/bold]
 
@@ -104,37 +114,44 @@ def explain(
 
     wherefore explain photos/ --model vgg16 --target top5 --out maps --json
 
-    wherefore explain cat_dog.jpg --target boxer --method all          every method on one page
+    Every method on one page:
 
-    wherefore explain cat_dog.jpg --model vgg16 --layer "features.*"   every layer on one page
+    wherefore explain cat_dog.jpg --target boxer --method all
+
+    Every layer below features on one page:
+
+    wherefore explain cat_dog.jpg --model vgg16 --layer "features.*"
+
+    A method's own options:
 
     wherefore explain cat_dog.jpg --method occlusion -O patch=48 -O stride=24
     """
+    from wherefore import panels
     from wherefore.batch.local import find_pictures
     from wherefore.progress import track
     from wherefore.saving import can_be_made, write_json
+    from wherefore.ways import asked, none_read
 
     folder = can_be_made(out or "explained") if out or not json else None
-    paths = find_pictures(images, folder)
+    paths, methods = find_pictures(images, folder), method or ["grad-cam"]
+    given = {"fit": fit, "compile": compile, "flips": flips, **console.options(methods, option or [])}
+    ways = asked(_load(model, weights, device, classes), paths, methods, layer, **given)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
-    ways = {"fit": fit, "compile": compile, "flips": flips, **_options(method or ["grad-cam"], option or [])}
-    run = _run(_load(model, weights, device, classes), paths, wanted, folder, method, layer, ways, colours, scale)
-    images_done = list(track(run, len(paths), "explaining"))
-    bad = [r for r in images_done if "error" in r]
-    if len(bad) == len(images_done):
-        raise Error(
-            bad[0]["error"] if len(bad) == 1 else "no picture could be read: " + " ".join(r["error"] for r in bad)
-        )
-    result = {**run.origin, "images": images_done}
+    run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale)
+    reports = list(track(run, len(paths), "explaining"))
+    errors = [r["error"] for r in reports if "error" in r]
+    if len(errors) == len(reports):
+        raise Error(none_read(errors))
+    result = {**run.origin, "images": reports}
     if folder:
         write_json(folder / "manifest.json", result)
     if json:
         print(json_module.dumps(result, indent=1, allow_nan=False))
     else:
-        _print_reports(images_done)
-    for report in bad:
-        _complain(report["error"])
-    raise typer.Exit(1 if bad else 0)
+        console.reports(reports)
+    for error in errors:
+        console.complain(error)
+    raise typer.Exit(1 if errors else 0)
 
 
 @app.command()
@@ -174,12 +191,13 @@ def layers(
         print(json_module.dumps({"model": model, "default": default, "layers": rows, "rejected": rejected}, indent=1))
         return
     table = [
-        [("* " if r["default"] else "  ") + r["layer"], _by(r["grid"]), str(r["channels"]), r["note"]] for r in rows
+        [("* " if r["default"] else "  ") + r["layer"], console.by(r["grid"]), str(r["channels"]), r["note"]]
+        for r in rows
     ]
-    _print_table(["layer", "grid", "channels", ""], table)
+    console.table(["layer", "grid", "channels", ""], table)
     if rejected:
         print()
-        _print_table(["cannot be explained", "why"], [[r["layer"], r["why"]] for r in rejected])
+        console.table(["cannot be explained", "why"], [[r["layer"], r["why"]] for r in rejected])
     print(
         f"\ndefault: {default} ({found.default.note})" if found.default else "\nno default: name a layer with --layer"
     )
@@ -222,12 +240,9 @@ def methods(
     if json:
         print(json_module.dumps(rows, indent=1))
     elif name:
-        print(inspect.getdoc(METHODS[name].run))
-        print(f"\nsource: {rows[0]['source']}\ncost: {rows[0]['cost']}")
-        options = [f"{key}={value}" for key, value in method_options(name).items()]
-        print("options (with -O): " + (", ".join(options) or "none"))
+        console.method(rows[0], METHODS[name].run.__doc__ or "")
     else:
-        _print_table(["method", "what comes out", "source", "cost"], [[r[k] for k in list(r)[:4]] for r in rows])
+        console.methods(rows)
 
 
 @app.command()
@@ -252,7 +267,7 @@ def _load(name: str, weights: Path | None, device: str | None, classes: Path | N
 
     from wherefore.models.zoo import load
 
-    names = _lines(classes) if classes else None
+    names = console.class_names(classes) if classes else None
     model = load(name, weights or "default", classes=names)
     if device:
         try:
@@ -262,116 +277,8 @@ def _load(name: str, weights: Path | None, device: str | None, classes: Path | N
     return model
 
 
-def _run(
-    model: Any, paths: Any, target: Any, folder: Any, method: Any, layer: Any, ways: Any, colours: str, scale: str
-) -> Any:
-    """What explains each file: by one method at one layer, or a page of several."""
-    from wherefore import panels
-    from wherefore.batch.local import FileRun
-    from wherefore.explainer import Explainer
-
-    many_methods = bool(method) and (len(method) > 1 or method == ["all"])
-    many_layers = layer is not None and (layer == "all" or "*" in layer)
-    if many_methods and many_layers:
-        raise Error("a page shows several methods or several layers, not both: give one --method or one --layer.")
-    name = method[0] if method else "grad-cam"
-    look: Any = {"colours": colours, "scale": scale}
-    if many_methods:
-        return panels.PanelRun(panels.by_method(model, method, layer, **ways), paths, target, folder, **look)
-    if many_layers:
-        readable = next(path for path in paths if path.is_file())
-        return panels.PanelRun(panels.by_layer(model, readable, layer, name, **ways), paths, target, folder, **look)
-    return FileRun(Explainer(model, name, layer, **ways), paths, target, folder, **look)
-
-
-def _options(methods: Sequence[str], pairs: Sequence[str]) -> dict[str, Any]:
-    """The values of ``NAME=VALUE`` pairs, of the type that the methods' defaults have."""
-    from wherefore.explainer import method_options
-    from wherefore.registry import METHODS, unknown
-
-    known: dict[str, Any] = {}
-    for name in METHODS if list(methods) == ["all"] else methods:
-        known |= method_options(name)
-    values = {}
-    for pair in pairs:
-        name, separator, text = pair.partition("=")
-        if not separator or name not in known:
-            raise Error(f"--option {pair}: give NAME=VALUE; " + unknown("option of these methods", name, known))
-        values[name] = _value(pair, text, known[name])
-    return values
-
-
-def _value(pair: str, text: str, default: Any) -> Any:
-    if isinstance(default, str):
-        return text
-    words = {"true": True, "yes": True, "false": False, "no": False}
-    if isinstance(default, bool):
-        if text.lower() not in words:
-            raise Error(f"--option {pair}: give true or false.")
-        return words[text.lower()]
-    try:
-        return float(text) if isinstance(default, float) else int(text)
-    except ValueError:
-        raise Error(f"--option {pair}: {text!r} is no number.") from None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise Error(f"{path} cannot be read as text: {error}.") from None
-    if not lines:
-        raise Error(f"{path} names no classes: one on each line is wanted.")
-    return lines
-
-
-def _print_reports(reports: Sequence[dict[str, Any]]) -> None:
-    for report in reports:
-        if "error" in report:
-            continue
-        print(f"{report['image']}  {_by(report['size'])}")
-        if "runs" in report:
-            _print_runs(report)
-            continue
-        rows = []
-        for t in report["targets"]:
-            name = t["name"] if t["index"] is None else f"{t['name']} ({t['index']})"
-            probability = "" if t["probability"] is None else f"p {t['probability']:.3f}"
-            place = f"peak {t['peak'][0]},{t['peak'][1]}" if t["evidence"] else "no positive evidence"
-            box = "box " + ",".join(map(str, t["box"])) if t["evidence"] else ""
-            score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
-            rows.append(["  " + name, score, probability, place, box, t["files"].get("overlay", "")])
-        _print_table(None, rows)
-
-
-def _print_runs(report: dict[str, Any]) -> None:
-    rows = []
-    for run in report["runs"]:
-        peaks = [f"{t['name']} {t['peak'][0]},{t['peak'][1]}" for t in run.get("targets", ())]
-        rows.append([f"  {run['name']}", run.get("error") or "looked hardest at " + "; ".join(peaks)])
-    _print_table(None, rows)
-    if "files" in report:
-        print(f"  {report['files']['page']}")
-
-
-def _print_table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
-    """Columns of text, each as wide as its longest cell; plain, so that it can be piped and grepped."""
-    lines = ([header] if header else []) + list(rows)
-    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))] if lines else []
-    for line in lines:
-        print("  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _by(size: Sequence[int]) -> str:
-    return "x".join(map(str, size))
-
-
-def _complain(message: str) -> None:
-    print(f"wherefore: {' '.join(message.split())}", file=sys.stderr)
-
-
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    _complain(str(message))
+    console.complain(str(message))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -384,12 +291,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sys.exit(run(args=argv, standalone_mode=False))
     except Error as error:
-        _complain(str(error))
+        console.complain(str(error))
         sys.exit(2)
     except TyperException as error:
         if error.format_message():  # else the help has been printed, for want of a command
-            _complain(f"{error.format_message().rstrip('.')}: see `wherefore --help`.")
+            console.complain(f"{error.format_message().rstrip('.')}: see `wherefore --help`.")
         sys.exit(2)
     except KeyboardInterrupt:
-        _complain("interrupted.")
+        console.complain("interrupted.")
         sys.exit(130)

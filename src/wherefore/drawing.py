@@ -8,6 +8,7 @@ evidence; what the network did not see is grey and framed off.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -29,7 +30,7 @@ PALED = 0.65  # how far the photograph's own colours are taken out beneath a map
 
 
 @cache
-def colours(name: str = "heat") -> Array:
+def palette(name: str = "heat") -> Array:
     """The 256 colours ``(256, 3)`` uint8 of a colour map: ``heat`` or ``jet``."""
     ramps = {"heat": _heat, "jet": _jet}
     if name not in ramps:
@@ -37,9 +38,9 @@ def colours(name: str = "heat") -> Array:
     return np.asarray((ramps[name](np.linspace(0, 1, 256)) * 255).round().clip(0, 255).astype(np.uint8))
 
 
-def check_look(name: str, scale: str) -> None:
+def check_look(colours: str, scale: str) -> None:
     """Raises `Error` for a colour map or a scale that does not exist."""
-    colours(name)
+    palette(colours)
     if scale not in ("each", "common"):
         raise Error(f"scale is 'each' or 'common', not {scale!r}.")
 
@@ -77,7 +78,7 @@ def _jet(t: Array) -> Array:
 
 
 def overlay(
-    picture: Image.Image, heat: Tensor, region: Region, top: float | None = None, name: str = "heat"
+    picture: Image.Image, heat: Tensor, region: Region, top: float | None = None, colours: str = "heat"
 ) -> Image.Image:
     """The picture under a map ``(H, W)`` of its own size; ``top`` is the value of the strongest colour.
 
@@ -91,7 +92,7 @@ def overlay(
     part = picture if whole else picture.crop(seen)
     highest = float(values.max())
     if highest > 0:
-        part = _coloured(part, values / (highest if top is None else top), name)
+        part = _coloured(part, values / (highest if top is None else top), colours)
     return part.copy() if whole else _framed(part, picture, seen)
 
 
@@ -99,12 +100,12 @@ def overlay(
 _COVER = [round(255 * STRENGTH * (i / 255) ** 0.7) for i in range(256)]
 
 
-def _coloured(picture: Image.Image, share: Array, name: str) -> Image.Image:
+def _coloured(picture: Image.Image, share: Array, colours: str) -> Image.Image:
     """The picture under the colours of shares ``(H, W)`` of the strongest one, 0..1."""
     index = Image.fromarray(np.rint(share.clip(0, 1) * 255).astype(np.uint8))
     coloured = index.copy()
-    coloured.putpalette(colours(name).tobytes())
-    if name == "jet":  # the paper's: an even blend over the whole picture
+    coloured.putpalette(palette(colours).tobytes())
+    if colours == "jet":  # the paper's: an even blend over the whole picture
         return Image.blend(picture, coloured.convert("RGB"), 0.5)
     grey = picture.convert("L")
     paled = Image.blend(picture, Image.merge("RGB", (grey, grey, grey)), PALED)  # or a warm picture looks hot itself
@@ -126,13 +127,17 @@ _DIM = [round(0.45 * v + 0.55 * 128) for v in range(256)]
 # -------------------------------------------------------------------------------------------- signed pixels
 
 
-def relief(picture: Image.Image, pixels: Tensor, region: Region) -> Image.Image:
+def strength(pixels: Tensor) -> float:
+    """The value that one pixel in 100 of signed pixels ``(C, H, W)`` exceeds in some colour, of either sign."""
+    return float(np.quantile(pixels.detach().float().abs().amax(0).numpy(), 0.99))
+
+
+def relief(picture: Image.Image, pixels: Tensor, region: Region, top: float | None = None) -> Image.Image:
     """Signed pixels ``(C, H, W)``, C 1 or 3, where they belong in the picture: grey is 0, in each colour by itself.
 
-    Full brightness and black are plus and minus the value that one pixel in 100 exceeds.
+    Full brightness and black are plus and minus ``top``, by default the pixels' own `strength`.
     """
-    values = pixels.detach().float()
-    strong = np.quantile(values.abs().amax(0).numpy(), 0.99)
+    values, strong = pixels.detach().float(), strength(pixels) if top is None else top
     seen = seen_pixels(picture.size, region)
     size, x0, y0 = (seen[2] - seen[0], seen[3] - seen[1]), seen[0], seen[1]
     if size[0] <= 0 or size[1] <= 0:
@@ -154,9 +159,9 @@ def font(size: int) -> Any:
 
 
 def captioned(
-    picture: Image.Image, title: str, detail: str = "", name: str | None = None, ends: tuple[str, str] = ("0", "")
+    picture: Image.Image, title: str, detail: str = "", colours: str | None = None, ends: tuple[str, str] = ("0", "")
 ) -> Image.Image:
-    """The picture with a title and a line of detail beneath it and, with ``name``, the scale of that colour map."""
+    """The picture with a title and a line of detail beneath it and, with ``colours``, the scale of that colour map."""
     size = max(12, min(28, round(picture.width / 26)))
     pad, line = round(size * 0.6), round(size * 1.35)
     height = pad * 2 + line * 2
@@ -164,15 +169,15 @@ def captioned(
     canvas.paste(picture, (0, 0))
     draw = ImageDraw.Draw(canvas)
     room = picture.width - 2 * pad
-    scale = round(room * 0.34) if name and picture.width >= 160 else 0
+    scale = round(room * 0.34) if colours and picture.width >= 160 else 0
     y = picture.height + pad
     draw.text((pad, y), _fitted(title, room - scale - (pad if scale else 0), size), fill=INK, font=font(size))
     small = round(size * 0.82)
     draw.text(
         (pad, y + line), _fitted(detail, room - scale - (pad if scale else 0), small), fill=FAINT, font=font(small)
     )
-    if scale and name:
-        bar = Image.fromarray(colours(name)[None]).resize((scale, max(6, size // 2)))
+    if scale and colours:
+        bar = Image.fromarray(palette(colours)[None]).resize((scale, max(6, size // 2)))
         left = picture.width - pad - scale
         canvas.paste(bar, (left, y + size // 4))
         draw.text((left, y + line), ends[0], fill=FAINT, font=font(small))
@@ -180,27 +185,26 @@ def captioned(
     return canvas
 
 
-def tile(picture: Image.Image, name: str, note: str = "") -> Image.Image:
-    """A small picture with a name beneath it, and a note in grey."""
-    size, small = 15, 12
-    canvas = Image.new("RGB", (picture.width, picture.height + 40), PAPER)
+def tile(picture: Image.Image, name: str, note: str = "", size: int = 15) -> Image.Image:
+    """A small picture with a name beneath it in letters of that size, and a note in grey."""
+    small = round(size * 0.85)
+    canvas = Image.new("RGB", (picture.width, picture.height + round(size * 2.75)), PAPER)
     canvas.paste(picture, (0, 0))
-    draw = ImageDraw.Draw(canvas)
-    draw.text((1, picture.height + 4), _fitted(name, picture.width, size), fill=INK, font=font(size))
-    draw.text((1, picture.height + 23), _fitted(note, picture.width, small), fill=FAINT, font=font(small))
+    draw, y = ImageDraw.Draw(canvas), picture.height + size // 4
+    draw.text((1, y), _fitted(name, picture.width, size), fill=INK, font=font(size))
+    draw.text((1, y + round(size * 1.25)), _fitted(note, picture.width, small), fill=FAINT, font=font(small))
     return canvas
 
 
-def excused(size: tuple[int, int], name: str, why: str) -> Image.Image:
+def excused(room: tuple[int, int], name: str, why: str, size: int = 15) -> Image.Image:
     """A tile that says why there is no picture."""
-    empty, small = Image.new("RGB", size, (240, 240, 238)), 12
-    draw, y = ImageDraw.Draw(empty), 10
-    for line in _wrapped(why, size[0] - 20, small):
-        if y > size[1] - 20:
+    empty, small, y = Image.new("RGB", room, (240, 240, 238)), round(size * 0.85), 10
+    for line in _wrapped(why, room[0] - 20, small):
+        if y > room[1] - small * 1.7:
             break
-        draw.text((10, y), line, fill=FAINT, font=font(small))
-        y += 16
-    return tile(empty, name)
+        ImageDraw.Draw(empty).text((10, y), line, fill=FAINT, font=font(small))
+        y += round(small * 1.35)
+    return tile(empty, name, size=size)
 
 
 def _wrapped(text: str, width: int, size: int) -> list[str]:
@@ -214,19 +218,33 @@ def _wrapped(text: str, width: int, size: int) -> list[str]:
     return lines
 
 
-def page(blocks: list[tuple[str, str, list[Image.Image]]], columns: int, gap: int = 12) -> Image.Image:
-    """Blocks one below the other: a heading, a line of detail, and tiles of one size in rows."""
-    width, height = blocks[0][2][0].size
-    columns = min(columns, len(blocks[0][2]))
-    heights = [54 + -(-len(tiles) // columns) * (height + gap) for _, _, tiles in blocks]
-    canvas = Image.new("RGB", (columns * (width + gap) + gap, sum(heights) + gap), PAPER)
+@dataclass(frozen=True)
+class Block:
+    """A part of a page: a heading, a line of detail in grey, and tiles of one size."""
+
+    heading: str
+    detail: str
+    tiles: list[Image.Image]
+
+
+def page(blocks: list[Block], columns: int, foot: str = "", size: int = 15, gap: int = 12) -> Image.Image:
+    """Blocks one below the other, their tiles in rows; below them words on the whole page, in letters of that size."""
+    width, height = blocks[0].tiles[0].size
+    columns, large, line = min(columns, len(blocks[0].tiles)), round(size * 1.35), round(size * 1.3)
+    head = round(large * 1.3) + round(size * 1.8)
+    heights = [head + -(-len(block.tiles) // columns) * (height + gap) for block in blocks]
+    across = columns * (width + gap) - gap
+    words = _wrapped(foot, across, size) if foot else []
+    canvas = Image.new("RGB", (across + 2 * gap, sum(heights) + len(words) * line + gap), PAPER)
     draw, top = ImageDraw.Draw(canvas), gap
-    for (heading, detail, tiles), tall in zip(blocks, heights, strict=True):
-        draw.text((gap, top), _fitted(heading, canvas.width - 2 * gap, 20), fill=INK, font=font(20))
-        draw.text((gap, top + 26), _fitted(detail, canvas.width - 2 * gap, 14), fill=FAINT, font=font(14))
-        for i, each in enumerate(tiles):
-            canvas.paste(each, (gap + i % columns * (width + gap), top + 54 + i // columns * (height + gap)))
+    for block, tall in zip(blocks, heights, strict=True):
+        draw.text((gap, top), _fitted(block.heading, across, large), fill=INK, font=font(large))
+        draw.text((gap, top + round(large * 1.3)), _fitted(block.detail, across, size), fill=FAINT, font=font(size))
+        for i, each in enumerate(block.tiles):
+            canvas.paste(each, (gap + i % columns * (width + gap), top + head + i // columns * (height + gap)))
         top += tall
+    for i, text in enumerate(words):
+        draw.text((gap, top - gap // 2 + i * line), _fitted(text, across, size), fill=FAINT, font=font(size))
     return canvas
 
 

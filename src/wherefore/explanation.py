@@ -164,39 +164,47 @@ class Explanation:
         self, image: int, *, colours: str = "heat", scale: str = "each", legend: bool = True
     ) -> Iterator[Image.Image]:
         """One picture under each of its T maps, drawn one by one."""
+        drawing.check_look(colours, scale)
+        top = self._common(image) if scale == "common" else None
         for target, heat in enumerate(self.placed(image)):
-            yield self._overlay(image, target, heat, colours=colours, scale=scale, legend=legend)
+            yield self._overlay(image, target, heat, top, colours, legend)
 
-    def drawn_on(self, picture: Picture, target: int, *, colours: str = "heat", scale: str = "each") -> Image.Image:
-        """The map of one target of the only picture on a smaller copy of it, without legend."""
-        small = replace(self, pictures=[replace(picture, region=self._region_on(picture))])
-        return next(islice(small.overlays(0, colours=colours, scale=scale, legend=False), target, None))
+    def _common(self, image: int) -> float:
+        """What is drawn strongest on a scale for all targets of a picture."""
+        if self._is_relief(image):
+            assert self.pixels is not None
+            return max(drawing.strength(pixels.cpu()) for pixels in self.pixels[image])
+        return float(_evidence(self.maps[image]).max())
 
-    def _region_on(self, picture: Picture) -> Region:
-        own = self.pictures[0]
-        across, down = picture.size[0] / own.size[0], picture.size[1] / own.size[1]
-        x0, y0, x1, y1 = own.region
-        return x0 * across, y0 * down, x1 * across, y1 * down
+    def _is_relief(self, image: int) -> bool:
+        """Whether there are signed pixels that a picture can show."""
+        return self.pixels is not None and self.pixels[image].shape[1] in (1, 3)
 
     def _overlay(
-        self, image: int, target: int, heat: Tensor, *, colours: str, scale: str, legend: bool = True
+        self, image: int, target: int, heat: Tensor, top: float | None, colours: str, legend: bool
     ) -> Image.Image:
-        drawing.check_look(colours, scale)
+        """One map on its picture, up to ``top`` or its own maximum."""
         picture = self.pictures[image]
-        top = float(_evidence(self.maps[image]).max()) if scale == "common" else float(heat.numpy().max())
-        if self.pixels is not None and self.pixels[image].shape[1] in (1, 3):
-            drawn = drawing.relief(picture.image, self.pixels[image][target].cpu(), picture.region)
+        if self._is_relief(image):
+            assert self.pixels is not None
+            drawn = drawing.relief(picture.image, self.pixels[image][target].cpu(), picture.region, top)
             return drawing.captioned(drawn, *self.legend(image, target)) if legend else drawn
+        top = float(heat.numpy().max()) if top is None else top
         result = drawing.overlay(picture.image, heat, picture.region, top, colours)
         if not legend:
             return result
         ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
         return drawing.captioned(result, *self.legend(image, target), colours if top > 0 else None, ends)
 
+    def within(self, largest: int, image: int = 0) -> Explanation:
+        """The same with the longer side of one picture at most ``largest``, to be drawn small."""
+        picture = self.pictures[image].within(largest)
+        return replace(self, pictures=[*self.pictures[:image], picture, *self.pictures[image + 1 :]])
+
     def sheet(self, image: int = 0, *, colours: str = "heat", scale: str = "each", largest: int = 1024) -> Image.Image:
         """One picture beside its overlays (of the first 15 targets), each at most ``largest`` pixels wide and high."""
-        picture = self.pictures[image].within(largest)
-        small = replace(self, pictures=[*self.pictures[:image], picture, *self.pictures[image + 1 :]])
+        small = self.within(largest, image)
+        picture = small.pictures[image]
         overlays = list(islice(small.overlays(image, colours=colours, scale=scale), MOST_DRAWN))
         more = len(self.targets[image]) - len(overlays)
         detail = f"{self.model.name}, {self.method}, {self.layer}" + (f", and {more} more targets" if more else "")
@@ -204,11 +212,18 @@ class Explanation:
 
     def legend(self, image: int, target: int) -> tuple[str, str]:
         """A target's name, and its score in words."""
+        score, evidence = self.score_text(image, target), self.evidence_text(image, target)
+        return self.targets[image][target], score if evidence.startswith("up to") else f"{evidence}   {score}"
+
+    def score_text(self, image: int, target: int) -> str:
+        """A target's score, and its probability where it is a class, in words."""
         score, probability = float(self.scores[image, target]), float(self.probabilities[image, target])
-        detail = f"score {score:.2f}" + ("" if math.isnan(probability) else f"   p {probability:.3f}")
-        if not float(_evidence(self.maps[image][target : target + 1])) > 0:
-            detail = f"no positive evidence   {detail}"
-        return self.targets[image][target], detail
+        return f"score {score:.2f}" + ("" if math.isnan(probability) else f"   p {probability:.3f}")
+
+    def evidence_text(self, image: int, target: int) -> str:
+        """How much evidence a map holds, in words."""
+        evidence = float(_evidence(self.maps[image][target : target + 1]))
+        return f"up to {evidence:.3g}" if evidence > 0 else "no positive evidence"
 
     def _repr_html_(self) -> str:
         """The sheets, for notebooks."""
@@ -271,10 +286,11 @@ class Explanation:
         """Writes one picture's overlays as JPEG; returns its report with the files named."""
         drawing.check_look(colours, scale)
         parts = unique_names([file_name(target) for target in self.targets[image]])
+        top = self._common(image) if scale == "common" else None
         targets = []
         for t, (part, heat) in enumerate(zip(parts, self.placed(image), strict=True)):  # one at a time in memory
             targets.append(self._measures(image, t, heat))
-            drawn = self._overlay(image, t, heat, colours=colours, scale=scale)
+            drawn = self._overlay(image, t, heat, top, colours, legend=True)
             targets[-1]["files"]["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", jpeg(drawn)))
         return self._report(image, targets)
 

@@ -4,120 +4,161 @@ layers (its Figures 13 and 14).
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
-from torch import nn
 
-from wherefore import drawing, imaging
+from wherefore import drawing
+from wherefore.batch.local import FileRun
 from wherefore.errors import Error, ImageError
-from wherefore.explainer import Explainer, method_options
-from wherefore.explanation import Explanation, Picture, jpeg
-from wherefore.layers import find_layers
+from wherefore.explainer import Explainer, Input
+from wherefore.explanation import MOST_DRAWN, Explanation, Picture, jpeg
+from wherefore.guard import prepared
 from wherefore.progress import track
-from wherefore.registry import METHODS
 from wherefore.saving import can_be_made, made, unique_names, write_tensors, write_whole
 from wherefore.targets import choose
-from wherefore.types import Model
+from wherefore.ways import opened
 
 Report = dict[str, Any]
-TILE = 240  # pixels across
+FEW = 6  # tiles that stand in one row, and larger
+TILE, LARGE_TILE = (240, 15), (320, 20)  # pixels across, and the size of the letters
+OWN = ("method", "layer", "grid", "options", "flips", "compile")  # settings in which the ways may differ
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture's explanations by name of the method or layer, and why others have none."""
+    """One picture's explanations by name of the method or layer; a sentence where one cannot be had."""
 
     picture: Picture
-    explanations: dict[str, Explanation]
-    failures: dict[str, str]
+    ways: dict[str, Explanation | str]
+
+    @property
+    def explanations(self) -> dict[str, Explanation]:
+        """What came out, by name."""
+        return {name: e for name, e in self.ways.items() if isinstance(e, Explanation)}
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why nothing came out, by name."""
+        return {name: why for name, why in self.ways.items() if isinstance(why, str)}
+
+    @property
+    def first(self) -> Explanation:
+        """The first explanation; its targets and scores are those of all."""
+        found = next(iter(self.explanations.values()), None)
+        if found is None:
+            raise Error(next(iter(self.failures.values())))
+        return found
 
     def page(self, *, colours: str = "heat", scale: str = "each") -> Image.Image:
-        """The page: a block for each target, in it the picture and a tile for each way, failures with their reason."""
-        if not self.explanations:
-            raise Error(next(iter(self.failures.values())))
-        small = self.picture.within(TILE)
-        blocks = []
-        for t, target in enumerate(next(iter(self.explanations.values())).targets[0]):
-            tiles = [drawing.tile(small.image, Path(self.picture.name).name)]
-            for name, e in self.explanations.items():
-                if len(e.targets[0]) > t:
-                    drawn = e.drawn_on(small, t, colours=colours, scale=scale)
-                    nothing = not float(e.evidence[0, t]) > 0
-                    tiles.append(drawing.tile(drawn, name, "no positive evidence" if nothing else ""))
-            tiles += [drawing.excused(small.size, name, why) for name, why in self.failures.items()]
-            first = next(iter(self.explanations.values()))
-            blocks.append((target, first.legend(0, t)[1], tiles))
-        return drawing.page(blocks, _columns(len(blocks[0][2])))
+        """The page: a block for each target (the first 15), in it the picture and a tile for each way in their order.
+
+        A way that failed says why. ``scale="common"`` draws all targets of a way on one scale.
+        """
+        drawing.check_look(colours, scale)
+        first, tiles = self.first, len(self.ways) + 1
+        across, size = LARGE_TILE if tiles <= FEW else TILE
+        shown = self.picture.within(across).image
+        names = first.targets[0][:MOST_DRAWN]
+        rows = [[drawing.tile(shown, Path(self.picture.name).name, size=size)] for _ in names]
+        for name, e in self.ways.items():
+            for row, tile in zip(rows, _tiles(name, e, shown.size, size, colours, scale), strict=False):
+                row.append(tile)
+        seen = f"{first.model.name}, squash" if first.settings.get("fit") == "squash" else first.model.name
+        blocks = [
+            drawing.Block(name, f"{first.score_text(0, t)}   {seen}", row)
+            for t, (name, row) in enumerate(zip(names, rows, strict=True))
+        ]
+        return drawing.page(blocks, _columns(tiles), self._foot(scale), size)
+
+    def _foot(self, scale: str) -> str:
+        """What is to be known of the colours, and of what is not drawn."""
+        grey = any(e.pixels is not None for e in self.explanations.values())
+        each = "Each tile is scaled to its own maximum"
+        common = "The tiles of one name share a scale over all targets, up to their highest maximum"
+        words = (common if scale == "common" else each) + (
+            "; on grey, the strongest hundredth of the pixels saturates." if grey else "."
+        )
+        more = len(self.first.targets[0]) - MOST_DRAWN
+        return words + (f" {more} more targets are not drawn." if more > 0 else "")
 
     def report(self) -> list[Report]:
-        """Plain values for each way: what `Explanation.report` gives, or the ``error``."""
-        done = [
-            {"name": name, "method": e.method, "layer": e.layer, "grid": e.settings["grid"], **_targets(e)}
-            for name, e in self.explanations.items()
+        """Plain values for each way: how it was made and its targets as in `Explanation.report`, or the ``error``."""
+        return [
+            {"name": name, "error": e} if isinstance(e, str) else {"name": name, **_made_by(e), "targets": _targets(e)}
+            for name, e in self.ways.items()
         ]
-        return [*done, *({"name": name, "error": why} for name, why in self.failures.items())]
+
+    def origin(self) -> Report:
+        """Where the maps come from: what all ways have in common, and ``runs`` with what each has of its own."""
+        common = {key: value for key, value in self.first.origin().items() if key not in OWN}
+        runs = [{"name": name, **_made_by(e)} for name, e in self.explanations.items()]
+        return {**common, "method": list(dict.fromkeys(run["method"] for run in runs)), "runs": runs}
 
 
 def _columns(tiles: int) -> int:
     """How many tiles stand in a row: all of a few, else as many as leave the fewest places empty."""
-    return tiles if tiles <= 6 else min(range(6, 10), key=lambda columns: (-tiles % columns, -columns))
+    return tiles if tiles <= FEW else min(range(FEW, 10), key=lambda columns: (-tiles % columns, -columns))
 
 
-def _targets(e: Explanation) -> Report:
-    return {"targets": [{k: v for k, v in t.items() if k != "files"} for t in e.report(0)["targets"]]}
+def _tiles(
+    name: str, e: Explanation | str, room: tuple[int, int], size: int, colours: str, scale: str
+) -> Iterator[Image.Image]:
+    """The tiles of one way, target by target; its reason as often as it is asked for."""
+    while isinstance(e, str):
+        yield drawing.excused(room, name, e, size)
+    overlays = e.within(max(room)).overlays(0, colours=colours, scale=scale, legend=False)
+    for t, drawn in enumerate(islice(overlays, MOST_DRAWN)):
+        yield drawing.tile(drawn, name, e.evidence_text(0, t), size)
 
 
-def by_method(
-    model: Model | nn.Module, methods: Sequence[str], layer: str | None = None, **options: Any
-) -> dict[str, Explainer]:
-    """An explainer for each method (``["all"]``: every one); layer and options go to those that take them."""
-    names = list(METHODS) if list(methods) == ["all"] else list(dict.fromkeys(methods))
-    own = {name: set(method_options(name)) for name in names}
-    shared = {key: value for key, value in options.items() if key in ("fit", "flips", "compile", "batch_size")}
-    for key in options.keys() - shared.keys():
-        if not any(key in known for known in own.values()):
-            raise Error(f"{key!r} is an option of none of {', '.join(names)}.")
-    explainers = {}
-    for name in names:
-        wanted = {key: value for key, value in options.items() if key in own[name]}
-        takes = METHODS[name].about.get("at", "layer") in ("layer", "stage")
-        explainers[name] = Explainer(model, name, layer if takes else None, **shared, **wanted)
-    return explainers
+def _made_by(e: Explanation) -> Report:
+    """How an explanation was made, as far as ways differ in that; the cells of an occlusion map too."""
+    cells = {"patches": {"size": e.patches.size, "stride": e.patches.stride}} if e.patches else {}
+    return {**{key: e.settings[key] for key in OWN if key in e.settings}, **cells}
 
 
-def by_layer(
-    model: Model, image: Path, pattern: str = "all", method: str = "grad-cam", **options: Any
-) -> dict[str, Explainer]:
-    """An explainer for each layer that a pattern such as ``features.*`` fits (``all``: every one), in their order."""
-    first = Explainer(model, method, **options)
-    images = first.prepare(Picture(str(image), imaging.read(image), (0, 0, 0, 0))).tensor[None]
-    every = find_layers(model.net, first.on_device(images), lambda output: choose(None, output)).every
-    names = [layer.name for layer in every if pattern == "all" or fnmatch.fnmatchcase(layer.name, pattern)]
-    if not names:
-        raise Error(f"no layer's name fits {pattern!r}: `wherefore layers` lists them.")
-    return {name: Explainer(model, method, name, **options) for name in names}
+def _targets(e: Explanation) -> list[Report]:
+    return [{k: v for k, v in t.items() if k != "files"} for t in e.report(0)["targets"]]
 
 
 def panel(explainers: Mapping[str, Explainer], picture: Picture, target: Any = None) -> Panel:
     """One picture explained by each of several explainers; what cannot be done is kept as its reason.
 
-    Raises `Error` where not even the first sentence about the picture or the target holds: none can explain it.
+    Raises `Error` where the target itself is wrong or nothing can be done; `ImageError` where that is the picture's.
     """
-    explanations: dict[str, Explanation] = {}
-    failures: dict[str, str] = {}
+    ways: dict[str, Explanation | str] = {}
+    errors: list[Exception] = []
+    right = False  # the target, as far as is known
     for name, explainer in track(explainers.items(), len(explainers), Path(picture.name).name):
+        one = explainer.prepare(picture)
+        picture = one.picture
         try:
-            explanations[name] = explainer.on([explainer.prepare(picture)], target)
-        except Error as error:
-            failures[name] = str(error)
-    if not explanations:
-        raise Error(next(iter(failures.values())))
-    return Panel(next(iter(explanations.values())).pictures[0], explanations, failures)
+            ways[name] = explainer.on([one], target)
+        except (Error, RuntimeError, TypeError, IndexError, MemoryError) as error:  # memory of a GPU: a RuntimeError
+            if not right and isinstance(error, Error) and not isinstance(error, ImageError):
+                _check_target(explainer, one, target)
+                right = True
+            errors.append(error)
+            ways[name] = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if len(errors) == len(ways):
+        of_picture = all(isinstance(error, ImageError) for error in errors)
+        raise (ImageError if of_picture else Error)(
+            next(iter(map(str, ways.values())), "there is no way to explain it.")
+        )
+    return Panel(picture, ways)
+
+
+def _check_target(explainer: Explainer, one: Input, target: Any) -> None:
+    """Raises what is wrong with the target, whatever the method."""
+    with prepared(explainer.net), torch.no_grad():
+        output = explainer.net(explainer.on_device(one.tensor[None]))
+    choose(target, output, explainer.model.classes)
 
 
 @dataclass
@@ -143,32 +184,49 @@ class PanelRun:
     def __iter__(self) -> Iterator[Report]:
         for path, name in zip(self.paths, unique_names([str(p) for p in self.paths]), strict=True):
             try:
-                picture = Picture(str(path), imaging.read(path), (0, 0, 0, 0))
+                picture = self._prepared(path)
             except Error as error:
                 yield {"image": str(path), "error": str(error)}
                 continue
             try:
                 done = panel(self.explainers, picture, self.target)
             except ImageError as error:
-                yield {"image": str(path), "error": str(error)}
+                yield {"image": str(path), "error": f"{path}: {error}"}
                 continue
-            self._note_origin(done)
             report: Report = {"image": str(path), "size": list(picture.size), "runs": done.report()}
+            if not self.origin:
+                self.origin |= {key: value for key, value in done.origin().items() if key != "runs"}
             if self.out:
                 report["files"] = self._written(done, made(self.out), name)
             yield report
 
-    def _note_origin(self, done: Panel) -> None:
-        """Where the results come from: what all ways have in common, and their methods."""
-        every = list(done.explanations.values())
-        common: dict[str, Any] = {
-            k: v for k, v in every[0].origin().items() if k not in ("method", "layer", "grid", "options")
-        }
-        if not self.origin:
-            self.origin |= {**common, "method": list(dict.fromkeys(e.method for e in every))}
+    def _prepared(self, path: Path) -> Picture:
+        """The picture, of which the network can be fed something."""
+        picture = opened(path)
+        try:
+            return next(iter(self.explainers.values())).prepare(picture).picture
+        except Error:
+            raise
+        except Exception as error:  # a preprocess of the user's own can raise anything
+            raise Error(f"{path} cannot be prepared: {error}") from None
 
     def _written(self, done: Panel, out: Path, name: str) -> Report:
         page = write_whole(out / f"{name}.page.jpg", jpeg(done.page(colours=self.colours, scale=self.scale)))
         tensors = {way: e.maps[0].cpu().contiguous() for way, e in done.explanations.items()}
-        maps = write_tensors(out / f"{name}.safetensors", tensors, self.origin)
+        maps = write_tensors(out / f"{name}.safetensors", tensors, done.origin())
         return {"page": str(page), "maps": str(maps)}
+
+
+def run(
+    ways: Explainer | Mapping[str, Explainer],
+    paths: Sequence[Path],
+    target: Any = None,
+    out: Path | None = None,
+    *,
+    colours: str = "heat",
+    scale: str = "each",
+) -> FileRun | PanelRun:
+    """What explains each file: by one explainer, or a page by several."""
+    if isinstance(ways, Explainer):
+        return FileRun(ways, paths, target, out, colours=colours, scale=scale)
+    return PanelRun(ways, paths, target, out, colours, scale)

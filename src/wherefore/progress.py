@@ -1,33 +1,73 @@
-"""A bar on stderr for what takes longer than two seconds; none where that is no terminal."""
+"""Bars on stderr for what takes longer than two seconds; none where that is no terminal."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 T = TypeVar("T")
 PATIENCE = 2.0  # seconds before a bar appears
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """The items one by one, with a bar once they have taken two seconds."""
+    """The items one by one, with a bar once they have taken two seconds; bars at one time stand below each other."""
     if not sys.stderr.isatty():
         yield from items
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar, started = Progress(*columns, console=Console(stderr=True), transient=True), time.monotonic()
-    task = bar.add_task(what, total=total)
+    bars, bar = _Bars.enter(what, total)
     try:
         for item in items:
             yield item
-            bar.advance(task)
-            if not bar.live.is_started and time.monotonic() - started > PATIENCE:
-                bar.start()
+            bars.advance(bar)
     finally:
-        if bar.live.is_started:
-            bar.stop()
+        bars.leave(bar)
+
+
+class _Bars:
+    """All that is tracked at present in one display, since a second one would write over the first."""
+
+    shown: _Bars | None = None
+    lock = threading.RLock()  # a generator that is thrown away may end anywhere, also inside
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.begun: dict[TaskID, float] = {}  # the bars, and when
+
+    @classmethod
+    def enter(cls, what: str, total: int) -> tuple[_Bars, TaskID]:
+        """The display, made by the first to come, and a bar in it."""
+        with cls.lock:
+            bars = cls.shown = cls.shown or cls()
+            bar = bars.progress.add_task(what, total=total, visible=False)
+            bars.begun[bar] = time.monotonic()
+            return bars, bar
+
+    def advance(self, bar: TaskID) -> None:
+        """One step of a bar; those that have been waited for long enough are shown."""
+        with self.lock:
+            self.progress.advance(bar)
+            due = [each for each, begun in self.begun.items() if time.monotonic() - begun > PATIENCE]
+            for each in due:
+                self.progress.update(each, visible=True)
+            if due and not self.progress.live.is_started:
+                self.progress.start()
+
+    def leave(self, bar: TaskID) -> None:
+        """Takes a bar away, and the display with the last."""
+        with self.lock:
+            del self.begun[bar]
+            self.progress.remove_task(bar)
+            if not self.begun:
+                _Bars.shown = None
+                if self.progress.live.is_started:
+                    self.progress.stop()

@@ -1,0 +1,162 @@
+"""What the command line reads from words and prints as text: options, files of names, reports, tables."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wherefore.errors import Error
+
+WIDE = 110  # columns of a table
+OPTIONS = {  # what they mean, in a line
+    "relu": "false keeps the negative part of the sum",
+    "component": "true takes the first principal component of the weighted channels in place of their sum: smoother",
+    "backward": "plain, guided or deconv: the rule at the ReLUs between the score and the layer",
+    "pooling": "mean, absolute or max: what of a channel's gradients is its weight",
+    "patch": "side in pixels; by default a seventh of the shorter side of the input",
+    "stride": "pixels from patch to patch; by default half a patch",
+    "fill": "what covers, in units of the network's input: 0 is the mean colour",
+    "masks": "input or layer: what is masked",
+    "steps": "pictures along the path",
+    "rivals": "how many other classes the target is compared with",
+    "strength": "how much of the rivals' mean score is subtracted",
+    "percentile": "where importances are clipped",
+    "signed": "true sums over channels with sign",
+    "times_input": "true multiplies by the input",
+}
+
+
+# -------------------------------------------------------------------------------------------- read
+
+
+def options(methods: Sequence[str], pairs: Sequence[str]) -> dict[str, Any]:
+    """The values of ``NAME=VALUE`` pairs, of the type that the methods' defaults have."""
+    from wherefore.explainer import method_options
+    from wherefore.registry import unknown
+    from wherefore.ways import every
+
+    names = every(methods)
+    known: dict[str, Any] = {}
+    for name in names:
+        known |= method_options(name)
+    values = {}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        if not known:
+            raise Error(f"--option {pair}: {', '.join(names)} {'has' if len(names) == 1 else 'have'} no options.")
+        if not separator:
+            raise Error(f"--option {pair}: give NAME=VALUE.")
+        if name not in known:
+            raise Error(f"--option {pair}: {unknown('option of ' + ', '.join(names), name, known)}")
+        values[name] = _value(pair, text, known[name])
+    return values
+
+
+def _value(pair: str, text: str, default: Any) -> Any:
+    if isinstance(default, str):
+        return text
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    if isinstance(default, bool):
+        if text.lower() not in words:
+            raise Error(f"--option {pair}: give true or false.")
+        return words[text.lower()]
+    try:
+        return float(text) if isinstance(default, float) else int(text)
+    except ValueError:
+        raise Error(f"--option {pair}: {text!r} is no number.") from None
+
+
+def class_names(path: Path) -> list[str]:
+    """The names of classes in a text file, one on a line."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Error(f"{path} cannot be read as text: {error}.") from None
+    if not lines:
+        raise Error(f"{path} names no classes: one on each line is wanted.")
+    return lines
+
+
+# -------------------------------------------------------------------------------------------- print
+
+
+def reports(images: Sequence[dict[str, Any]]) -> None:
+    """A paragraph for each picture that was explained."""
+    for report in images:
+        if "error" in report:
+            continue
+        print(f"{report['image']}  {by(report['size'])}")
+        if "runs" in report:
+            _runs(report)
+            continue
+        rows = []
+        for t in report["targets"]:
+            name = t["name"] if t["index"] is None else f"{t['name']} ({t['index']})"
+            probability = "" if t["probability"] is None else f"p {t['probability']:.3f}"
+            place = f"peak {t['peak'][0]},{t['peak'][1]}" if t["evidence"] else "no positive evidence"
+            box = "box " + ",".join(map(str, t["box"])) if t["evidence"] else ""
+            score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
+            rows.append(["  " + name, score, probability, place, box, t["files"].get("overlay", "")])
+        table(None, rows)
+
+
+def _runs(report: dict[str, Any]) -> None:
+    rows = []
+    for run in report["runs"]:
+        found = [
+            f"{t['name']} " + (f"peak {t['peak'][0]},{t['peak'][1]}" if t["evidence"] else "no positive evidence")
+            for t in run.get("targets", ())
+        ]
+        rows.append([f"  {run['name']}", run.get("error") or "; ".join(found)])
+    table(None, rows)
+    if "files" in report:
+        print(f"  {report['files']['page']}")
+
+
+def methods(rows: Sequence[dict[str, Any]]) -> None:
+    """All methods, a line for each."""
+    taken = sum(max(len(row[key]) for row in rows) + 2 for key in ("method", "cost"))
+    cells = [[row["method"], row["cost"], _within(row["what"], WIDE - taken)] for row in rows]
+    table(["method", "cost", "what comes out"], cells)
+
+
+def _within(sentence: str, room: int) -> str:
+    """A sentence, or what stands before its colon, or as many of its words as there is room for."""
+    start = sentence.replace(";", ":").split(":")[0]
+    shorter = sentence if len(sentence) <= room else start
+    return textwrap.shorten(shorter, room, break_on_hyphens=False, placeholder=" ...")
+
+
+def method(row: dict[str, Any], text: str) -> None:
+    """All that there is to say of one method."""
+    print(inspect.cleandoc(text).replace("``", ""))
+    print(f"\nsource: {row['source']}\ncost: {row['cost']}")
+    print("options (with -O):" if row["options"] else "options: none")
+    table(None, [[f"  {key}{_written(value)}", OPTIONS.get(key, "")] for key, value in row["options"].items()])
+
+
+def _written(value: Any) -> str:
+    """A default as it would be given; nothing for one that depends on the picture."""
+    return "" if value is None else f"={str(value).lower() if isinstance(value, bool) else value}"
+
+
+def table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
+    """Columns of text, each as wide as its longest cell; plain, so that it can be piped and grepped."""
+    lines = ([header] if header else []) + list(rows)
+    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))] if lines else []
+    for line in lines:
+        print("  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def by(size: Sequence[int]) -> str:
+    """Sides, as 640x480."""
+    return "x".join(map(str, size))
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    print(f"wherefore: {' '.join(message.split())}", file=sys.stderr)

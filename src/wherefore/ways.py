@@ -1,0 +1,108 @@
+"""The ways of explaining that are asked for: a method, several methods, or one method at several layers."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from wherefore import imaging
+from wherefore.errors import Error
+from wherefore.explainer import Explainer, method_options
+from wherefore.explanation import Picture
+from wherefore.guard import unwrap
+from wherefore.layers import find_layers
+from wherefore.places import Place, submodule
+from wherefore.registry import METHODS
+from wherefore.targets import choose
+from wherefore.types import Model
+
+
+def by_method(
+    model: Model | nn.Module, methods: Sequence[str], layer: str | None = None, **options: Any
+) -> dict[str, Explainer]:
+    """An explainer for each method (``all``: every one); layer and options go to those that take them."""
+    names = every(methods)
+    at_layer = [name for name in names if METHODS[name].about.get("at", "layer") in ("layer", "stage")]
+    own = {name: set(method_options(name)) for name in names}
+    general = {key: value for key, value in options.items() if key in ("fit", "batch_size")}
+    layered = {key: value for key, value in options.items() if key in ("flips", "compile")}
+    for key in options.keys() - general.keys() - layered.keys():
+        if not any(key in known for known in own.values()):
+            raise Error(f"{key!r} is an option of none of {', '.join(names)}.")
+    wants = [*(["layer"] if layer else []), *(key for key, value in layered.items() if value)]
+    if wants and not at_layer:
+        raise Error(f"{wants[0]} serves methods that explain a layer: none of {', '.join(names)} does.")
+    if layer:
+        submodule(unwrap(model.net if isinstance(model, Model) else model), Place.parse(layer).module)
+    explainers = {}
+    for name in names:
+        wanted = {key: value for key, value in options.items() if key in own[name]}
+        if name in at_layer:
+            explainers[name] = Explainer(model, name, layer, **general, **layered, **wanted)
+        else:
+            explainers[name] = Explainer(model, name, **general, **wanted)
+    return explainers
+
+
+def by_layer(
+    model: Model, picture: Picture, pattern: str = "all", method: str = "grad-cam", **options: Any
+) -> dict[str, Explainer]:
+    """An explainer for each layer that a pattern such as ``features.*`` fits (``all``: every one), in their order."""
+    first = Explainer(model, method, **options)
+    images = first.prepare(picture).tensor[None]
+    found = find_layers(model.net, first.on_device(images), lambda output: choose(None, output)).every
+    names = [layer.name for layer in found if pattern == "all" or fnmatch.fnmatchcase(layer.name, pattern)]
+    if not names:
+        raise Error(f"no layer's name fits {pattern!r}: `wherefore layers` lists them.")
+    return {name: Explainer(model, method, name, **options) for name in names}
+
+
+def every(methods: Sequence[str]) -> list[str]:
+    """The methods asked for, each once; those of the registry where ``all`` is among them."""
+    return list(METHODS) if "all" in methods else list(dict.fromkeys(methods))
+
+
+def asked(
+    model: Model, paths: Sequence[Path], methods: Sequence[str], layer: str | None = None, **options: Any
+) -> Explainer | dict[str, Explainer]:
+    """What is asked for on a command line: one explainer, or those of a page of several methods or layers."""
+    names, many = every(methods), layer is not None and _is_pattern(unwrap(model.net), layer)
+    if len(names) > 1 and many:
+        raise Error("a page shows several methods or several layers, not both: give one --method or one --layer.")
+    if layer is not None and many:
+        return by_layer(model, _first_readable(paths), layer, names[0], **options)
+    if len(names) > 1:
+        return by_method(model, names, layer, **options)
+    return Explainer(model, names[0], layer, **options)
+
+
+def _is_pattern(net: nn.Module, layer: str) -> bool:
+    """Whether several layers are meant; ``backbone[out]`` is one, where no ``backboneo`` is to be found."""
+    if layer == "all" or "*" in layer or "?" in layer:
+        return True
+    part = layer.split("+")[0]
+    return "[" in layer and any(fnmatch.fnmatchcase(name, part) for name, _ in net.named_modules())
+
+
+def _first_readable(paths: Sequence[Path]) -> Picture:
+    reasons = []
+    for path in paths:
+        try:
+            return opened(path)
+        except Error as error:
+            reasons.append(str(error))
+    raise Error(none_read(reasons))
+
+
+def none_read(reasons: Sequence[str]) -> str:
+    """The sentence where every picture has a reason why it cannot be explained."""
+    return reasons[0] if len(reasons) == 1 else "no picture could be read: " + " ".join(reasons)
+
+
+def opened(path: Path) -> Picture:
+    """A picture file, of which nothing is known yet about the part that a network sees."""
+    return Picture(str(path), imaging.read(path), (0, 0, 0, 0))

@@ -165,7 +165,7 @@ def test_flips_is_the_mean_with_the_mirrored_map(method: str) -> None:
     "method", ["gradient", "deconvnet", "guided-backprop", "guided-grad-cam", "occlusion", "winsor-cam", "fullgrad"]
 )
 def test_flips_is_refused_without_a_layer(method: str) -> None:
-    with pytest.raises(wf.Error, match="flips smooth the map of a layer"):
+    with pytest.raises(wf.Error, match="takes no flips: they smooth maps of a layer"):
         wf.explain(pooled(), images(), method=method, flips=True)
 
 

@@ -50,8 +50,23 @@ def explain(
     return Explainer(model, method, layer, **options)(images, target)
 
 
-# Where methods look that explain no single layer; it stands in the place of the layer's name.
-WITHOUT_LAYER = {"input": "the pixels", "layers": "all layers"}
+# Where methods look that explain no single layer: the pixels, all layers. It stands in the place of the layer's name.
+WITHOUT_LAYER = ("input", "layers")
+
+
+WHY_NOT = {
+    "layer": "it looks at the pixels, or at all layers",
+    "flips": "they smooth maps of a layer",
+    "compile": "that serves methods that run the part above a layer once",
+}
+
+
+def takes(method: str) -> set[str]:
+    """Which of ``layer``, ``flips`` and ``compile`` a method takes."""
+    about = METHODS[method].about
+    if about.get("at", "layer") in WITHOUT_LAYER:
+        return set()
+    return {"whole": {"layer"}, "again": {"layer", "flips"}}.get(about.get("graph", ""), {"layer", "flips", "compile"})
 
 
 @dataclass(frozen=True)
@@ -105,13 +120,9 @@ class Explainer:
             raise Error(f"batch_size must be at least 1, not {batch_size}.")
         self.method, self.run = method, METHODS[method].run
         self.at: str = METHODS[method].about.get("at", "layer")
-        if layer is not None and self.at in WITHOUT_LAYER:
-            raise Error(f"{method} looks at {WITHOUT_LAYER[self.at]} and takes no layer: leave layer= out.")
-        graph = METHODS[method].about.get("graph", "upper")
-        if compile and (graph != "upper" or self.at in WITHOUT_LAYER):
-            raise Error(f"only methods that run the part above a layer once can be compiled; {method} is none of them.")
-        if flips and (graph == "whole" or self.at in WITHOUT_LAYER):
-            raise Error(f"flips smooth the map of a layer, and {method} has none: leave them out.")
+        for asked, name in ((layer is not None, "layer"), (compile, "compile"), (flips, "flips")):
+            if asked and name not in takes(method):
+                raise Error(f"{method} takes no {name}: {WHY_NOT[name]}; leave it out.")
         self.layer = self._named(layer) or (self.model.layer if self.at == "layer" else None)
         _check_options(method, options)
         self.fit, self.compile, self.flips, self.batch_size, self.options = fit, compile, flips, batch_size, options

@@ -11,7 +11,7 @@ from torch import nn
 
 from wherefore import imaging
 from wherefore.errors import Error
-from wherefore.explainer import Explainer, method_options
+from wherefore.explainer import WHY_NOT, Explainer, method_options, takes
 from wherefore.explanation import Picture
 from wherefore.guard import unwrap
 from wherefore.layers import find_layers
@@ -26,25 +26,22 @@ def by_method(
 ) -> dict[str, Explainer]:
     """An explainer for each method (``all``: every one); layer and options go to those that take them."""
     names = every(methods)
-    at_layer = [name for name in names if METHODS[name].about.get("at", "layer") in ("layer", "stage")]
     own = {name: set(method_options(name)) for name in names}
     general = {key: value for key, value in options.items() if key in ("fit", "batch_size")}
-    layered = {key: value for key, value in options.items() if key in ("flips", "compile")}
-    for key in options.keys() - general.keys() - layered.keys():
+    where: dict[str, Any] = {"layer": layer, **{k: v for k, v in options.items() if k in ("flips", "compile")}}
+    for key in options.keys() - general.keys() - where.keys():
         if not any(key in known for known in own.values()):
             raise Error(f"{key!r} is an option of none of {', '.join(names)}.")
-    wants = [*(["layer"] if layer else []), *(key for key, value in layered.items() if value)]
-    if wants and not at_layer:
-        raise Error(f"{wants[0]} serves methods that explain a layer: none of {', '.join(names)} does.")
+    for key, value in where.items():
+        if value and not any(key in takes(name) for name in names):
+            raise Error(f"none of {', '.join(names)} takes {key}: {WHY_NOT[key]}; leave it out.")
     if layer:
         submodule(unwrap(model.net if isinstance(model, Model) else model), Place.parse(layer).module)
     explainers = {}
     for name in names:
         wanted = {key: value for key, value in options.items() if key in own[name]}
-        if name in at_layer:
-            explainers[name] = Explainer(model, name, layer, **general, **layered, **wanted)
-        else:
-            explainers[name] = Explainer(model, name, **general, **wanted)
+        wanted |= {key: value for key, value in where.items() if key in takes(name)}
+        explainers[name] = Explainer(model, name, **general, **wanted)
     return explainers
 
 

@@ -63,7 +63,7 @@ def test_nested_bars_stand_below_each_other(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_loop_that_is_left_takes_its_bar_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = terminal(monkeypatch)
+    terminal(monkeypatch)
     for _ in track(range(2), 2, "pictures"):
         inner = track(range(9), 9, "methods")
         next(inner), next(inner)
@@ -78,7 +78,7 @@ def test_a_loop_that_is_left_takes_its_bar_along(monkeypatch: pytest.MonkeyPatch
 
 
 def test_threads_share_the_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = terminal(monkeypatch)
+    terminal(monkeypatch)
     done: list[int] = []
 
     def work(number: int) -> None:

@@ -221,7 +221,7 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="One method: all that there is to say of it.")] = None,
     json: AsJson = False,
 ) -> None:
-    """List the methods of explanation, each with its source and its cost; of one, formula and options too."""
+    """List the methods of explanation and their cost; of one, also its source, formula and options."""
     import wherefore.methods  # noqa: F401  fills the registry
     from wherefore.explainer import method_options
     from wherefore.registry import METHODS

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +108,11 @@ def _columns(tiles: int) -> int:
 def _tiles(
     name: str, e: Explanation | str, room: tuple[int, int], size: int, colours: str, scale: str
 ) -> Iterator[Image.Image]:
-    """The tiles of one way, target by target; its reason as often as it is asked for."""
+    """The tiles of one way, drawn target by target as they are asked for; or its reason, without end."""
     while isinstance(e, str):
         yield drawing.excused(room, name, e, size)
     overlays = e.within(max(room)).overlays(0, colours=colours, scale=scale, legend=False)
-    for t, drawn in enumerate(islice(overlays, MOST_DRAWN)):
+    for t, drawn in enumerate(overlays):
         yield drawing.tile(drawn, name, e.evidence_text(0, t), size)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from wherefore.errors import Error
 
-WIDE = 110  # columns of a table
+WIDE = 132  # columns of the widest table
 OPTIONS = {  # what they mean, in a line
     "relu": "false keeps the negative part of the sum",
     "component": "true takes the first principal component of the weighted channels in place of their sum: smoother",
@@ -118,10 +118,13 @@ def _runs(report: dict[str, Any]) -> None:
 
 
 def methods(rows: Sequence[dict[str, Any]]) -> None:
-    """All methods, a line for each."""
-    taken = sum(max(len(row[key]) for row in rows) + 2 for key in ("method", "cost"))
-    cells = [[row["method"], row["cost"], _within(row["what"], WIDE - taken)] for row in rows]
-    table(["method", "cost", "what comes out"], cells)
+    """All methods, a line for each: cost, paper, what comes out."""
+    cells = [[row["method"], row["cost"], row["source"].split(",")[0].split(" (")[0]] for row in rows]
+    taken = sum(max(len(line[i]) for line in cells) + 2 for i in range(3))
+    table(
+        ["method", "cost", "source", "what comes out"],
+        [[*line, _within(row["what"], WIDE - taken)] for line, row in zip(cells, rows, strict=True)],
+    )
 
 
 def _within(sentence: str, room: int) -> str:

@@ -310,3 +310,21 @@ def test_in_place_on_a_view(method: str) -> None:
     ours, expected = (wf.explain(n, x, "all", method=method).pixels for n in (net, Plain()))
     assert float(expected.abs().max()) > 0
     torch.testing.assert_close(ours, expected)
+
+
+class CompiledFunction(nn.Module):
+    """A function in its forward is compiled: its graph would hold no ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc, self.act = nn.Conv2d(3, 4, 3), nn.Linear(4, 3), F.relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.act(self.conv(x)).mean((2, 3)))
+
+
+def test_compiled_functions_in_the_forward() -> None:
+    net, x = CompiledFunction().eval(), images(1, 8)
+    expected = wf.explain(net, x, 0, method="guided-backprop").pixels
+    net.act = torch.compile(F.relu)
+    torch.testing.assert_close(wf.explain(net, x, 0, method="guided-backprop").pixels, expected)

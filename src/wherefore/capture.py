@@ -61,7 +61,7 @@ class Capture:
 
     def __enter__(self) -> Capture:
         with ExitStack() as undo:
-            undo.enter_context(prepared(self.net))
+            undo.enter_context(prepared(self.net, eager=self.split is None))
             undo.enter_context(torch.no_grad())
             undo.callback(self._inner.close)
             if self.split is None and self.module is not None:

@@ -6,6 +6,7 @@ can explain one network, or networks that share parts, at once, and the last one
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,14 +31,17 @@ def unwrap(net: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def prepared(net: nn.Module) -> Iterator[None]:
-    """For the time of a call: eval mode, compiled parts run eagerly, no inference_mode, autocast's cache left clean."""
+def prepared(net: nn.Module, *, eager: bool = True) -> Iterator[None]:
+    """For the time of a call: eval mode, compiled parts run eagerly, no inference_mode, autocast's cache left clean.
+
+    Without ``eager`` compiled parts run as they are: for halves of a network that we have compiled ourselves.
+    """
     if isinstance(net, torch.jit.ScriptModule):
         raise Error("a TorchScript network cannot be looked into: pass the Python module that it was made from.")
     with ExitStack() as undo:
         modules = list(net.modules())
         undo.enter_context(_EVAL(*modules))
-        if any(m._compiled_call_impl is not None or "_orig_mod" in m._modules for m in modules):
+        if eager and "torch._dynamo" in sys.modules:  # else nothing is compiled; a function in a forward may be
             undo.enter_context(_EAGER(torch.compiler))
         # Weights cast while nothing is recorded would be served, without their graph, to the caller's own training.
         if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):

@@ -8,6 +8,9 @@ tensor (B,), nested (B, T)  other targets for each image
 "all"                       every class
 Difference("boxer", 281)    why boxer rather than 281: the difference of the two scores
 any callable                output -> (B,)
+
+A callable is asked for every piece of the images that goes through the network at once; ``batch_size=`` says how many
+those are, for one that must see all of them together.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def test_the_benchmark_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> N
         "above\n<!-- figures: written by benchmarks/real_pictures.py -->\n<!-- end of figures -->\nbelow\n"
     )
     command = [sys.executable, script, "--data", data, "--models", "squeezenet1_1", "--methods", "grad-cam", "cam"]
-    command += ["--boxes", "3", "--points", "2", "--results", results, "--table", table]
+    command += ["--boxes", "6", "--points", "5", "--results", results, "--table", table]
     subprocess.run(command, check=True, capture_output=True)
     first = results.read_text()
     results.write_text(first[: first.index('"picture": null')])

@@ -33,7 +33,7 @@ ROWS = [
         "drawing",
         "saving",
     ],
-    ["methods", "models", "explanation"],
+    ["methods", "models", "explanation", "inputs"],
     ["explainer", "ways", "metrics"],
     ["batch"],
     ["bench", "panels"],
@@ -44,6 +44,7 @@ CHAINS = [
     ["errors", "types", "registry"],
     ["graph", "guard", "places", "split", "capture", "resume", "backward", "progress", "trace", "layers"],
     ["imaging", "regions", "drawing", "saving"],
+    ["explanation", "inputs"],
     ["explainer", "ways"],
     ["console", "cli", "__main__"],
 ]

@@ -15,9 +15,10 @@ from PIL import Image
 from wherefore import drawing
 from wherefore.batch.local import FileRun
 from wherefore.errors import Error, ImageError
-from wherefore.explainer import Explainer, Input
+from wherefore.explainer import Explainer
 from wherefore.explanation import MOST_DRAWN, Explanation, Picture, jpeg
 from wherefore.guard import prepared
+from wherefore.inputs import Input
 from wherefore.progress import track
 from wherefore.saving import can_be_made, made, unique_names, write_tensors, write_whole
 from wherefore.targets import choose

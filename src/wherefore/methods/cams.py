@@ -76,6 +76,12 @@ def precise(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def unit(values: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Values scaled to 0..1 over some dimensions; constant ones to 0."""
+    low, high = values.amin(dims, keepdim=True), values.amax(dims, keepdim=True)
+    return torch.where(high > low, (values - low) / (high - low), 0)
+
+
 def pooled(gradients: Tensor) -> Tensor:
     """The mean over positions, ``(B, T, K)``: eq. 1, the neuron importance weights alpha."""
     positions = tuple(range(3, gradients.ndim))

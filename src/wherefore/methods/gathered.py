@@ -18,7 +18,7 @@ from wherefore.backward import WEIGHTED
 from wherefore.capture import Capture
 from wherefore.errors import Error
 from wherefore.imaging import resample
-from wherefore.methods.cams import pooled, precise, summed
+from wherefore.methods.cams import pooled, precise, summed, unit
 from wherefore.registry import METHODS
 from wherefore.types import Chosen, Query, Raw
 
@@ -84,7 +84,7 @@ def winsor_cam(query: Query, *, percentile: float = 80.0) -> Raw:
 
     L = sum_l w_l · upsample(L_l): L_l is Grad-CAM at convolution l scaled to 0..1, and w_l its importance
     I_l = ReLU(mean_k alpha_k), clipped at the ``percentile`` of the importances above 0, those then scaled to 0.1..1
-    (arXiv 2507.10846, as its authors' code has it). At 0 all layers that speak for the target count alike and texture
+    (arXiv 2507.10846; as its authors' code with means and bilinear enlargement). At 0 all layers that speak for the target count alike and texture
     shows, 100 clips nothing. ``(B, T, H, W)`` >= 0 at the input's resolution, without unit.
     """
     if not 0 <= percentile <= 100:
@@ -99,7 +99,7 @@ def winsor_cam(query: Query, *, percentile: float = 80.0) -> Raw:
             maps, importances = [], []
             for layer, found in zip(layers, seen.gradients_by(score, layers), strict=True):
                 alpha = pooled(precise(found)[:, None])  # (B, 1, K)
-                maps.append(resample(_unit(summed(precise(layer.detach()), alpha)), (width, height)))
+                maps.append(resample(unit(summed(precise(layer.detach()), alpha), (1, 2, 3)), (width, height)))
                 importances.append(alpha.mean((1, 2)).relu())
             weights = winsorized(torch.stack(importances), percentile)  # (layers, B)
             every.append(torch.stack([w[:, None, None, None] * m for w, m in zip(weights, maps, strict=True)]).sum(0))
@@ -135,7 +135,7 @@ def fullgrad(query: Query) -> Raw:
     every = []
     with recorded(query) as (seen, chosen, calls):
         for terms in full_gradients(query, seen, chosen, calls):
-            shown = [_unit(term).sum(1, keepdim=True) for term in terms if term.ndim == 4]
+            shown = [unit(term.abs(), (1, 2, 3)).sum(1, keepdim=True) for term in terms if term.ndim == 4]
             every.append(torch.stack([resample(one, (width, height)) for one in shown]).sum(0))
     return Raw(torch.cat(every, 1), chosen.detached())
 
@@ -152,10 +152,3 @@ def full_gradients(query: Query, seen: Capture, chosen: Chosen, calls: list[Call
             channels_first = gradient.movedim(-1, 1) if call.last else gradient
             terms.append(precise(channels_first * call.bias.detach()[(..., *[None] * (gradient.ndim - 2))]))
         yield terms
-
-
-def _unit(term: Tensor) -> Tensor:
-    """|term| scaled to 0..1 for each image, over all of its channels."""
-    size = term.abs()
-    low, high = (end.view(-1, 1, 1, 1) for end in (size.flatten(1).amin(1), size.flatten(1).amax(1)))
-    return torch.where(high > low, (size - low) / (high - low), 0)

@@ -21,6 +21,8 @@ from wherefore.methods.cams import grad_cam_maps, precise
 from wherefore.registry import METHODS
 from wherefore.types import Chosen, Query, Raw
 
+WHOLE = {"cost": "1 forward, 1 backward per target", "graph": "whole"}
+
 
 def pixel_gradients(query: Query, rule: str) -> tuple[Tensor, Chosen]:
     """The gradient of every target by the pixels, ``(B, T, C, H, W)``, with ``rule`` at the ReLUs."""
@@ -38,13 +40,7 @@ def strongest(pixels: Tensor) -> Tensor:
     return pixels.abs().amax(2)
 
 
-@METHODS(
-    "gradient",
-    paper="Simonyan et al. 2013, section 3",
-    cost="1 forward, 1 backward per target",
-    at="input",
-    graph="whole",
-)
+@METHODS("gradient", paper="Simonyan et al. 2013, section 3", at="input", **WHOLE)
 def gradient(query: Query, *, signed: bool = False, times_input: bool = False) -> Raw:
     """Which pixels would change the score fastest: the gradient, its largest absolute value over channels.
 
@@ -58,13 +54,7 @@ def gradient(query: Query, *, signed: bool = False, times_input: bool = False) -
     return Raw(pixels.sum(2) if signed else strongest(pixels), chosen, pixels)
 
 
-@METHODS(
-    "deconvnet",
-    paper="Zeiler & Fergus 2014, section 2.1",
-    cost="1 forward, 1 backward per target",
-    at="input",
-    graph="whole",
-)
+@METHODS("deconvnet", paper="Zeiler & Fergus 2014, section 2.1", at="input", **WHOLE)
 def deconvnet(query: Query) -> Raw:
     """The gradient with another rule at every ReLU: only positive gradients pass, whatever its input was.
 
@@ -74,13 +64,7 @@ def deconvnet(query: Query) -> Raw:
     return Raw(strongest(pixels), chosen, pixels)
 
 
-@METHODS(
-    "guided-backprop",
-    paper="Springenberg et al. 2014, fig. 1",
-    cost="1 forward, 1 backward per target",
-    at="input",
-    graph="whole",
-)
+@METHODS("guided-backprop", paper="Springenberg et al. 2014, fig. 1", at="input", **WHOLE)
 def guided_backprop(query: Query) -> Raw:
     """The gradient through active ReLUs that receive positive gradients only: fine detail, hardly the class.
 
@@ -91,12 +75,7 @@ def guided_backprop(query: Query) -> Raw:
     return Raw(strongest(pixels), chosen, pixels)
 
 
-@METHODS(
-    "guided-grad-cam",
-    paper="Selvaraju et al. 2020, section 3.2",
-    cost="1 forward, 1 backward per target",
-    graph="whole",
-)
+@METHODS("guided-grad-cam", paper="Selvaraju et al. 2020, section 3.2", **WHOLE)
 def guided_grad_cam(query: Query) -> Raw:
     """Fine detail that speaks for the target: guided backprop times the upsampled Grad-CAM map.
 
@@ -106,12 +85,7 @@ def guided_grad_cam(query: Query) -> Raw:
     return _times_grad_cam(query, "guided")
 
 
-@METHODS(
-    "deconv-grad-cam",
-    paper="Selvaraju et al. 2020, section 3.2",
-    cost="1 forward, 1 backward per target",
-    graph="whole",
-)
+@METHODS("deconv-grad-cam", paper="Selvaraju et al. 2020, section 3.2", **WHOLE)
 def deconv_grad_cam(query: Query) -> Raw:
     """The deconvnet picture times the upsampled Grad-CAM map; noisier than guided-grad-cam.
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from wherefore.errors import Error
 from wherefore.guard import prepared
 from wherefore.imaging import resample
-from wherefore.methods.cams import precise, summed
+from wherefore.methods.cams import precise, summed, unit
 from wherefore.progress import track
 from wherefore.registry import METHODS
 from wherefore.resume import Resume
@@ -123,7 +123,8 @@ def _remember(net: nn.Module, keys: Sequence[object], sweeps: Sequence[Tensor]) 
 
 def forget() -> None:
     """Drops the sweeps that are remembered; for those who time one."""
-    _SWEEPS.clear()
+    with _SWEEPS_LOCK:
+        _SWEEPS.clear()
 
 
 def _covered(query: Query, patches: Patches, fill: float, copies: int) -> Iterator[Any]:
@@ -166,11 +167,11 @@ def score_cam(query: Query, *, masks: str = "input") -> Raw:
         for some in _channels(chosen, query.images if masks == "input" else network.activations, activations.shape[1]):
             channels = activations[:, some].transpose(0, 1)  # (n, B, *grid)
             if masks == "input":
-                large = _unit(resample(channels, (width, height)))[:, :, None].to(query.images)
+                large = unit(resample(channels, (width, height)), (-2, -1))[:, :, None].to(query.images)
                 output = query.net((query.images * large).flatten(0, 1))
             else:
                 copies = network.activations.expand(len(some), *network.activations.shape).clone()
-                query.layer.grid(copies).mul_(_unit(channels)[:, :, None])  # the grid is a view
+                query.layer.grid(copies).mul_(unit(channels, (-2, -1))[:, :, None])  # the grid is a view
                 output = network(copies.flatten(0, 1))
             scores.append(chosen.follow(output).unflatten(0, (len(some), -1)))
         weights = torch.cat(scores).permute(1, 2, 0).float().softmax(2)  # (B, T, K)
@@ -212,10 +213,3 @@ def groups(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
     """The items in lists of that size, the last one shorter."""
     for start in range(0, len(items), size):
         yield list(items[start : start + size])
-
-
-def _unit(maps: Tensor) -> Tensor:
-    """Maps ``(..., h, w)`` scaled to 0..1 each; a constant one to 0."""
-    low, high = maps.flatten(-2).amin(-1), maps.flatten(-2).amax(-1)
-    span = (high - low)[..., None, None]
-    return torch.where(span > 0, (maps - low[..., None, None]) / span, 0)

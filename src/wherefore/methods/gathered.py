@@ -84,8 +84,9 @@ def winsor_cam(query: Query, *, percentile: float = 80.0) -> Raw:
 
     L = sum_l w_l · upsample(L_l): L_l is Grad-CAM at convolution l scaled to 0..1, and w_l its importance
     I_l = ReLU(mean_k alpha_k), clipped at the ``percentile`` of the importances above 0, those then scaled to 0.1..1
-    (arXiv 2507.10846; as its authors' code with means and bilinear enlargement). At 0 all layers that speak for the target count alike and texture
-    shows, 100 clips nothing. ``(B, T, H, W)`` >= 0 at the input's resolution, without unit.
+    (arXiv 2507.10846; as its authors' code with means and bilinear enlargement). At 0 all layers that speak for the
+    target count alike and texture shows, 100 clips nothing. ``(B, T, H, W)`` >= 0 at the input's resolution, without
+    unit.
     """
     if not 0 <= percentile <= 100:
         raise Error(f"the percentile lies between 0 and 100, not at {percentile}.")

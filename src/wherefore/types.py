@@ -17,25 +17,34 @@ from torch import Tensor, nn
 
 from wherefore.errors import Error
 
+LAYOUTS = ("channels-first", "channels-last", "tokens")
+
 
 @dataclass(frozen=True)
 class Grid:
     """How a layer's output becomes maps: ``grid(x)`` is ``(..., K, *size)`` for ``x`` of ``(..., *layer shape)``.
 
     ``layout`` is ``channels-first`` (convolutions), ``channels-last`` or ``tokens`` (a transformer's ``(N, K)``, of
-    which the first ``prefix`` are class or register tokens that lie nowhere in the picture).
+    which the first ``prefix`` are class or register tokens that lie nowhere in the picture). With ``frames`` the layer
+    was given the frames of a video as so many images: ``(B·t, ...)`` becomes ``(B, ..., K, t, h, w)``.
     """
 
     layout: str
     size: tuple[int, ...]
     prefix: int = 0
+    frames: bool = False
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise Error(f"the layout of a grid is one of {', '.join(LAYOUTS)}, not {self.layout!r}.")
 
     def __call__(self, x: Tensor) -> Tensor:
+        size = self.size[1:] if self.frames else self.size
         if self.layout == "channels-last":
-            return x.movedim(-1, -1 - len(self.size))
-        if self.layout == "tokens":
-            return x[..., self.prefix :, :].transpose(-1, -2).unflatten(-1, self.size)
-        return x
+            x = x.movedim(-1, -1 - len(size))
+        elif self.layout == "tokens":
+            x = x[..., self.prefix :, :].transpose(-1, -2).unflatten(-1, size)
+        return x.unflatten(0, (-1, self.size[0])).movedim(1, -1 - len(size)) if self.frames else x
 
 
 @dataclass(frozen=True)
@@ -52,16 +61,22 @@ class Layer:
 class Model:
     """A network with what is needed to feed and read it.
 
-    ``preprocess`` turns a PIL picture into a ``(3, H, W)`` tensor; ``classes`` are the names of the outputs;
-    ``layer`` is explained unless another is asked for (``None``: found from one traced forward pass).
+    ``preprocess`` turns a PIL picture into a ``(3, H, W)`` tensor (see `wherefore.inputs` for videos and text);
+    ``classes`` are the names of the outputs; ``layer`` is explained unless another is asked for (``None``: found from
+    one traced forward pass). ``inputs`` are fed beside every batch under their names: the prompts of a CLIP.
+    ``output`` says which part of what the network returns holds the scores: a key, an index, or a function; by default
+    it is found. ``multilabel``: classes do not exclude each other, and have probabilities of their own.
     """
 
     net: nn.Module
     classes: Sequence[str] | None = None
-    preprocess: Callable[[Any], Tensor] | None = None
+    preprocess: Callable[[Any], Any] | None = None
     layer: str | None = None
     name: str = ""
     sha256: str | None = field(default=None, repr=False)
+    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    output: str | int | Callable[[Any], Any] | None = None
+    multilabel: bool = False
     _hashed: tuple[list[Any], str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from wherefore.errors import Error
 from wherefore.registry import unknown
@@ -216,6 +217,18 @@ def resample(maps: Tensor, size: tuple[int, int], region: Region | None = None) 
     return torch.from_numpy(values) if on_cpu else values
 
 
+def stretched(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Maps ``(..., *grid)`` linearly at ``(..., *size)``, of any number of axes, half-pixel centres."""
+    axes = len(size)
+    if axes == 2:
+        return resample(maps, (size[1], size[0]))
+    if maps.shape[-axes:] == size:
+        return maps
+    flat = maps.reshape(-1, 1, *maps.shape[-axes:])
+    large = interpolate(flat, size, mode="linear" if axes == 1 else "trilinear", align_corners=False)
+    return large.reshape(*maps.shape[:-axes], *size)
+
+
 @lru_cache(64)  # pictures of one camera have one size
 def _neighbours(length: int, cells: int, start: float, stop: float) -> tuple[Array, Array, Array, Array]:
     """For each pixel the two cells that it lies between, cells being spread over a span, and the weight of each.
@@ -229,28 +242,31 @@ def _neighbours(length: int, cells: int, start: float, stop: float) -> tuple[Arr
     return left, (left + 1).clip(max=cells - 1), (1 - (places - left)) * inside, (places - left) * inside
 
 
-def box(heat: Tensor, threshold: float = 0.15) -> tuple[int, int, int, int]:
+def box(heat: Tensor, threshold: float = 0.15) -> tuple[int, ...]:
     """The box ``(x0, y0, x1, y1)``, inclusive, of the largest part of a map ``(H, W)`` above a share of its maximum.
 
     Parts are 8-connected; of two equally large ones the one with the higher peak; the whole picture for a map without
-    positive values (Selvaraju et al. 2020, section 4.1).
+    positive values (Selvaraju et al. 2020, section 4.1). Of a map with other axes ``(t, H, W)`` it is
+    ``(x0, y0, t0, x1, y1, t1)``, of one ``(L,)`` first and last place; neighbours touch at a corner at least.
     """
     if not 0 <= threshold <= 1:
         raise Error(f"the threshold of a box is a share of the map's maximum, 0 to 1, not {threshold}.")
     values = heat.detach().float().cpu().numpy()
-    top = float(values.max())
+    top, axes = float(values.max()), values.ndim
     if not top > 0:
-        return 0, 0, values.shape[1] - 1, values.shape[0] - 1
+        return *[0] * axes, *[n - 1 for n in values.shape[::-1]]
     # A map that is no weighted sum can reach the threshold by rounding alone; the comparison is in its own precision.
     above = values >= np.float32(threshold * top)
-    (y0, y1), (x0, x1) = (_first_and_last(np.asarray(above.any(axis))) for axis in (1, 0))
-    labels, count = ndimage.label(above[y0 : y1 + 1, x0 : x1 + 1], structure=np.ones((3, 3), dtype=int))
-    if count == 1:
-        return x0, y0, x1, y1
-    sizes = np.bincount(labels.ravel())[1:]
-    peaks = np.asarray(ndimage.maximum(values[y0 : y1 + 1, x0 : x1 + 1], labels, range(1, count + 1)))
-    rows, columns = ndimage.find_objects(labels)[int(np.lexsort((peaks, sizes))[-1])]
-    return x0 + columns.start, y0 + rows.start, x0 + columns.stop - 1, y0 + rows.stop - 1
+    others = [tuple(a for a in range(axes) if a != axis) for axis in range(axes)]
+    around = [_first_and_last(np.asarray(above.any(other))) for other in others]
+    inner = tuple(slice(first, last + 1) for first, last in around)
+    labels, count = ndimage.label(above[inner], structure=np.ones([3] * axes, dtype=int))
+    if count > 1:
+        sizes = np.bincount(labels.ravel())[1:]
+        peaks = np.asarray(ndimage.maximum(values[inner], labels, range(1, count + 1)))
+        part = ndimage.find_objects(labels)[int(np.lexsort((peaks, sizes))[-1])]
+        around = [(o[0] + p.start, o[0] + p.stop - 1) for o, p in zip(around, part, strict=True)]
+    return *[first for first, _ in around[::-1]], *[last for _, last in around[::-1]]
 
 
 def _first_and_last(flags: Array) -> tuple[int, int]:
@@ -258,10 +274,10 @@ def _first_and_last(flags: Array) -> tuple[int, int]:
     return int(flags.argmax()), len(flags) - 1 - int(flags[::-1].argmax())
 
 
-def peak(heat: Tensor) -> tuple[int, int]:
-    """The pixel ``(x, y)`` where a map ``(H, W)`` is highest, the first in reading order."""
+def peak(heat: Tensor) -> tuple[int, ...]:
+    """The pixel ``(x, y)`` where a map ``(H, W)`` is highest, the first in reading order; of any number of axes."""
     index = int(heat.detach().float().cpu().numpy().argmax())
-    return index % heat.shape[-1], index // heat.shape[-1]
+    return tuple(int(i) for i in np.unravel_index(index, heat.shape)[::-1])
 
 
 def seen_pixels(size: tuple[int, int], region: Region) -> tuple[int, int, int, int]:
@@ -269,3 +285,17 @@ def seen_pixels(size: tuple[int, int], region: Region) -> tuple[int, int, int, i
     x0, y0 = (max(0, math.ceil(v - 0.5)) for v in region[:2])
     x1, y1 = (min(n, math.ceil(v - 0.5)) for v, n in zip(region[2:], size, strict=True))
     return x0, y0, x1, y1
+
+
+class Frames:
+    preprocess: Any
+
+    def picks(self, n: int) -> list[int]:
+        raise NotImplementedError
+
+    def __call__(self, frames: Any) -> Tensor:
+        raise NotImplementedError
+
+
+def read_frames(path: str | Path) -> list[Image.Image]:
+    raise NotImplementedError

@@ -7,6 +7,7 @@ resolution, ``H W`` the network's input resolution.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -25,7 +26,8 @@ class Grid:
     """How a layer's output becomes maps: ``grid(x)`` is ``(..., K, *size)`` for ``x`` of ``(..., *layer shape)``.
 
     ``layout`` is ``channels-first`` (convolutions), ``channels-last`` or ``tokens`` (a transformer's ``(N, K)``, of
-    which the first ``prefix`` are class or register tokens that lie nowhere in the picture). With ``frames`` the layer
+    which the first ``prefix``, and those beyond the grid, are class, register or query tokens that lie nowhere in the
+    picture). With ``frames`` the layer
     was given the frames of a video as so many images: ``(B·t, ...)`` becomes ``(B, ..., K, t, h, w)``.
     """
 
@@ -43,7 +45,7 @@ class Grid:
         if self.layout == "channels-last":
             x = x.movedim(-1, -1 - len(size))
         elif self.layout == "tokens":
-            x = x[..., self.prefix :, :].transpose(-1, -2).unflatten(-1, size)
+            x = x[..., self.prefix : self.prefix + math.prod(size), :].transpose(-1, -2).unflatten(-1, size)
         return x.unflatten(0, (-1, self.size[0])).movedim(1, -1 - len(size)) if self.frames else x
 
 
@@ -124,6 +126,39 @@ def state_sha256(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
+class Target:
+    """Something to explain that is found in the network's output: ``bind`` says how it is read from there."""
+
+    def bind(self, output: Any, names: Sequence[str] | None) -> Block:
+        """What reads the scores ``(B,)`` from this output, and from other outputs of the same images."""
+        raise NotImplementedError
+
+
+class Score:
+    """What reads one score ``(B,)`` per image from the output, and its name, or one for each image.
+
+    ``head``, ``place`` and ``pyramid`` tell the search for a default layer what it is picked from: see `Chosen`.
+    """
+
+    on_copies = True  # it reads outputs of whole copies of the batch too
+
+    def __init__(
+        self,
+        read: Callable[[Any], Tensor],
+        name: str | list[str],
+        head: Tensor | None = None,
+        place: Tensor | None = None,
+        pyramid: bool = False,
+    ) -> None:
+        self.read, self.name, self.head, self.place, self.pyramid = read, name, head, place, pyramid
+
+    def __call__(self, output: Any) -> Tensor:
+        return self.read(output)
+
+
+Block = Tensor | Callable[[Any], Tensor]  # (B, t) class indices, or what reads one score (B,) from the output
+
+
 class Chosen(NamedTuple):
     """The targets of one batch, read from the network's output."""
 
@@ -134,11 +169,15 @@ class Chosen(NamedTuple):
     logits: Tensor | None  # (B, C), what the classes are columns of; None where no target is a class
     # The scores of the same targets (a top-5 is not looked for anew) in another output of the same images.
     follow: Callable[[Any], Tensor]
+    every: Callable[[Any], Tensor]  # the scores (B, C) of all classes in another output
     on_copies: bool  # whether `follow` reads outputs of whole copies of the batch too
+    head: Tensor | None = None  # what the scores are picked from: logits (B, C), or class scores at places (B, C, h, w)
+    place: Tensor | None = None  # the score of a single place, of a network that gives every place scores
+    pyramid: bool = False  # whether scores are read at several resolutions, of which a target needs one
 
     def detached(self) -> Chosen:
         """The same without the graph behind the scores."""
-        return self._replace(scores=self.scores.detach(), logits=None)
+        return self._replace(scores=self.scores.detach(), logits=None, head=None, place=None)
 
     @property
     def are_classes(self) -> bool:
@@ -185,6 +224,7 @@ class Raw(NamedTuple):
     chosen: Chosen
     pixels: Tensor | None = None  # (B, T, C, H, W), signed; pixel methods only
     patches: Patches | None = None  # what the cells of the maps are, where they do not tile the input
+    against: Tensor | None = None  # like the maps: what speaks against the targets, where it was asked for
     measures: Mapping[str, Tensor] = MappingProxyType({})  # (B, T) each: what else there is to say of a map
 
 
@@ -193,7 +233,7 @@ class Query:
     """What a method is asked: explain the targets that ``choose`` reads from ``net(images)``, at ``layer``."""
 
     net: nn.Module
-    images: Tensor  # (B, C, H, W)
+    images: Tensor  # (B, C, H, W); (B, C, t, H, W), (B, C, L), or token numbers (B, L)
     layer: Layer
     choose: Callable[[Any], Chosen]
     split: Any = None  # split.Split: the network cut in two, the part below the layer compiled

@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from wherefore.graph import ACTIVATIONS, CHANNELS_FIRST, Node, kind, parents
 from wherefore.trace import Output
@@ -25,7 +21,6 @@ ELEMENTWISE = {"Add", "Mul", "Div", "Clone", "Cat", "Squeeze"} | set(ACTIVATIONS
 MOST_PREFIX_TOKENS = 16
 MOST_DISTORTION = math.log(2)  # strides round: a grid may be this much longer or wider than its picture
 MOST_HALVINGS = 5
-NEAR = 0.15  # of a grid's side: so far a token may lie from where it depends on the picture most
 NO_PLACES = {"Softmax", "SafeSoftmax"}  # what attends to what
 Size = tuple[int, ...]
 
@@ -170,52 +165,6 @@ def _patches(tokens: int, picture: Size) -> Grid | None:
 def _distortion(grid: Size, picture: Size) -> float:
     """How much longer or wider a grid is than the picture, as a logarithm."""
     return abs(math.log(grid[-2] / grid[-1] * picture[-1] / picture[-2])) if len(grid) > 1 else 0.0
-
-
-def settled(output: Output, grid: Grid, leaf: Tensor | None) -> Grid | None:
-    """The grid of tokens that lie in the order of the picture; None where they do not.
-
-    Which of the tokens beyond the grid stand before it and which behind is told by trying.
-    """
-    if grid.layout != "tokens":
-        return grid
-    ways = [grid, *(replace(grid, prefix=prefix) for prefix in (1, 0) if prefix < grid.prefix)]
-    return next((way for way in ways if _in_order(output, way, leaf)), None)
-
-
-def _in_order(output: Output, grid: Grid, leaf: Tensor | None) -> bool:
-    """Whether each token depends most on the pixels where it is said to lie, tried on a few of them.
-
-    Networks that shuffle their patches, or sort them by windows, are found out by that.
-    """
-    if leaf is None or len(grid.size) not in (2, 3) or grid.frames:
-        return True
-    right = [_lies_at(output, grid, leaf, cell) for cell in _probes(grid.size)]
-    return sum(right) > len(right) / 2
-
-
-def _probes(size: Size) -> list[Size]:
-    """Cells of a grid, each in another part of it."""
-    shares = [(0.2, 0.3, 0.7), (0.7, 0.2, 0.4), (0.4, 0.8, 0.2)]
-    return [tuple(int(share * n) for share, n in zip(some, size, strict=False)) for some in shares]
-
-
-def _lies_at(output: Output, grid: Grid, leaf: Tensor, cell: Size) -> bool:
-    """Whether the gradient of one token is strongest at the pixels of its cell, or near it."""
-    generator = torch.Generator().manual_seed(0)
-    direction = torch.zeros(output.shape)
-    index: Any = (slice(None), slice(None), *cell)
-    grid(direction)[index] = torch.randn(output.shape[0], output.shape[-1], generator=generator)
-    like = output.node._input_metadata[output.edge.output_nr]
-    (gradient,) = torch.autograd.grad(
-        output.edge, [leaf], direction.to(like.device, like.dtype), retain_graph=True, allow_unused=True
-    )
-    if gradient is None:
-        return False
-    pool: Any = F.adaptive_avg_pool2d if len(grid.size) == 2 else F.adaptive_avg_pool3d
-    strength = pool(gradient.detach().abs().float().sum((0, 1))[None], grid.size)[0]
-    found = np.unravel_index(int(strength.argmax()), grid.size)
-    return all(abs(int(f) - c) <= max(1.5, NEAR * n) for f, c, n in zip(found, cell, grid.size, strict=True))
 
 
 def maker_of(node: Node) -> str:

@@ -116,7 +116,7 @@ def _region(places: Tensor, classes: Tensor, names: Names, mask: Tensor | None =
         of_class = found.flatten(2)[torch.arange(len(found), device=found.device), classes.repeat(copies)]
         return (of_class * weights.repeat(copies, 1)).sum(1)
 
-    middle = places.flatten(2)[0, int(classes[0]), int(weights[0].argmax())]
+    middle = places[(0, int(classes[0]), *(side // 2 for side in places.shape[2:]))]  # at the rim less is read
     return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=middle)
 
 

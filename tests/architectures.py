@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -603,3 +604,20 @@ ROWS += [
         {"target": wf.Action()},
     ),
 ]
+
+
+# ------------------------------------------------------------------------------------------ the documentation's table
+
+
+def table() -> str:
+    """The rows as the table of ``docs/models.md``."""
+    head = "| family | example | default layer | grid | target |\n|---|---|---|---|---|\n"
+    return head + "".join(
+        f"| {r.family} | {r.name} | `{r.layer}` | {' x '.join(map(str, r.grid))} | {r.target} |\n" for r in ROWS
+    )
+
+
+if __name__ == "__main__":
+    page = Path(__file__).parents[1] / "docs" / "models.md"
+    before, _ = page.read_text().split("| family |")
+    page.write_text(before + table())

@@ -44,7 +44,7 @@ def test_default_layer_and_grid(row: Row) -> None:
 def test_the_documentation_has_the_same_table() -> None:
     told = re.findall(r"^\| ([^|]+) \| ([^|]+) \| `([^|]+)` \| ([^|]+) \| ([^|]+) \|$", MODELS.read_text(), re.M)
     expected = [(r.family, r.name, r.layer, " x ".join(map(str, r.grid)), r.target) for r in ROWS]
-    assert told == expected, "write docs/models.md anew: python tests/architectures.py"
+    assert told == expected, "write it anew: python tests/architectures.py"
 
 
 # ------------------------------------------------------------------------------------------ order of tokens

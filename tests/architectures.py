@@ -459,6 +459,14 @@ of_transformers(
     "vivit.layers.2.layernorm_before",
     (2, 8, 8),
 )
+of_transformers(
+    VIDEO,
+    "TimesformerForVideoClassification",
+    config("TimesformerConfig", num_frames=4, **both),
+    lambda: frames().transpose(1, 2),
+    "timesformer.encoder.layer.2.layernorm_before",
+    (4, 8, 8),
+)
 TEXT = "text"
 of_transformers(
     TEXT, "BertForSequenceClassification", config("BertConfig", **words, **narrow), tokens, "bert.encoder.layer.1", (9,)

@@ -120,6 +120,17 @@ def test_what_an_encoder_hands_on_wherever_the_region_is(narrow: int, layer: str
     assert wf.explain(Dense(narrow).eval(), torch.rand(1, 3, 64, 64), wf.Pixels(mask, 1)).layer == layer
 
 
+# ------------------------------------------------------------------------------------------ clips
+
+
+@pytest.mark.parametrize("name", ["VideoMAE", "Vivit", "Timesformer"])
+def test_clips_of_four_frames_have_three_colours(name: str) -> None:
+    """``(B, 4, 3, H, W)``: what the first convolution takes says which of the two are the colours."""
+    net, inputs = row(name).network(), row(name).inputs()
+    assert inputs.shape[1:3] == (4, 3)
+    assert wf.explain(net, inputs).input_sizes == [(4, 64, 64)] * 2
+
+
 # ------------------------------------------------------------------------------------------ cost
 
 

@@ -26,6 +26,7 @@ SOME = [
     "grad-cam", "hires-cam", "layer-cam", "ablation-cam", "score-cam",
     "gradient", "guided-grad-cam", "integrated-grad-cam",
 ]  # fmt: skip
+OFTEN = {"grad-cam", "ablation-cam", "gradient"}  # of these; the others are slow together
 QUICK = {"steps": 2, "samples": 2}  # options of methods that have them
 
 
@@ -55,12 +56,14 @@ def of_row(name: str, targets: list[Any], **options: Any) -> Family:
 
 
 def coatnet() -> nn.Module:
+    torch.manual_seed(0)
     small = {"embed_dim": (8, 32, 32, 64), "depths": (1, 1, 1, 1), "stem_width": (4, 8), "img_size": 64}
     return timm.create_model("coatnet_nano_rw_224", num_classes=4, **small).eval()
 
 
 def detector() -> nn.Module:
     """A Faster R-CNN that is narrow and sees few boxes."""
+    torch.manual_seed(0)
     backbone = nn.Sequential(
         nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.Conv2d(8, 12, 3, 2, 1), nn.BatchNorm2d(12), nn.ReLU()
     )
@@ -114,7 +117,7 @@ def family(request: pytest.FixtureRequest) -> Family:
     return FAMILIES[request.param]
 
 
-@pytest.fixture(params=SOME)
+@pytest.fixture(params=[pytest.param(m, marks=[] if m in OFTEN else pytest.mark.slow) for m in SOME])
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -139,9 +142,11 @@ def maps_of(e: wf.Explanation) -> list[Tensor]:
 
 
 def close(one: wf.Explanation, other: wf.Explanation | list[Tensor]) -> None:
+    # Weights of Score-CAM are nearly alike, and normalised channels nearly sum to nothing: the rest is rounded.
+    least = 1e-6 if one.settings["method"] == "score-cam" else 1e-9
     theirs = maps_of(other) if isinstance(other, wf.Explanation) else other
     for a, b in zip(maps_of(one), theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=max(1e-4 * float(b.abs().max()), 1e-9))
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=max(1e-4 * float(b.abs().max()), least))
 
 
 # ------------------------------------------------------------------------------------------ every method

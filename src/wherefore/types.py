@@ -110,19 +110,33 @@ def fingerprint(net: nn.Module) -> list[Any]:
     samples = []
     for tensor in (*net.parameters(), *net.buffers()):
         marks.append((id(tensor), 0 if tensor.is_inference() else tensor._version))
-        if tensor.numel() and not tensor.is_meta:
-            flat = tensor.detach().reshape(-1)
-            samples.append(flat[:: max(1, len(flat) // 16)].sum(dtype=torch.float64).cpu())
+        for part in plain(tensor):
+            if part.numel() and not part.is_meta:
+                flat = part.detach().reshape(-1)
+                samples.append(flat[:: max(1, len(flat) // 16)].sum(dtype=torch.float64).cpu())
     return [*marks, *torch.stack(samples).tolist()] if samples else marks
 
 
+def plain(tensor: Tensor) -> list[Tensor]:
+    """The ordinary tensors that a tensor consists of: itself, or a quantised one's numbers and scales."""
+    flatten = getattr(tensor, "__tensor_flatten__", None)
+    if flatten is None:
+        return [tensor]
+    return [part for name in flatten()[0] for part in plain(getattr(tensor, name))]
+
+
 def state_sha256(net: nn.Module) -> str:
-    """The sha256 over names, types, shapes and bytes of all weights and buffers of ``net``."""
+    """The sha256 over names, types, shapes and bytes of all weights and buffers of ``net``.
+
+    Of weights that are not in memory (on disk until they are needed) names, types and shapes alone.
+    """
     digest = hashlib.sha256()
     for name, value in net.state_dict().items():
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            for part in plain(value):
+                if not part.is_meta:
+                    digest.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -38,7 +38,7 @@ def blocks(target: Any, output: Any, names: Names) -> list[Block] | None:
             return [Box(rank).bind(output, names) for rank in range(top(target))]
         if isinstance(target, (list, tuple)):
             return [Box(label=each).bind(output, names) for each in target]
-        if isinstance(target, str) or is_number(target):
+        if target != "all" and (isinstance(target, str) or is_number(target)):
             return [Box(label=target).bind(output, names)]
         raise Error(f"{target!r} says no box of a detector: give a class, 'top5', wf.Box(...) or a list of these.")
     places = dense(output)
@@ -116,8 +116,15 @@ def _region(places: Tensor, classes: Tensor, names: Names, mask: Tensor | None =
         of_class = found.flatten(2)[torch.arange(len(found), device=found.device), classes.repeat(copies)]
         return (of_class * weights.repeat(copies, 1)).sum(1)
 
-    middle = places.flatten(2)[0, int(classes[0]), int(weights[0].argmax())]
-    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=middle)
+    place = places[0, int(classes[0])][_inside(mask[0])]
+    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=place)
+
+
+def _inside(mask: Tensor) -> tuple[int, ...]:
+    """The place of a region ``(h, w)`` that lies nearest to the picture's middle."""
+    inside = mask.nonzero()
+    from_middle = inside - (torch.tensor(mask.shape, device=mask.device) - 1) / 2
+    return tuple(inside[int(from_middle.square().sum(1).argmin())].tolist())
 
 
 # -------------------------------------------------------------------------------------------- detection

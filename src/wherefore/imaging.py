@@ -286,16 +286,3 @@ def seen_pixels(size: tuple[int, int], region: Region) -> tuple[int, int, int, i
     x1, y1 = (min(n, math.ceil(v - 0.5)) for v, n in zip(region[2:], size, strict=True))
     return x0, y0, x1, y1
 
-
-class Frames:
-    preprocess: Any
-
-    def picks(self, n: int) -> list[int]:
-        raise NotImplementedError
-
-    def __call__(self, frames: Any) -> Tensor:
-        raise NotImplementedError
-
-
-def read_frames(path: str | Path) -> list[Image.Image]:
-    raise NotImplementedError

@@ -28,7 +28,9 @@ ROWS = [
         "trace",
         "layers",
         "targets",
+        "preparing",
         "imaging",
+        "text",
         "regions",
         "drawing",
         "saving",
@@ -43,7 +45,7 @@ ROWS = [
 CHAINS = [
     ["errors", "types", "registry"],
     ["graph", "guard", "places", "split", "capture", "resume", "backward", "progress", "trace", "layers"],
-    ["imaging", "regions", "drawing", "saving"],
+    ["preparing", "imaging", "regions", "drawing", "saving"],
     ["explanation", "inputs"],
     ["explainer", "ways"],
     ["console", "cli", "__main__"],

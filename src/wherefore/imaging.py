@@ -1,4 +1,4 @@
-"""Pictures in, geometry out: read, preprocess, put maps back where they belong, threshold to a box.
+"""Pictures in, geometry out: read, put maps back where they belong, threshold to a box; `preparing` is between.
 
 A network sees a part of a picture (its preprocessing crops) or the whole of it squashed. That part is the *region*
 ``(x0, y0, x1, y1)`` in the picture's own pixels, edges, not pixel centres: a whole picture of 640x480 is
@@ -8,7 +8,6 @@ A network sees a part of a picture (its preprocessing crops) or the whole of it 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from wherefore.errors import Error
-from wherefore.registry import unknown
+from wherefore.preparing import Array, to_picture
+from wherefore.preparing import Frames as Frames
+from wherefore.preparing import Preprocess as Preprocess
+from wherefore.preparing import Region as Region
 
-Region = tuple[float, float, float, float]
-Array = np.ndarray[Any, Any]
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 MOST_PIXELS = 178_956_970  # Pillow's own limit; a header may promise any size: refused before anything is decoded
-_INTERPOLATION = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
-_INTERPOLATION |= {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
 # -------------------------------------------------------------------------------------------- reading
 
@@ -98,91 +94,7 @@ def from_array(array: Array) -> Image.Image:
     return as_rgb(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
 
 
-# -------------------------------------------------------------------------------------------- preprocessing
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """What a classifier sees: short side to ``resize``, centre ``crop``, scale to 0..1, subtract mean, divide by std.
-
-    ``preprocess(picture)`` is ``(3, crop, crop)``, equal to torchvision's own transform; ``preprocess.region(size)``
-    is the part of a picture of that size which the network sees. With ``squash`` it sees the whole picture, squashed.
-    """
-
-    resize: int = 256
-    crop: int = 224
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    interpolation: str = "bilinear"
-    squash: bool = False
-
-    def __post_init__(self) -> None:
-        if self.interpolation not in _INTERPOLATION:
-            raise Error(unknown("interpolation", self.interpolation, _INTERPOLATION))
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        method = _INTERPOLATION[self.interpolation]
-        if self.squash:
-            image = image.resize((self.crop, self.crop), method)
-        else:
-            strip = self._strip(image.size)
-            image = image if strip == (0, 0, *image.size) else image.crop(strip)
-            image = image.resize(self._resized(image.size), method)
-            left, top = self._offset(image.size)
-            image = image.crop((left, top, left + self.crop, top + self.crop))
-        # In numpy: several threads prepare pictures, and each would start a team of torch's own.
-        pixels = np.divide(np.asarray(image).transpose(2, 0, 1), np.float32(255), dtype=np.float32, order="C")
-        pixels -= np.array(self.mean, np.float32)[:, None, None]
-        pixels /= np.array(self.std, np.float32)[:, None, None]
-        return torch.from_numpy(pixels)
-
-    def region(self, size: tuple[int, int]) -> Region:
-        """The part of a picture of ``size`` (width, height) that is seen, in its pixels; beyond it where padded."""
-        if self.squash:
-            return 0.0, 0.0, float(size[0]), float(size[1])
-        x0, y0, x1, y1 = self._strip(size)
-        width, height = x1 - x0, y1 - y0
-        resized = self._resized((width, height))
-        left, top = self._offset(resized)
-        across, down = width / resized[0], height / resized[1]
-        return (
-            x0 + left * across,
-            y0 + top * down,
-            x0 + (left + self.crop) * across,
-            y0 + (top + self.crop) * down,
-        )
-
-    def picture(self, tensor: Tensor) -> Image.Image:
-        """The picture that a preprocessed tensor ``(3, H, W)`` shows."""
-        std, mean = (torch.tensor(v, device=tensor.device).view(-1, 1, 1) for v in (self.std, self.mean))
-        return _to_picture(tensor * std + mean)
-
-    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
-        width, height = size
-        if width <= height:
-            return self.resize, max(1, int(self.resize * height / width))
-        return max(1, int(self.resize * width / height)), self.resize
-
-    def _offset(self, size: tuple[int, int]) -> tuple[int, int]:
-        left, top = (
-            # As torchvision rounds: a picture smaller than the crop is padded, by less on the left.
-            round((side - self.crop) / 2) if side >= self.crop else -((self.crop - side) // 2)
-            for side in size
-        )
-        return left, top
-
-    def _strip(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """The middle of a picture more than 16 times as long as wide: resizing all of it could take any memory."""
-        (width, height), most = size, 16 * min(size)
-        x, y = max(0, (width - most) // 2), max(0, (height - most) // 2)
-        return x, y, width - x, height - y
-
-
-def _to_picture(tensor: Tensor) -> Image.Image:
-    """An 8-bit picture of a tensor ``(C, H, W)`` with values in 0..1; its first one or three channels."""
-    channels = tensor[:3] if len(tensor) >= 3 else tensor[:1].expand(3, -1, -1)
-    array = (channels.detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return Image.fromarray(array)
+# -------------------------------------------------------------------------------------------- tensors as pictures
 
 
 def tensor_picture(tensor: Tensor) -> Image.Image:
@@ -190,7 +102,7 @@ def tensor_picture(tensor: Tensor) -> Image.Image:
     low, high = float(tensor.min()), float(tensor.max())
     if low < 0 or high > 1:
         tensor = (tensor - low) / max(high - low, 1e-12)
-    return _to_picture(tensor)
+    return to_picture(tensor)
 
 
 # -------------------------------------------------------------------------------------------- maps in the picture

@@ -106,10 +106,11 @@ class Preprocess:
     def _to(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
         if self.resize is None and not self.squash:
             return image
-        if self.antialias or self.interpolation == "nearest":
+        if self.antialias:
             return image.resize(size, _INTERPOLATION[self.interpolation])
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
-        pixels = torch.nn.functional.interpolate(pixels, size[::-1], mode=self.interpolation, align_corners=False)
+        corners = None if self.interpolation == "nearest" else False
+        pixels = torch.nn.functional.interpolate(pixels, size[::-1], mode=self.interpolation, align_corners=corners)
         return Image.fromarray(pixels[0].clamp(0, 255).round().byte().permute(1, 2, 0).numpy())
 
     def _offset(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -17,14 +17,15 @@ from wherefore.imaging import Preprocess
 from wherefore.models.quiet import quiet
 from wherefore.models.zoo import extra, reason
 
+# Where a preprocessing is described, by which class of transformers it is read, and what such a file has in it.
 FILES = {
-    "preprocessor_config.json": "AutoImageProcessor",
-    "processor_config.json": "AutoImageProcessor",
-    "video_preprocessor_config.json": "AutoVideoProcessor",
-    "config.json": "AutoImageProcessor",
+    "preprocessor_config.json": ("AutoImageProcessor", ""),
+    "processor_config.json": ("AutoImageProcessor", '"image_processor"'),
+    "video_preprocessor_config.json": ("AutoVideoProcessor", ""),
+    "config.json": ("AutoImageProcessor", '"pretrained_cfg"'),  # timm's
 }
 LEVELS = 3  # of 255: by so much their two ways of resizing differ
-SHAPES = ((61, 46), (47, 65))  # whose crops' margins are odd, and are rounded one way by transformers, another by us
+SHAPES = ((61, 46), (47, 65))  # of the pictures on which both are compared
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,9 @@ class Processed:
 def preprocess_in(folder: Path) -> Callable[[Image.Image], Tensor] | None:
     """The preprocessing that the files in a folder describe; None where there is no such file."""
     transformers = extra("transformers")
-    for name, auto in FILES.items():
+    for name, (auto, content) in FILES.items():
         file = folder / name
-        # Of the configs only timm's describe the preprocessing, too.
-        if not file.is_file() or (name == "config.json" and '"pretrained_cfg"' not in file.read_text()):
+        if not file.is_file() or content not in file.read_text():
             continue
         try:
             with quiet():

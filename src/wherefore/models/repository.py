@@ -24,7 +24,7 @@ def folder_of(name: str, weights: Weights) -> Path:
     The repository's weights are fetched only where they are wanted (``weights="default"``).
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         if not (folder / "config.json").is_file():
             raise Error(f"the folder {name} has no config.json: give one that save_pretrained() wrote.")
         return folder

@@ -174,6 +174,7 @@ PROCESSORS = {
     "convnext": lambda: hf.ConvNextImageProcessor(size={"shortest_edge": 64}),
     "convnext384": lambda: hf.ConvNextImageProcessor(size={"shortest_edge": 384}),
     "detr": lambda: hf.DetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 90}),
+    "nearest": lambda: hf.ViTImageProcessor(size={"height": 40, "width": 57}, resample=0),
     "plain": lambda: hf.ViTImageProcessor(do_normalize=False, do_resize=False),
 }
 

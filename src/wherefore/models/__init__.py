@@ -25,5 +25,6 @@ def named(part: str = "", source: str | None = None) -> list[str]:
     before = "" if source == "torchvision" else f"{source}:"
     names = [before + name for name in _LISTS[source]() if part in name]
     if not names:
-        raise Error(f"no model's name has {before + part!r} in it: `wherefore models {before}` lists them all.")
+        command = f"wherefore models {before}".strip()
+        raise Error(f"no model's name has {before + part!r} in it: `{command}` lists them all.")
     return names

@@ -96,11 +96,10 @@ def _source(name: str, folder: Path) -> Source:
 
 
 def _config(name: str, folder: Path) -> Any:
-    from transformers import AutoConfig
-
+    source = extra("transformers").AutoConfig
     try:
         with quiet():  # False, for by default one is asked at the terminal
-            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            config = source.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         file = folder / "config.json"
         if file.is_file() and "auto_map" in _read_json(file):
@@ -208,16 +207,13 @@ def _preprocess(source: Source, net: nn.Module) -> Any:
 
 
 def _tokenizer(source: Source) -> Any:
-    from transformers import AutoTokenizer
-
-    return _made(
-        source, lambda: AutoTokenizer.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
-    )
+    auto, folder = extra("transformers").AutoTokenizer, source.folder
+    return _made(source, lambda: auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
 
 
 def _prompts(source: Source, net: nn.Module, prompts: Any) -> dict[str, Any]:
     """The prompts' tokens ``(prompts, L)``, padded as the network learned it."""
-    tokenizer, text = _tokenizer(source), source.config.text_config
+    tokenizer, text = _tokenizer(source), getattr(source.config, "text_config", source.config)
     longest = min(tokenizer.model_max_length, getattr(text, "max_position_embeddings", 512))
     with quiet():  # of too many tokens it warns, too
         counts = {prompt: len(tokenizer(prompt)["input_ids"]) for prompt in prompts}

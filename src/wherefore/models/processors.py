@@ -74,15 +74,19 @@ def _candidates(processor: Any) -> Iterator[Preprocess]:
     size, crop = _sides(processor, "size", "do_resize"), _sides(processor, "crop_size", "do_center_crop")
     plain = not getattr(processor, "do_normalize", False)
     try:
+        resample = getattr(processor, "resample", None)
+        interpolation = Image.Resampling(2 if resample is None else int(resample)).name.lower()
         common: dict[str, Any] = {
             "mean": (0.0,) * 3 if plain else tuple(map(float, processor.image_mean)),
             "std": (1.0,) * 3 if plain else tuple(map(float, processor.image_std)),
-            "interpolation": Image.Resampling(int(getattr(processor, "resample", None) or 2)).name.lower(),
+            "interpolation": interpolation,
+            "antialias": interpolation != "nearest",  # torch and PIL have other ideas of which pixel is next
             "rounds_down": True,
         }
         short = size.get("shortest_edge")
         resize = (size["height"], size["width"]) if "height" in size else short
-        part = (crop["height"], crop["width"]) if crop else None
+        height, width = (crop["height"], crop["width"]) if crop else (None, None)
+        part = height if height is None or height == width else (height, width)
         yield Preprocess(resize=resize, crop=part, longest=size.get("longest_edge"), **common)
         if short and getattr(processor, "crop_pct", None):  # ConvNeXt: cropped below 384, else squashed
             yield Preprocess(resize=int(short / processor.crop_pct), crop=short, **common)

@@ -60,6 +60,8 @@ def test_a_head_of_ones_own_size(tmp_path: Path) -> None:
         load(NAME, file)
     with pytest.raises(Error, match="classes= belongs to weights of your own"):
         load(NAME, classes=["cat"])
+    with pytest.raises(Error, match=r"classes= is a list of names: give \['cat'\] for one"):
+        load(NAME, file, classes="cat")
 
 
 def test_weights_of_another_network(squeezenet: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -25,7 +25,6 @@ FILES = {
     "config.json": ("AutoImageProcessor", '"pretrained_cfg"'),  # timm's
 }
 LEVELS = 3  # of 255: by so much their two ways of resizing differ
-SHAPES = ((61, 46), (47, 65))  # of the pictures on which both are compared
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,11 @@ def preprocess_in(folder: Path) -> Callable[[Image.Image], Tensor] | None:
 
 
 def translated(processor: Any) -> Callable[[Image.Image], Tensor]:
-    """A processor as the `Preprocess` that does the same, checked on two pictures; else as it is."""
+    """A processor as the `Preprocess` that does the same, checked on a small and a large picture; else as it is."""
     as_it_is = Processed(processor)
     for candidate in _candidates(processor):
         with quiet():
-            if all(_same(candidate, as_it_is, shape) for shape in SHAPES):
+            if _same(candidate, as_it_is, (46, 61)) and _same(candidate, as_it_is, _larger(candidate)):
                 return candidate
     return as_it_is
 
@@ -80,14 +79,17 @@ def _candidates(processor: Any) -> Iterator[Preprocess]:
             "mean": (0.0,) * 3 if plain else tuple(map(float, processor.image_mean)),
             "std": (1.0,) * 3 if plain else tuple(map(float, processor.image_std)),
             "interpolation": interpolation,
-            "antialias": interpolation != "nearest",  # torch and PIL have other ideas of which pixel is next
             "rounds_down": True,
         }
         short = size.get("shortest_edge")
         resize = (size["height"], size["width"]) if "height" in size else short
-        height, width = (crop["height"], crop["width"]) if crop else (None, None)
-        part = height if height is None or height == width else (height, width)
-        yield Preprocess(resize=resize, crop=part, longest=size.get("longest_edge"), **common)
+        part = (crop["height"], crop["width"]) if crop else None
+        yield Preprocess(
+            resize=resize,
+            crop=part[0] if part and part[0] == part[1] else part,
+            longest=size.get("longest_edge"),
+            **common,
+        )
         if short and getattr(processor, "crop_pct", None):  # ConvNeXt: cropped below 384, else squashed
             yield Preprocess(resize=int(short / processor.crop_pct), crop=short, **common)
             yield Preprocess(resize=(short, short), crop=None, **common)
@@ -99,6 +101,12 @@ def _sides(processor: Any, name: str, wanted: str) -> dict[str, int]:
     """A size among a processor's settings; empty where it is not used."""
     size = getattr(processor, name, None)
     return dict(size) if size and getattr(processor, wanted, None) is not False else {}
+
+
+def _larger(preprocess: Preprocess) -> tuple[int, int]:
+    """The size of a picture that is shrunk, by odd factors."""
+    sides = (preprocess.resize,) if isinstance(preprocess.resize, int) else preprocess.resize or (60,)
+    return 2 * max(sides) + 7, max(sides) + max(sides) // 3 + 5
 
 
 def _same(ours: Preprocess, theirs: Processed, shape: tuple[int, int]) -> bool:

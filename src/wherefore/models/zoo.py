@@ -40,6 +40,8 @@ def load(name: str, weights: Weights = "default", *, classes: Names = None) -> M
     Raises `Error` for an unknown name (the close ones are suggested), a missing extra, a failed download, a network
     of a kind that is not explained here, or weights that do not fit.
     """
+    if isinstance(classes, str):
+        raise Error(f"classes= is a list of names: give [{classes!r}] for one.")
     source, colon, rest = name.partition(":")
     return MODELS[source].run(rest, weights, classes) if colon else MODELS["torchvision"].run(name, weights, classes)
 

@@ -300,3 +300,10 @@ def test_names_that_cannot_be_listed(capsys: pytest.CaptureFixture[str], argv: l
         pytest.importorskip("timm")
     _, error, status = listed(capsys, *argv)
     assert words in error and status == 2
+
+
+@pytest.mark.parametrize("command, extra", [("models", "models"), ("bench", "bench")])
+def test_the_help_names_the_extra_in_full(capsys: pytest.CaptureFixture[str], command: str, extra: str) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert f"'wherefore[{extra}]'" in capsys.readouterr().out

@@ -209,11 +209,11 @@ def models(
     source: Annotated[str | None, typer.Option(help="torchvision or timm.", show_default="torchvision")] = None,
     json: AsJson = False,
 ) -> None:
-    """List the models that can be named with --model.
+    r"""List the models that can be named with --model.
 
     torchvision's: classifiers, semantic segmentation (fcn, deeplabv3, lraspp),
     detection (fasterrcnn, retinanet, ssd ...) and video (r3d_18, mvit ...).
-    timm's have the prefix timm: and need pip install 'wherefore[models]'.
+    timm's have the prefix timm: and need pip install 'wherefore\[models]'.
 
     Not listed: hf:ORG/NAME is any repository of Hugging Face's whose network
     transformers has (classifiers, CLIP, segmentation, detection, video, text),
@@ -265,9 +265,9 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="The headlines, in about four minutes of two cores.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for bench.json and bench.md.")] = None,
 ) -> None:
-    """Measure speed and memory beside other libraries, as ratios to the network's plain forward pass.
+    r"""Measure speed and memory beside other libraries, as ratios to the network's plain forward pass.
 
-    Captum, pytorch-grad-cam and torch-cam take part where they are installed: pip install 'wherefore[bench]'.
+    Captum, pytorch-grad-cam and torch-cam take part where they are installed: pip install 'wherefore\[bench]'.
     """
     from wherefore import bench
 

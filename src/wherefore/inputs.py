@@ -148,10 +148,10 @@ class Reader:
         return self.prepare(Picture(name, image, (0, 0, 0, 0)))
 
     def _text(self, text: str, number: int) -> Input:
-        assert isinstance(self.model.preprocess, Words)
-        found = {key: value[0] for key, value in self.model.preprocess(text).items()}
+        words: Any = self.model.preprocess
+        found = {key: value[0] for key, value in words(text).items()}
         ids = found.pop("input_ids")
-        return Input(ids, Text(f"text {number}", tuple(self.model.preprocess.pieces(text))), found)
+        return Input(ids, Text(f"text {number}", tuple(words.words(ids, text))), found)
 
     def _clip(self, clip: Any, name: str) -> Input:
         preprocess = self.model.preprocess

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
-import transformers as hf
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import nn
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of other libraries, which transformers imports where they are installed
+    import transformers as hf
+
+    _ = hf.BertForSequenceClassification, hf.PreTrainedTokenizerFast
 
 PIECES = [
     "[PAD]",

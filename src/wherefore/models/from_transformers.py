@@ -86,7 +86,8 @@ def _source(name: str, folder: Path) -> Source:
             f"hf:{name} is a network of the kind {architecture}: what can be explained are those of transformers that "
             "classify pictures (also by prompts, as CLIP), videos or texts, segment pictures, or detect objects."
         )
-    source = Source(name, folder, config, family, getattr(extra("transformers"), architecture))
+    with quiet():  # it is imported only now
+        source = Source(name, folder, config, family, getattr(extra("transformers"), architecture))
     taken = inspect.signature(source.architecture.forward).parameters
     wanted = {PROMPTS: ("pixel_values", "input_ids"), TEXT: ("input_ids",)}.get(family, ("pixel_values",))
     lacking = [w for w in wanted if not any(t.startswith(w) for t in taken)]
@@ -96,9 +97,9 @@ def _source(name: str, folder: Path) -> Source:
 
 
 def _config(name: str, folder: Path) -> Any:
-    source = extra("transformers").AutoConfig
     try:
-        with quiet():  # False, for by default one is asked at the terminal
+        with quiet():
+            source = extra("transformers").AutoConfig  # False, for by default one is asked at the terminal
             config = source.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         file = folder / "config.json"
@@ -207,8 +208,11 @@ def _preprocess(source: Source, net: nn.Module) -> Any:
 
 
 def _tokenizer(source: Source) -> Any:
-    auto, folder = extra("transformers").AutoTokenizer, source.folder
-    return _made(source, lambda: auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+    def make() -> Any:
+        auto = extra("transformers").AutoTokenizer
+        return auto.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+
+    return _made(source, make)
 
 
 def _prompts(source: Source, net: nn.Module, prompts: Any) -> dict[str, Any]:

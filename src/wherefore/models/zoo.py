@@ -49,7 +49,9 @@ def load(name: str, weights: Weights = "default", *, classes: Names = None) -> M
 def extra(module: str) -> Any:
     """A module of an optional library; an `Error` that says how to install it where it is missing."""
     try:
-        return importlib.import_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on what else is installed
+            return importlib.import_module(module)
     except ImportError:
         library = module.split(".")[0]
         raise Error(f"this source of models needs {library}: pip install 'wherefore[models]'") from None

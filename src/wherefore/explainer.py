@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import inspect
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from wherefore import __version__
-from wherefore.errors import Error, ImageError
+from wherefore.errors import Error, ImageError, NothingSeen
 from wherefore.explanation import Explanation, Maps
 from wherefore.feeding import keyword
-from wherefore.guard import unwrap
+from wherefore.guard import any_score, unwrap
 from wherefore.inputs import Batch, Input, Reader
 from wherefore.layers import layer_for
 from wherefore.methods import cams as _cams  # noqa: F401  importing the package fills METHODS
 from wherefore.registry import METHODS
 from wherefore.split import Split, refuse_hooks
-from wherefore.subjects import Picture
+from wherefore.subjects import Subject
 from wherefore.targets import choose, for_images, warn_if_flat
 from wherefore.types import Chosen, Grid, Layer, Model, Query, Raw, Target, fingerprint
 
@@ -134,9 +136,13 @@ class Explainer:
         """The explanation of inputs that `prepare` made."""
         return self._explained(self.reader.together(inputs, self._size), target)
 
-    def prepare(self, picture: Picture) -> Input:
+    def open(self, source: str | Path) -> Subject:
+        """What lies in a file, a picture, a video or a text, as `prepare` takes it."""
+        return self.reader.open(source)
+
+    def prepare(self, subject: Subject) -> Input:
         """What the network is fed for one picture; for those who decode while others compute."""
-        return self.reader.prepare(picture)
+        return self.reader.prepare(subject)
 
     @property
     def _size(self) -> int:
@@ -180,6 +186,13 @@ class Explainer:
     def _run(self, batch: Batch, target: Any, start: int) -> tuple[Layer, Raw]:
         try:
             return self._result(batch, target, start)
+        except NothingSeen as error:
+            with any_score(self.net):
+                result = self._result(batch, target, start)
+            warnings.warn(f"{str(error).split(':')[0]}: one below that threshold is explained.", stacklevel=6)
+            return result
+        except Error:
+            raise
         except (TypeError, ValueError) as error:
             lacking = self._lacking(batch)
             if lacking and any(word in str(error) for word in ("missing", "specify", "provide", "None", "argument")):

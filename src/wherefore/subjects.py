@@ -159,6 +159,7 @@ class Text(Subject):
 
     name: str
     pieces: tuple[str, ...]
+    text: str = field(default="", repr=False)
 
     @property
     def size(self) -> tuple[int]:

@@ -93,7 +93,9 @@ def choose(target: Any, output: Any, names: Names = None, *, which: Any = None, 
         probabilities=_probabilities(part, names, chosen, multilabel),
         logits=values,
         follow=partial(_scores, blocks, names, which),
-        every=lambda output: class_scores(select(output, which), names),
+        every=lambda output: class_scores(select(output, which), names)[
+            :, : None if values is None else values.shape[1]
+        ],
         on_copies=all(isinstance(block, Tensor) or getattr(block, "on_copies", False) for block in blocks),
         head=next((head for head in heads if head is not None), None),
         place=next((block.place for block in scores_of if block.place is not None), None),

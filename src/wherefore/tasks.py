@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wherefore.classes import Names, class_index, class_name, class_scores, indices, is_number, top
-from wherefore.errors import Error
+from wherefore.errors import Error, NothingSeen
 from wherefore.outputs import Detections, dense, detections, embedding, overlaps
 from wherefore.types import Block, Score, Target
 
@@ -169,7 +169,7 @@ class Box(Target):
         if isinstance(self.box, (int, np.integer)):
             if self.box >= len(boxes):
                 has = f"only {len(boxes)}" if len(boxes) else "none"
-                raise Error(
+                raise NothingSeen(
                     f"image {image} has no {wanted} number {self.box}, it has {has}: ask for another, or lower the "
                     "detector's own threshold of scores."
                 )
@@ -179,7 +179,7 @@ class Box(Target):
             raise Error(f"a box is a rank or x0, y0, x1, y1, not {self.box!r}.")
         shared = overlaps(place, boxes)
         if not len(boxes) or float(shared.max()) < LEAST_OVERLAP:
-            raise Error(f"the detector sees no {wanted} at {self.box} in image {image}: ask for one that it sees.")
+            raise NothingSeen(f"the detector sees no {wanted} at {self.box} in image {image}: ask for one it sees.")
         best = int(shared.argmax())
         return boxes[best], int(labels[best])
 

@@ -175,23 +175,22 @@ def _distortion(grid: Size, picture: Size) -> float:
 def settled(output: Output, grid: Grid, leaf: Tensor | None) -> Grid | None:
     """The grid of tokens that lie in the order of the picture; None where they do not.
 
-    Which of the tokens beyond the grid stand before it and which behind is told by trying.
+    Tried on a few tokens: each must depend most on the pixels where it is said to lie, or nearly there. Networks that
+    shuffle their patches, or sort them by windows, are found out by that; and which of the tokens beyond the grid stand
+    before it and which behind.
     """
-    if grid.layout != "tokens":
+    if grid.layout != "tokens" or grid.frames or leaf is None or len(grid.size) not in (2, 3):
         return grid
-    ways = [grid, *(replace(grid, prefix=prefix) for prefix in (1, 0) if prefix < grid.prefix)]
-    return next((way for way in ways if _in_order(output, way, leaf)), None)
-
-
-def _in_order(output: Output, grid: Grid, leaf: Tensor | None) -> bool:
-    """Whether each token depends most on the pixels where it is said to lie, tried on a few of them.
-
-    Networks that shuffle their patches, or sort them by windows, are found out by that.
-    """
-    if leaf is None or len(grid.size) not in (2, 3) or grid.frames:
-        return True
-    right = [_lies_at(output, grid, leaf, cell) for cell in _probes(grid.size)]
-    return sum(right) > len(right) / 2
+    best: tuple[float, Grid] | None = None
+    for way in (grid, *(replace(grid, prefix=prefix) for prefix in (1, 0) if prefix < grid.prefix)):
+        places = [_place(output, way, leaf, cell) for cell in _probes(grid.size)]
+        near = [all(d <= max(1.5, NEAR * n) for d, n in zip(off, grid.size, strict=True)) for off, _ in places]
+        share = sum(share for _, share in places) / len(places)
+        if sum(near) > len(near) / 2 and (best is None or share > best[0]):
+            best = share, way
+        if share == 1:  # all of them exactly
+            break
+    return best[1] if best else None
 
 
 def _probes(size: Size) -> list[Size]:
@@ -200,8 +199,8 @@ def _probes(size: Size) -> list[Size]:
     return [tuple(int(share * n) for share, n in zip(some, size, strict=False)) for some in shares]
 
 
-def _lies_at(output: Output, grid: Grid, leaf: Tensor, cell: Size) -> bool:
-    """Whether the gradient of one token is strongest at the pixels of its cell, or near it."""
+def _place(output: Output, grid: Grid, leaf: Tensor, cell: Size) -> tuple[list[int], float]:
+    """How far from its cell the pixels lie that a token depends on most, and the cell's share of their strength."""
     generator = torch.Generator().manual_seed(0)
     direction = torch.zeros(output.shape)
     index: Any = (slice(None), slice(None), *cell)
@@ -211,11 +210,12 @@ def _lies_at(output: Output, grid: Grid, leaf: Tensor, cell: Size) -> bool:
         output.edge, [leaf], direction.to(like.device, like.dtype), retain_graph=True, allow_unused=True
     )
     if gradient is None:
-        return False
+        return list(grid.size), 0.0
     pool: Any = F.adaptive_avg_pool2d if len(grid.size) == 2 else F.adaptive_avg_pool3d
     strength = pool(gradient.detach().abs().float().sum((0, 1))[None], grid.size)[0]
     found = np.unravel_index(int(strength.argmax()), grid.size)
-    return all(abs(int(f) - c) <= max(1.5, NEAR * n) for f, c, n in zip(found, cell, grid.size, strict=True))
+    off = [abs(int(f) - c) for f, c in zip(found, cell, strict=True)]
+    return off, float(strength[cell] / strength.max().clamp(min=1e-30))
 
 
 def maker_of(node: Node) -> str:

@@ -87,18 +87,19 @@ class Policy(nn.Module):
 
     An even kernel with stride 2 looks at the middle of the cell that its output is drawn in. Each channel's maximum
     says what is there, wherever it is: pole and cart look alike in all places, and need to be learnt in one only.
+    Without biases empty paper is 0 in every layer, so that it can be evidence for nothing.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(2, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(),
-            nn.Conv2d(32, 32, 3, 1, 1), nn.ReLU(),
+            nn.Conv2d(2, 16, 4, 2, 1, bias=False), nn.ReLU(),
+            nn.Conv2d(16, 32, 4, 2, 1, bias=False), nn.ReLU(),
+            nn.Conv2d(32, 32, 3, 1, 1, bias=False), nn.ReLU(),
         )  # fmt: skip
         self.action, self.value = nn.Linear(32, len(ACTIONS)), nn.Linear(32, 1)
-        for module in self.features[::2]:
-            nn.init.orthogonal_(module.weight, 2**0.5)  # type: ignore[arg-type]
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        for convolution in self.features[::2]:
+            nn.init.orthogonal_(convolution.weight, 2**0.5)  # type: ignore[arg-type]
         nn.init.orthogonal_(self.action.weight, 0.01)  # it begins as the random policy
 
     def forward(self, observations: Tensor) -> Tensor:

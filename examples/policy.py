@@ -33,8 +33,8 @@ from wherefore.saving import made, write_json, write_tensors
 
 try:
     from cartpole import ACTIONS, REGION, Frames, Policy, empty_scene, trained
-except ImportError:
-    print("policy: gymnasium is missing: pip install 'gymnasium[classic-control]'", file=sys.stderr)
+except ModuleNotFoundError as missing:
+    print(f"policy: {missing.name} is missing: pip install 'gymnasium[classic-control]'", file=sys.stderr)
     sys.exit(2)
 
 VIEW = (0, 140, 600, 340)  # what is drawn of a picture: what the network sees and a margin
@@ -91,15 +91,19 @@ def evidence(policy: Policy, episode: Episode) -> tuple[Tensor, Tensor]:
 
 
 def drawn(policy: Policy, episode: Episode) -> list[Image.Image]:
-    """The pictures of an episode in `VIEW`, each under the evidence for its action; one scale for all."""
+    """The pictures of an episode in `VIEW`, each under the evidence for its action; one scale for all.
+
+    The more probable an action, the weaker its map: little is left that would make it more so. The strongest colour is
+    what one frame in five reaches, since the few most uncertain ones would leave the others pale.
+    """
     maps, chances = evidence(policy, episode)
     region = tuple(side - VIEW[i % 2] for i, side in enumerate(REGION))  # in the part that is drawn
     heats = resample(maps, (VIEW[2] - VIEW[0], VIEW[3] - VIEW[1]), region)
-    top, result = float(heats.max()), []
+    top, result = float(heats.flatten(1).amax(1).quantile(0.8)), []
     for i, (picture, heat, action) in enumerate(zip(episode.pictures, heats, episode.actions.tolist(), strict=True)):
         detail = f"probability {chances[i]:.2f}, step {i + 1}"
         under = overlay(picture.crop(VIEW), heat, region, top)
-        result.append(captioned(under, ACTIONS[action], detail, "heat", ("0", f"{top:.2g}")))
+        result.append(captioned(under, ACTIONS[action], detail, "heat", ("0", f"{top:.1g} or more")))
     return result
 
 
@@ -224,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--weights", type=Path, help="read where there, else trained and written; OUT/policy.safetensors"
     )
-    parser.add_argument("--steps", type=int, default=60_000, help="most steps of training")
+    parser.add_argument("--steps", type=int, default=80_000, help="most steps of training")
     parser.add_argument("--episodes", type=int, default=20, help="episodes to measure by")
     parser.add_argument("--frames", type=int, default=150, help="of the animation")
     parser.add_argument("--seed", type=int, default=0)
@@ -236,7 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ours = [play(policy, seed) for seed in track(seeds, len(seeds), "playing")]
     found = {"returns": returns(ours, [play(None, seed) for seed in seeds]), "masking": masking(policy, ours)}
     print(*told(found), sep="\n")
-    write_json(folder / "policy.json", found)
+    origin = {"wherefore": wf.__version__, "torch": torch.__version__, "seed": given.seed, "episodes": given.episodes}
+    write_json(folder / "policy.json", found | {"origin": origin})
     print(write_gif(folder / "policy.gif", drawn(policy, shown(policy, seeds[0], given.frames))))
     return 0 if found["returns"]["difference"]["interval"][0] > 0 else 1
 

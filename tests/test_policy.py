@@ -217,5 +217,6 @@ def test_it_learns_and_needs_what_it_looked_at(tmp_path: Path) -> None:
     assert found["returns"]["difference"]["interval"][0] > 0
     assert found["masking"]["more than shifted"]["interval"][0] > 0
     assert "trained" in said.stdout and (tmp_path / "policy.gif").stat().st_size < 1_000_000
+    command += ["--weights", tmp_path / "policy.safetensors"]
     again = subprocess.run([*command, "--frames", "20"], check=True, capture_output=True, text=True)
     assert again.stdout == said.stdout  # from the weights that were written

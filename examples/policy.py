@@ -42,6 +42,14 @@ except ModuleNotFoundError as missing:
     sys.exit(2)
 
 VIEW = (0, 140, 600, 340)  # what is drawn of a picture: what the network sees and a margin
+# A cell of the last layer sees 18x18 pixels (90x90 of the picture), and what it fires for may lie at the edge of them:
+# nothing draws it to the middle. One layer below they are 10x10; guided backprop finds the pixels themselves.
+WAYS: dict[str, dict[str, Any]] = {
+    "grad-cam, last layer": {},
+    "grad-cam, one below": {"layer": "features.3"},
+    "guided-grad-cam": {"method": "guided-grad-cam"},
+}
+DRAWN = "guided-grad-cam"
 SHARE, DRAWS, EVERY = 0.02, 8, 5  # masking: of the pixels; masks elsewhere per frame; of an episode every 5th frame
 
 # -------------------------------------------------------------------------------------------- what it is worth
@@ -83,27 +91,29 @@ def log_probability(action: int) -> Callable[[Tensor], Tensor]:
     return lambda logits: logits.log_softmax(1)[:, action]
 
 
-def evidence(policy: Policy, episode: Episode) -> tuple[Tensor, Tensor]:
+def evidence(policy: Policy, episode: Episode, way: str) -> tuple[Tensor, Tensor]:
     """Maps ``(n, h, w)`` of what spoke for each action that was taken, and the action's probability ``(n,)``."""
-    maps, chances = torch.zeros(0), torch.zeros(len(episode.actions))
-    for action in episode.actions.unique().tolist():
-        frames = episode.actions == action
-        e = wf.explain(policy, episode.observations[frames], log_probability(action))
-        maps = maps if len(maps) else torch.zeros(len(frames), *e.maps.shape[2:])
-        maps[frames], chances[frames] = e.maps[:, 0], e.scores[:, 0].exp()
-    return maps, chances
+    maps, chances = [], torch.zeros(len(episode.actions))
+    order = episode.actions.argsort(stable=True)
+    for action in episode.actions.unique().tolist():  # in rising order, as the frames of ``order``
+        frames = order[episode.actions[order] == action]
+        e = wf.explain(policy, episode.observations[frames], log_probability(action), **WAYS[way])
+        # Guided Grad-CAM is a product of two maps: its root is again as strong as the evidence is.
+        maps.append(e.maps[:, 0] if e.pixels is None else e.pixels[:, 0].clamp(min=0).amax(1).sqrt())
+        chances[frames] = e.scores[:, 0].exp()
+    return torch.cat(maps)[order.argsort()], chances
 
 
-def drawn(policy: Policy, episode: Episode) -> list[Image.Image]:
+def drawn(policy: Policy, episode: Episode, way: str = DRAWN) -> list[Image.Image]:
     """The pictures of an episode in `VIEW`, each under the evidence for its action; one scale for all.
 
     The more probable an action, the weaker its map: little is left that would make it more so. The strongest colour is
-    what one frame in five reaches, since the few most uncertain ones would leave the others pale.
+    what half of the frames reach, since the few most uncertain ones would leave the others pale.
     """
-    maps, chances = evidence(policy, episode)
+    maps, chances = evidence(policy, episode, way)
     region = tuple(side - VIEW[i % 2] for i, side in enumerate(REGION))  # in the part that is drawn
     heats = resample(maps, (VIEW[2] - VIEW[0], VIEW[3] - VIEW[1]), region)
-    top, result = float(heats.flatten(1).amax(1).quantile(0.8)), []
+    top, result = float(heats.flatten(1).amax(1).quantile(0.5)), []
     for i, (picture, heat, action) in enumerate(zip(episode.pictures, heats, episode.actions.tolist(), strict=True)):
         detail = f"probability {chances[i]:.2f}, step {i + 1}"
         under = overlay(picture.crop(VIEW), heat, region, top)
@@ -160,10 +170,10 @@ class Changes(NamedTuple):
     ink: float
 
 
-def changes(policy: Policy, episode: Episode, scene: Tensor, generator: np.random.Generator) -> Changes:
+def changes(policy: Policy, episode: Episode, way: str, scene: Tensor, generator: np.random.Generator) -> Changes:
     """The shares of an episode's frames whose action changes when pixels of both channels become the empty scene's."""
     part = Episode(episode.observations[::EVERY], episode.actions[::EVERY], [])
-    maps = resample(evidence(policy, part)[0], (part.observations.shape[3], part.observations.shape[2]))
+    maps = resample(evidence(policy, part, way)[0], (part.observations.shape[3], part.observations.shape[2]))
     ink = ((part.observations - scene).abs() > 0.02).any(1)
     masks = strongest(maps)
 
@@ -183,13 +193,12 @@ def with_interval(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": fmean(values), "interval": interval(values)}
 
 
-def masking(policy: Policy, episodes: Sequence[Episode], seed: int = 0) -> dict[str, Any]:
+def masking(policy: Policy, episodes: Sequence[Episode], way: str, seed: int = 0) -> dict[str, Any]:
     """How often masking changes the action: rates, and differences to the evidence with intervals over episodes."""
     scene, generator = empty_scene(), np.random.default_rng(seed)
-    each = [changes(policy, e, scene, generator) for e in track(episodes, len(episodes), "masking")]
+    each = [changes(policy, e, way, scene, generator) for e in track(episodes, len(episodes), f"masking: {way}")]
     rates = {name: fmean(getattr(one, name) for one in each) for name in Changes._fields}
     return {
-        "share": SHARE,
         "rates": rates,
         "more than shifted": with_interval([one.evidence - one.shifted for one in each]),
         "more than ink": with_interval([one.evidence - one.ink for one in each]),
@@ -221,14 +230,16 @@ def policy_from(weights: Path | None, folder: Path, steps: int, seed: int) -> Po
 
 def told(found: dict[str, Any]) -> Iterator[str]:
     """The figures in words."""
-    value, masked = found["returns"], found["masking"]
+    value = found["returns"]
     low, high = value["difference"]["interval"]
     yield f"return: {value['trained']:.1f} trained, {value['random']:.1f} random; more by [{low:.1f}, {high:.1f}]"
-    rates = masked["rates"]
-    yield f"masking {masked['share']:.0%} of the pixels changes the action: {rates['evidence']:.1%} with the evidence"
-    for name, place in (("shifted", "the same shape elsewhere"), ("ink", "as much of cart and pole elsewhere")):
-        low, high = masked[f"more than {name}"]["interval"]
-        yield f"  {rates[name]:.1%} with {place}; less by [{low:.1%}, {high:.1%}]"
+    yield f"masking {SHARE:.0%} of the pixels changes the action"
+    for way, masked in found["masking"].items():
+        rates = masked["rates"]
+        yield f"  {way}: {rates['evidence']:.1%} with the evidence"
+        for name, place in (("shifted", "the same shape elsewhere"), ("ink", "as much of cart and pole elsewhere")):
+            low, high = masked[f"more than {name}"]["interval"]
+            yield f"    {rates[name]:.1%} with {place}; less by [{low:.1%}, {high:.1%}]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -245,9 +256,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     policy = policy_from(given.weights, folder, given.steps, given.seed)
     seeds = [10_000 + given.episodes * given.seed + i for i in range(given.episodes)]  # none was trained on
     ours = [play(policy, seed) for seed in track(seeds, len(seeds), "playing")]
-    found = {"returns": returns(ours, [play(None, seed) for seed in seeds]), "masking": masking(policy, ours)}
+    found = {"returns": returns(ours, [play(None, seed) for seed in seeds])}
+    found["masking"] = {way: masking(policy, ours, way) for way in WAYS}
     print(*told(found), sep="\n")
-    origin = {"wherefore": wf.__version__, "torch": torch.__version__, "seed": given.seed, "episodes": given.episodes}
+    origin = {
+        "share": SHARE,
+        "wherefore": wf.__version__,
+        "torch": torch.__version__,
+        "seed": given.seed,
+        "episodes": given.episodes,
+    }
     write_json(folder / "policy.json", found | {"origin": origin})
     print(write_gif(folder / "policy.gif", drawn(policy, shown(policy, seeds[0], given.frames))))
     return 0 if found["returns"]["difference"]["interval"][0] > 0 else 1

@@ -178,8 +178,8 @@ def test_masking_what_decides_changes_every_action(monkeypatch: pytest.MonkeyPat
 
     episode = policy.play(None, seed=3)
     episode = episode._replace(actions=torch.ones_like(episode.actions))
-    monkeypatch.setattr(policy, "evidence", lambda _, part: (part.observations.amax(1), torch.ones(1)))
-    found = policy.changes(Dark(), episode, cartpole.empty_scene(), np.random.default_rng(0))
+    monkeypatch.setattr(policy, "evidence", lambda _, part, way: (part.observations.amax(1), torch.ones(1)))
+    found = policy.changes(Dark(), episode, "planted", cartpole.empty_scene(), np.random.default_rng(0))
     assert found.evidence > 0.9 and found.shifted == 0 and found.ink == 0
 
 
@@ -196,7 +196,7 @@ def test_the_animation_has_every_frame(tmp_path: Path) -> None:
 def test_the_evidence_is_that_of_the_log_probability_of_what_was_done() -> None:
     """Its probability is the softmax's, and its map is (1 - p) times that of the difference of the two logits."""
     model, episode = net(), policy.play(None, seed=3)
-    maps, chances = policy.evidence(model, episode)
+    maps, chances = policy.evidence(model, episode, "grad-cam, last layer")
     taken = model(episode.observations).softmax(1).gather(1, episode.actions[:, None])[:, 0]
     assert torch.allclose(chances, taken, atol=1e-5)
     for i in (0, len(maps) - 1):
@@ -215,7 +215,8 @@ def test_it_learns_and_needs_what_it_looked_at(tmp_path: Path) -> None:
     )
     found = json.loads((tmp_path / "policy.json").read_text())
     assert found["returns"]["difference"]["interval"][0] > 0
-    assert found["masking"]["more than shifted"]["interval"][0] > 0
+    masked = found["masking"][policy.DRAWN]
+    assert masked["more than shifted"]["interval"][0] > 0 and masked["more than ink"]["interval"][0] > 0
     assert "trained" in said.stdout and (tmp_path / "policy.gif").stat().st_size < 1_000_000
     command += ["--weights", tmp_path / "policy.safetensors"]
     again = subprocess.run([*command, "--frames", "20"], check=True, capture_output=True, text=True)

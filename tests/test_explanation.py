@@ -20,8 +20,9 @@ from torchvision import transforms as T
 import wherefore as wf
 from fixtures_doors import Brightness, photo, spot
 from wherefore.errors import Error
-from wherefore.explanation import Explanation, Picture
+from wherefore.explanation import Explanation
 from wherefore.saving import can_be_made, file_name, made, unique_names, write_json, write_whole
+from wherefore.subjects import Picture
 
 ORIGIN = {"version": "0", "method": "grad-cam", "layer": "cells", "grid": [2, 3], "fit": "model", "options": {}}
 

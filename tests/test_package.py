@@ -28,12 +28,21 @@ ROWS = [
         "trace",
         "layers",
         "targets",
+        "preparing",
         "imaging",
+        "text",
         "regions",
         "drawing",
+        "sequences",
         "saving",
+        "feeding",
+        "grids",
+        "outputs",
+        "classes",
+        "tasks",
+        "text",
     ],
-    ["methods", "models", "explanation", "inputs"],
+    ["methods", "models", "subjects", "explanation", "inputs"],
     ["explainer", "ways", "metrics"],
     ["batch"],
     ["bench", "panels"],
@@ -42,9 +51,23 @@ ROWS = [
 # Within a row, these build on each other in this order.
 CHAINS = [
     ["errors", "types", "registry"],
-    ["graph", "guard", "places", "split", "capture", "resume", "backward", "progress", "trace", "layers"],
-    ["imaging", "regions", "drawing", "saving"],
-    ["explanation", "inputs"],
+    [
+        "graph",
+        "guard",
+        "places",
+        "feeding",
+        "split",
+        "capture",
+        "resume",
+        "backward",
+        "progress",
+        "trace",
+        "grids",
+        "layers",
+    ],
+    ["places", "outputs", "classes", "tasks", "targets"],
+    ["preparing", "imaging", "regions", "drawing", "sequences", "saving"],
+    ["subjects", "explanation", "inputs"],
     ["explainer", "ways"],
     ["console", "cli", "__main__"],
 ]
@@ -96,8 +119,8 @@ def test_importing_costs_nothing() -> None:
 
 def test_public_names() -> None:
     assert wherefore.__all__ == [
-        "Capture", "ClassScore", "Difference", "Error", "Explainer", "Explanation", "Grid", "METHODS", "MODELS",
-        "Model", "Preprocess", "explain", "load",
+        "Action", "Box", "Capture", "ClassScore", "Difference", "Error", "Explainer", "Explanation", "Grid", "Inputs",
+        "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "explain", "load",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

@@ -19,9 +19,9 @@ from conftest import hidden, pooled, untouched
 from fixtures_doors import photo, squeezenet  # noqa: F401
 from test_cli import explain, files, picture, wherefore  # noqa: F401
 from wherefore import drawing, panels
-from wherefore.explanation import Picture
 from wherefore.layers import find_layers
 from wherefore.registry import METHODS
+from wherefore.subjects import Picture
 from wherefore.targets import choose
 from wherefore.ways import asked, by_layer, by_method
 

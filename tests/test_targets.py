@@ -144,7 +144,7 @@ def test_where_the_class_scores_lie(output: object) -> None:
     assert logits(output) is OUTPUT
 
 
-@pytest.mark.parametrize("output", [{"boxes": OUTPUT}, None, torch.zeros(2, 3, 4, 4), torch.zeros(3), ()])
+@pytest.mark.parametrize("output", [{"boxes": OUTPUT, "masks": OUTPUT}, None, torch.zeros(2, 3, 4), ()])
 def test_an_output_without_class_scores(output: object) -> None:
     with pytest.raises(Error, match=r"pass target= a callable"):
         logits(output)

@@ -20,17 +20,24 @@ if TYPE_CHECKING:
     from wherefore.explainer import Explainer as Explainer
     from wherefore.explainer import explain as explain
     from wherefore.explanation import Explanation as Explanation
+    from wherefore.feeding import Inputs as Inputs
     from wherefore.imaging import Preprocess as Preprocess
     from wherefore.methods import METHODS as METHODS
     from wherefore.models.zoo import load as load
     from wherefore.registry import MODELS as MODELS
     from wherefore.targets import ClassScore as ClassScore
     from wherefore.targets import Difference as Difference
+    from wherefore.tasks import Action as Action
+    from wherefore.tasks import Box as Box
+    from wherefore.tasks import Pixels as Pixels
+    from wherefore.tasks import Similarity as Similarity
     from wherefore.types import Grid as Grid
     from wherefore.types import Model as Model
 
 # Imported when first asked for, so that `import wherefore` costs nothing.
 _HOME = {
+    "Action": "tasks",
+    "Box": "tasks",
     "Capture": "capture",
     "ClassScore": "targets",
     "Difference": "targets",
@@ -38,10 +45,13 @@ _HOME = {
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Grid": "types",
+    "Inputs": "feeding",
     "METHODS": "methods",
     "MODELS": "registry",
     "Model": "types",
+    "Pixels": "tasks",
     "Preprocess": "imaging",
+    "Similarity": "tasks",
     "explain": "explainer",
     "load": "models.zoo",
 }

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wherefore.errors import Error
+from wherefore.feeding import home
 from wherefore.graph import activation, linear_tail, reads
 from wherefore.guard import KeepRecording, prepared, recording, unwrap
 from wherefore.places import Place, entries, pick, put, submodule
@@ -54,7 +55,7 @@ class Capture:
         self.leaf: Tensor | None = None  # the layer's output
         self.pixels: Tensor | None = None  # with `whole`: the first input
         self.calls = 0
-        self._insist = self.net in _SWITCHES_OFF
+        self._insist = home(self.net) in _SWITCHES_OFF
         self._thread = threading.get_ident()
         self._undo = ExitStack()
         self._inner = ExitStack()  # what was entered inside the forward pass; left before `_undo`
@@ -83,7 +84,7 @@ class Capture:
             self._insist = True
             output = self._run(inputs, named)
             if self._reached(output):
-                _SWITCHES_OFF.add(self.net)
+                _SWITCHES_OFF.add(home(self.net))
         return output
 
     @property

@@ -205,14 +205,29 @@ def layers(
 
 @app.command()
 def models(
-    part: Annotated[str, typer.Argument(help="Only names with this in them.")] = "", json: AsJson = False
+    part: Annotated[str, typer.Argument(help="Only names with this in them; timm:PART looks among timm's.")] = "",
+    source: Annotated[str | None, typer.Option(help="torchvision or timm.", show_default="torchvision")] = None,
+    json: AsJson = False,
 ) -> None:
-    """List the models that can be named with --model."""
-    from wherefore.models.zoo import torchvision_names
+    r"""List the models that can be named with --model.
 
-    names = [name for name in torchvision_names() if part in name]
-    if not names:
-        raise Error(f"no model's name has {part!r} in it: `wherefore models` lists them all.")
+    torchvision's: classifiers, semantic segmentation (fcn, deeplabv3, lraspp),
+    detection (fasterrcnn, retinanet, ssd ...) and video (r3d_18, mvit ...).
+    timm's have the prefix timm: and need pip install 'wherefore\[models]'.
+
+    Not listed: hf:ORG/NAME is any repository of Hugging Face's whose network
+    transformers has (classifiers, CLIP, segmentation, detection, video, text),
+    hf:./FOLDER the same in a folder of your own.
+
+    [bold]Examples[/bold]
+
+    wherefore models resnet
+
+    wherefore models timm:vit_small
+    """
+    from wherefore.models import named
+
+    names = named(part, source)
     print(json_module.dumps(names) if json else "\n".join(names))
 
 
@@ -250,9 +265,9 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="The headlines, in about four minutes of two cores.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for bench.json and bench.md.")] = None,
 ) -> None:
-    """Measure speed and memory beside other libraries, as ratios to the network's plain forward pass.
+    r"""Measure speed and memory beside other libraries, as ratios to the network's plain forward pass.
 
-    Captum, pytorch-grad-cam and torch-cam take part where they are installed: pip install 'wherefore[bench]'.
+    Captum, pytorch-grad-cam and torch-cam take part where they are installed: pip install 'wherefore\[bench]'.
     """
     from wherefore import bench
 

@@ -14,15 +14,17 @@ from torch import Tensor, nn
 
 from wherefore import __version__
 from wherefore.errors import Error, ImageError
-from wherefore.explanation import Explanation, Maps, Picture
+from wherefore.explanation import Explanation, Maps
+from wherefore.feeding import keyword
 from wherefore.guard import unwrap
 from wherefore.inputs import Batch, Input, Reader
 from wherefore.layers import layer_for
 from wherefore.methods import cams as _cams  # noqa: F401  importing the package fills METHODS
 from wherefore.registry import METHODS
 from wherefore.split import Split, refuse_hooks
-from wherefore.targets import choose, for_images, logits, warn_if_flat
-from wherefore.types import Chosen, Grid, Layer, Model, Query, Raw, fingerprint
+from wherefore.subjects import Picture
+from wherefore.targets import choose, for_images, warn_if_flat
+from wherefore.types import Chosen, Grid, Layer, Model, Query, Raw, Target, fingerprint
 
 
 def explain(
@@ -39,8 +41,10 @@ def explain(
         wf.explain(model, "cat_dog.jpg", target=["tiger cat", "boxer"]).overlay()
 
     ``images``: a path, PIL picture, array ``(H, W, 3)``, a list of these, or a tensor ``(B, 3, H, W)`` that is fed to
-    the network as it is. ``target``: see `wherefore.targets`; by default the class with the highest score. Raises
-    `Error` with one sentence that says what to do. Further ``options`` as in `Explainer`.
+    the network as it is; videos and volumes ``(B, C, t, H, W)``, signals ``(B, C, L)``, token numbers ``(B, L)``, a
+    text for a model that reads it; several inputs as a dict or `wherefore.Inputs`. ``target``: see
+    `wherefore.targets`; by default the class with the highest score. Raises `Error` with one sentence that says what
+    to do. Further ``options`` as in `Explainer`.
     """
     return Explainer(model, method, layer, **options)(images, target)
 
@@ -49,6 +53,7 @@ def explain(
 WITHOUT_LAYER = ("input", "layers")
 
 
+WHERE = {"input": "the pixels", "layers": "all layers"}
 WHY_NOT = {
     "layer": "it looks at the pixels, or at all layers",
     "flips": "they smooth maps of a layer",
@@ -75,8 +80,11 @@ class Explainer:
     part below the layer through torch.compile (the first call then takes up to a minute). ``flips=True`` takes the mean
     of a layer's map and that of the mirrored picture, mirrored back. ``batch_size`` images go through the network at
     once: by default 8 on a CPU, where more take no less time and more memory, and else 64; 2 and 16 for methods that
-    record the whole network. ``options`` belong to the method: `wherefore methods NAME` tells them. A network in
-    training mode is in eval mode for the time of a call, for all who use it.
+    record the whole network. ``grid`` says how the named layer lies in the picture where that cannot be inferred, and
+    ``output`` which part of what the network returns holds the scores (a key, an index, a function). ``counter=True``
+    also finds what speaks against the target: `Explanation.against`. ``options`` belong to the method:
+    `wherefore methods NAME` tells them. A network in training mode is in eval mode for the time of a call, for all who
+    use it.
     """
 
     def __init__(
@@ -89,9 +97,13 @@ class Explainer:
         compile: bool = False,
         flips: bool = False,
         batch_size: int | None = None,
+        grid: Grid | None = None,
+        output: Any = None,
+        counter: bool = False,
         **options: Any,
     ) -> None:
         self.model = model if isinstance(model, Model) else Model(model)
+        self.output = self.model.output if output is None else output
         self.net = unwrap(self.model.net)
         self.reader = Reader(self.model, fit)
         if batch_size is not None and batch_size < 1:
@@ -103,20 +115,24 @@ class Explainer:
                 raise Error(f"{method} takes no {name}: {WHY_NOT[name]}; leave it out.")
         self.layer = self._named(layer) or (self.model.layer if self.at == "layer" else None)
         _check_options(method, options)
+        if grid is not None and not self.layer:
+            raise Error("grid says how a layer lies in the picture: name the layer with layer=.")
+        if counter and "relu" not in method_options(method):
+            raise Error(f"counter= asks for what {method} leaves out, and it leaves out nothing: leave it out.")
+        self.grid, self.counter = grid, counter
         self.fit, self.compile, self.flips, self.batch_size, self.options = fit, compile, flips, batch_size, options
         self._splits: dict[str, tuple[list[Any], Split]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, images: Any, target: Any = None) -> Explanation:
         """The explanation of ``target`` on ``images``, as `explain` takes them."""
-        read, size = self.reader, self._size
-        batches = read.pieces(images, size) if isinstance(images, Tensor) else read.batches(read.read(images), size)
+        batches = self.reader.batches(images, self._size, self.batch_size)
         warn_if_flat(target, sum(len(batch.pictures) for batch in batches))
         return self._explained(batches, target)
 
     def on(self, inputs: Sequence[Input], target: Any = None) -> Explanation:
         """The explanation of inputs that `prepare` made."""
-        return self._explained(self.reader.batches(inputs, self._size), target)
+        return self._explained(self.reader.together(inputs, self._size), target)
 
     def prepare(self, picture: Picture) -> Input:
         """What the network is fed for one picture; for those who decode while others compute."""
@@ -124,7 +140,8 @@ class Explainer:
 
     @property
     def _size(self) -> int:
-        on_cpu = self._like is None or self._like.device.type == "cpu"
+        device, _ = self._like
+        on_cpu = device is None or device.type == "cpu"
         whole = METHODS[self.method].about.get("graph") == "whole"
         return self.batch_size or (8 if on_cpu else 64) // (4 if whole else 1)
 
@@ -139,53 +156,102 @@ class Explainer:
                 start = stop
         return self._explanation(batches, results, target)
 
-    def _run(self, batch: Batch, target: Any, start: int) -> tuple[Layer, Raw]:
-        images = self.on_device(batch.images)
+    def _result(self, batch: Batch, target: Any, start: int) -> tuple[Layer, Raw]:
+        net, images = self.fed(batch)
 
         def read(output: Any) -> Chosen:
-            return choose(target, output, self.model.classes)
+            return self.choose(target, output)
 
-        layer = self._layer(images, target, read)
-        query = Query(self.net, images, layer, read, self._split_at(layer) if self.compile else None)
-        raw: Raw = self.run(query, **self.options)
-        if self.flips:
-            mirrored = replace(query, images=images.flip(-1), choose=partial(_same, raw.chosen))
-            other: Raw = self.run(mirrored, **self.options)
-            raw = raw._replace(maps=(raw.maps + other.maps.flip(-1)) / 2)
+        layer = self._layer(net, images, target, read)
+        query = Query(net, images, layer, read, self._split_at(net, layer) if self.compile else None)
+        raw = self._maps(query, {**self.options, **({"relu": False} if self.counter else {})})
         finite = raw.maps.isfinite().flatten(1).all(1)
         if not bool(finite.all()):
             raise ImageError(
                 f"the map of image {start + int(finite.int().argmin())} is not finite: the network's activations or "
                 "gradients overflow (half precision?) or its weights are broken."
             )
-        return layer, raw._replace(maps=raw.maps.detach().float())
+        maps = raw.maps.detach().float()
+        if self.counter:
+            raw = raw._replace(against=(-maps).relu())
+            maps = maps.relu() if self.options.get("relu", method_options(self.method)["relu"]) else maps
+        return layer, raw._replace(maps=maps)
 
-    def _layer(self, images: Tensor, target: Any, read: Callable[[Any], Chosen]) -> Layer:
+    def _run(self, batch: Batch, target: Any, start: int) -> tuple[Layer, Raw]:
+        try:
+            return self._result(batch, target, start)
+        except (TypeError, ValueError) as error:
+            lacking = self._lacking(batch)
+            if lacking and any(word in str(error) for word in ("missing", "specify", "provide", "None", "argument")):
+                raise Error(
+                    f"{self.model.name} cannot be run on these inputs alone ({str(error).splitlines()[0]}); it also "
+                    f"takes {', '.join(lacking)}: pass several inputs as a dict or wf.Inputs(...)."
+                ) from error
+            raise
+
+    def _lacking(self, batch: Batch) -> list[str]:
+        """The names of what else the network takes."""
+        try:
+            names = list(inspect.signature(self.net.forward).parameters)
+        except (TypeError, ValueError):
+            return []
+        given = {*batch.others, batch.main, keyword(self.net, batch.images) or (names or [""])[0]}
+        return [name for name in names if name not in given][:6]
+
+    def _maps(self, query: Query, options: dict[str, Any]) -> Raw:
+        """What the method says; with ``flips`` the mean with the mirrored pictures."""
+        raw: Raw = self.run(query, **options)
+        if not self.flips:
+            return raw
+        mirrored = replace(query, images=query.images.flip(-1), choose=partial(_same, raw.chosen))
+        other: Raw = self.run(mirrored, **options)
+        return raw._replace(maps=(raw.maps + other.maps.flip(-1)) / 2)
+
+    def choose(self, target: Any, output: Any) -> Chosen:
+        """What a target means for an output of the network."""
+        model = self.model
+        return choose(target, output, model.classes, which=self.output, multilabel=model.multilabel)
+
+    def batch_of(self, inputs: Sequence[Input]) -> Batch:
+        """The batch that inputs of one shape make."""
+        return self.reader.together(inputs, len(inputs))[0]
+
+    def fed(self, batch: Batch) -> tuple[nn.Module, Tensor]:
+        """The network as one that takes the images of a batch alone, and the images where it wants them."""
+        device, dtype = self._like
+        casts = device is not None and torch.is_autocast_enabled(device.type)
+        return batch.fed_to(self.net, device, None if casts else dtype)
+
+    def _layer(self, net: nn.Module, images: Tensor, target: Any, read: Callable[[Any], Chosen]) -> Layer:
         if self.at in WITHOUT_LAYER:
+            if not images.is_floating_point():
+                raise Error(
+                    f"{self.method} looks at {WHERE[self.at]}, and {self.model.name} is fed numbers of tokens, which "
+                    "have no gradient and no colour: take a method of a layer, such as grad-cam."
+                )
             return Layer(self.at, Grid("channels-first", tuple(images.shape[2:])), images.shape[1])
-        stage = self.at == "stage"
+        find = partial(layer_for, stage=self.at == "stage", grid=self.grid, reached=self._differentiates)
         owner = _own(target)
-        if owner is not None:  # it may know how many images there are
-            return layer_for(self.net, self.layer, images, read, owner, stage=stage)
+        if owner is not None or net is not self.net:  # it may know how many images there are
+            return find(net, self.layer, images, read, owner)
         first = for_images(target, 0, 1, len(images))
-        return layer_for(
-            self.net,
-            self.layer,
-            images[:1],
-            lambda output: choose(first, output, self.model.classes),
-            stage=stage,
-        )
+        return find(net, self.layer, images[:1], lambda output: self.choose(first, output))
 
     @property
-    def _like(self) -> Tensor | None:
-        """The first weight: images go where it lies, in its precision."""
-        return next((p for p in self.net.parameters() if p.is_floating_point()), None)
+    def _differentiates(self) -> bool:
+        """Whether the method reads gradients by the layer: one that nothing flows back to says nothing then."""
+        about = METHODS[self.method].about
+        return not about.get("blind") and about.get("graph") != "again"
 
-    def on_device(self, images: Tensor) -> Tensor:
-        images, like = images.detach(), self._like  # the caller's graph, if any, is none of ours
-        if like is None:
-            return images
-        return images.to(like.device, None if torch.is_autocast_enabled(like.device.type) else like.dtype)
+    @property
+    def _like(self) -> tuple[torch.device | None, torch.dtype | None]:
+        """Where images go, and in which precision: as the first weight, None where there is none to tell.
+
+        The weights of a network that is loaded piece by piece lie nowhere until they are needed; it sees to its inputs
+        itself.
+        """
+        like = next((p for p in self.net.parameters() if p.is_floating_point()), None)
+        return (None, None) if like is None or like.is_meta else (like.device, like.dtype)
 
     def _named(self, layer: str | nn.Module | None) -> str | None:
         """The name of a layer that may be given as the module itself."""
@@ -196,7 +262,9 @@ class Explainer:
             raise Error(f"layer {type(layer).__name__} is no submodule of {self.model.name}: give one of its own.")
         return name
 
-    def _split_at(self, layer: Layer) -> Split:
+    def _split_at(self, net: nn.Module, layer: Layer) -> Split:
+        if net is not self.net:
+            raise Error("compile=True takes networks that are fed their pictures alone: leave it out.")
         now = fingerprint(self.net)
         with self._lock:
             before, split = self._splits.get(layer.name, (None, None))
@@ -220,7 +288,7 @@ class Explainer:
             classes=torch.cat([r.chosen.classes for r in raws]),
             probabilities=torch.cat([r.chosen.probabilities for r in raws]),
             pictures=[picture for batch in batches for picture in batch.pictures],
-            input_sizes=[(b.images.shape[-2], b.images.shape[-1]) for b in batches for _ in b.pictures],
+            input_sizes=[_positions(b.images) for b in batches for _ in b.pictures],
             model=self.model,
             settings={
                 "method": self.method,
@@ -231,12 +299,14 @@ class Explainer:
                 "options": self.options,
                 "flips": self.flips,
                 "compile": self.compile,
+                "output": None if self.output is None else str(self.output),
                 "seed": torch.initial_seed(),
                 "version": __version__,
                 "torch": torch.__version__,
             },
             pixels=_joined([r.pixels for r in raws if r.pixels is not None]),
             patches=raws[0].patches,
+            against=_joined([r.against for r in raws if r.against is not None]),
             measures={name: torch.cat([r.measures[name] for r in raws]) for name in raws[0].measures},
         )
 
@@ -248,17 +318,26 @@ def _joined(parts: Sequence[Tensor]) -> Maps | None:
     return torch.cat(list(parts)) if len({p.shape[1:] for p in parts}) == 1 else [row for p in parts for row in p]
 
 
+def _positions(images: Tensor) -> tuple[int, ...]:
+    """``(H, W)``, ``(t, H, W)`` or ``(L,)`` of what the network is fed."""
+    return tuple(images.shape[2:] if images.is_floating_point() else images.shape[1:])
+
+
 def _own(target: Any) -> Any:
-    """The callable of a target, which may have a layer of its own; None for classes; for a mix nothing memorable."""
+    """What a target that is no class shares its layer with: itself, or its kind; for a mix nothing memorable."""
+    if isinstance(target, Target):
+        return type(target)
     if callable(target):
         return target
-    mixed = isinstance(target, (list, tuple)) and any(map(callable, target))
+    mixed = isinstance(target, (list, tuple)) and any(isinstance(t, Target) or callable(t) for t in target)
     return _Mixed() if mixed else None
 
 
 def _same(first: Chosen, output: Any) -> Chosen:
     """The targets that were chosen for the picture itself, read from another output."""
-    return first._replace(scores=first.follow(output), logits=logits(output) if first.are_classes else None)
+    return first._replace(
+        scores=first.follow(output), logits=first.every(output) if first.are_classes else None, head=None, place=None
+    )
 
 
 class _Mixed:

@@ -8,7 +8,6 @@ import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,43 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from wherefore import drawing
-from wherefore.imaging import Region, box, peak, resample, seen_pixels
+from wherefore.errors import Error
+from wherefore.imaging import box, peak, stretched
 from wherefore.saving import MARK, file_name, made, unique_names, write_json, write_tensors, write_whole
+from wherefore.subjects import Clip, Picture, Subject
 from wherefore.types import Model, Patches
 
 Maps = Tensor | list[Tensor]
 MOST_DRAWN = 15  # overlays in a sheet
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as it was read (or what draws it when it is looked at), and the part of it that the network saw."""
-
-    name: str
-    source: Image.Image | Callable[[], Image.Image] = field(repr=False)
-    region: Region
-
-    @cached_property
-    def image(self) -> Image.Image:
-        """The picture itself."""
-        return self.source if isinstance(self.source, Image.Image) else self.source()
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.image.size
-
-    def within(self, largest: int) -> Picture:
-        """The same with its longer side at most ``largest``."""
-        share = largest / max(self.size)
-        if share >= 1:
-            return self
-        width, height = (max(1, round(side * share)) for side in self.size)
-        across, down = width / self.size[0], height / self.size[1]
-        x0, y0, x1, y1 = self.region
-        return replace(
-            self, source=self.image.resize((width, height)), region=(x0 * across, y0 * down, x1 * across, y1 * down)
-        )
 
 
 @dataclass(frozen=True)
@@ -65,6 +35,7 @@ class Explanation:
     ``scores`` ``(B, T)``: logits before softmax; ``probabilities`` ``(B, T)``, NaN where the target is no class.
     ``targets``: B lists of T names; ``classes`` ``(B, T)``: their indices, -1 for none.
     ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None; a list where inputs differ.
+    ``against``: what speaks against the target, like ``maps``, where it was asked for (``counter=True``).
     ``patches``: what the cells of an occlusion map are. ``measures`` ``(B, T)`` each: what else the method says.
     """
 
@@ -73,12 +44,13 @@ class Explanation:
     targets: list[list[str]]
     classes: Tensor
     probabilities: Tensor
-    pictures: list[Picture]
-    input_sizes: list[tuple[int, int]]  # (H, W) of each
+    pictures: list[Subject]  # or clips, signals, texts
+    input_sizes: list[tuple[int, ...]]  # (H, W) of each; (t, H, W), (L,)
     model: Model = field(repr=False)
     settings: dict[str, Any] = field(repr=False)  # version, method, layer, grid, fit, options
     pixels: Maps | None = field(default=None, repr=False)
     patches: Patches | None = field(default=None, repr=False)
+    against: Maps | None = field(default=None, repr=False)
     measures: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -106,46 +78,46 @@ class Explanation:
     def heatmaps(self) -> Maps:
         """The maps at the network's input resolution ``(B, T, H, W)``, still raw.
 
-        Bilinear (align_corners=False); of an occlusion map each pixel is the mean over the patches that cover it.
+        Linear along each axis (align_corners=False); of an occlusion map each pixel is the mean over the patches that
+        cover it.
         """
-        large = [self._heat(m, size) for m, size in zip(self.maps, self.input_sizes, strict=True)]
+        large = [stretched(self._spread(m, i), self.input_sizes[i]) for i, m in enumerate(self.maps)]
         return torch.stack(large) if len(set(self.input_sizes)) == 1 else large
 
-    def _heat(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.patches.spread(maps, size) if self.patches else resample(maps, (size[1], size[0]))
+    def _spread(self, maps: Tensor, image: int) -> Tensor:
+        """An occlusion map, whose cells are no tiles, at the network's input resolution; others as they are."""
+        height_width = self.input_sizes[image]
+        return self.patches.spread(maps, (height_width[0], height_width[1])) if self.patches else maps
 
-    def placed(self, image: int) -> Iterator[Tensor]:
+    def placed(self, image: int, maps: Maps | None = None) -> Iterator[Tensor]:
         """The maps of one picture, one by one, at its own pixels ``(H, W)``; 0 where the network did not see it."""
-        picture = self.pictures[image]
-        for m in self.maps[image].cpu():
-            m = self.patches.spread(m, self.input_sizes[image]) if self.patches else m  # whose cells are no tiles
-            yield resample(m, picture.size, picture.region)
+        for m in (self.maps if maps is None else maps)[image].cpu():
+            yield self.pictures[image].placed(self._spread(m, image))
 
     def boxes(self, threshold: float = 0.15) -> Tensor:
         """Boxes ``(B, T, 4)`` as inclusive ``x0, y0, x1, y1`` in each picture's own pixels.
 
         Around the largest 8-connected part above ``threshold`` of the map's maximum (Selvaraju et al. 2020, 4.1); all
-        that the network saw where a map has no positive value.
+        that the network saw where a map has no positive value. Of clips ``x0, y0, t0, x1, y1, t1``, of signals and
+        texts the first and the last place.
         """
         return self._measured(lambda heat: box(heat, threshold))
 
     def peaks(self) -> Tensor:
-        """The hottest pixel ``(B, T, 2)`` as ``x, y`` in each picture's own pixels."""
+        """The hottest pixel ``(B, T, 2)`` as ``x, y`` in each picture's own pixels; ``x, y, t`` of clips."""
         return self._measured(peak)
 
     def _measured(self, measure: Callable[[Tensor], tuple[int, ...]]) -> Tensor:
         return torch.tensor([[self._in_seen(b, heat, measure) for heat in self.placed(b)] for b in range(len(self))])
 
     def _in_seen(self, image: int, heat: Tensor, measure: Callable[[Tensor], tuple[int, ...]]) -> list[int]:
-        """Pixels ``x, y`` (and ``x, y``) measured on a placed map, in the part of the picture that the network saw.
+        """Places ``x, y`` (and ``x, y``) measured on a placed map, in the part of the picture that the network saw.
 
         Elsewhere the map is 0, which is more than what a signed map may hold.
         """
-        picture = self.pictures[image]
-        x0, y0, x1, y1 = seen_pixels(picture.size, picture.region)
-        if x1 <= x0 or y1 <= y0:  # less than a pixel
-            return list(measure(heat))
-        return [v + (y0 if i % 2 else x0) for i, v in enumerate(measure(heat[y0:y1, x0:x1]))]
+        seen = self.pictures[image].seen()
+        starts = [part.start for part in seen[::-1]]
+        return [v + starts[i % len(starts)] for i, v in enumerate(measure(heat[seen]))]
 
     # ---------------------------------------------------------------------------------------- pictures
 
@@ -178,23 +150,44 @@ class Explanation:
 
     def _is_relief(self, image: int) -> bool:
         """Whether there are signed pixels that a picture can show."""
-        return self.pixels is not None and self.pixels[image].shape[1] in (1, 3)
+        drawable = isinstance(self.pictures[image], Picture)
+        return drawable and self.pixels is not None and self.pixels[image].shape[1] in (1, 3)
 
     def _overlay(
         self, image: int, target: int, heat: Tensor, top: float | None, colours: str, legend: bool
     ) -> Image.Image:
         """One map on its picture, up to ``top`` or its own maximum."""
-        picture = self.pictures[image]
+        subject = self.pictures[image]
         if self._is_relief(image):
-            assert self.pixels is not None
-            drawn = drawing.relief(picture.image, self.pixels[image][target].cpu(), picture.region, top)
+            assert self.pixels is not None and isinstance(subject, Picture)
+            drawn = drawing.relief(subject.image, self.pixels[image][target].cpu(), subject.region, top)
             return drawing.captioned(drawn, *self.legend(image, target)) if legend else drawn
         top = float(heat.numpy().max()) if top is None else top
-        result = drawing.overlay(picture.image, heat, picture.region, top, colours)
+        result = subject.overlay(heat, top, colours)
         if not legend:
             return result
         ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
         return drawing.captioned(result, *self.legend(image, target), colours if top > 0 else None, ends)
+
+    def counter(self, image: int, *, colours: str = "heat", legend: bool = True) -> Iterator[Image.Image]:
+        """One picture under what speaks against each of its T targets; asked for with ``counter=True``."""
+        if self.against is None:
+            raise Error("what speaks against the targets was not asked for: explain with counter=True.")
+        for target, heat in enumerate(self.placed(image, self.against)):
+            top = float(heat.max())
+            drawn = self.pictures[image].overlay(heat, top, colours)
+            words = f"up to {top:.3g}" if top > 0 else "nothing speaks against it"
+            ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
+            title = f"against {self.targets[image][target]}"
+            yield drawing.captioned(drawn, title, words, colours if top > 0 else None, ends) if legend else drawn
+
+    def animation(self, image: int = 0, target: int = 0, *, colours: str = "heat") -> list[Image.Image]:
+        """The frames of a clip under their maps, with a legend; all on one scale."""
+        clip = self.pictures[image]
+        if not isinstance(clip, Clip):
+            raise Error(f"{clip.name} is no clip: an animation shows the frames of a video.")
+        heat = list(self.placed(image))[target]
+        return [drawing.captioned(f, *self.legend(image, target)) for f in clip.overlays(heat, None, colours)]
 
     def within(self, largest: int, image: int = 0) -> Explanation:
         """The same with the longer side of one picture at most ``largest``, to be drawn small."""
@@ -204,11 +197,14 @@ class Explanation:
     def sheet(self, image: int = 0, *, colours: str = "heat", scale: str = "each", largest: int = 1024) -> Image.Image:
         """One picture beside its overlays (of the first 15 targets), each at most ``largest`` pixels wide and high."""
         small = self.within(largest, image)
-        picture = small.pictures[image]
+        subject = small.pictures[image]
         overlays = list(islice(small.overlays(image, colours=colours, scale=scale), MOST_DRAWN))
+        if self.against is not None:
+            beside = islice(small.counter(image, colours=colours), MOST_DRAWN)
+            overlays = [drawn for pair in zip(overlays, beside, strict=True) for drawn in pair]
         more = len(self.targets[image]) - len(overlays)
         detail = f"{self.model.name}, {self.method}, {self.layer}" + (f", and {more} more targets" if more else "")
-        return drawing.sheet([drawing.captioned(picture.image, Path(picture.name).name, detail), *overlays])
+        return drawing.sheet([drawing.captioned(subject.image, Path(subject.name).name, detail), *overlays])
 
     def legend(self, image: int, target: int) -> tuple[str, str]:
         """A target's name, and its score in words."""
@@ -273,6 +269,8 @@ class Explanation:
             tensors = {"maps": self.maps.cpu().contiguous()}
         else:
             tensors = {f"maps.{b}": m.cpu().contiguous() for b, m in enumerate(self.maps)}
+        if isinstance(self.against, Tensor):
+            tensors["against"] = self.against.cpu().contiguous()
         if isinstance(self.pixels, Tensor):
             tensors["pixels"] = self.pixels.cpu().contiguous()
         elif self.pixels is not None:
@@ -291,7 +289,14 @@ class Explanation:
         for t, (part, heat) in enumerate(zip(parts, self.placed(image), strict=True)):  # one at a time in memory
             targets.append(self._measures(image, t, heat))
             drawn = self._overlay(image, t, heat, top, colours, legend=True)
-            targets[-1]["files"]["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", jpeg(drawn)))
+            files = targets[-1]["files"]
+            files["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", jpeg(drawn)))
+            if isinstance(self.pictures[image], Clip):
+                frames = self.animation(image, t, colours=colours)
+                files["animation"] = str(write_whole(folder / f"{name}.{part}.gif", gif(frames)))
+        if self.against is not None:
+            for part, target, drawn in zip(parts, targets, self.counter(image, colours=colours), strict=True):
+                target["files"]["against"] = str(write_whole(folder / f"{name}.{part}.against.jpg", jpeg(drawn)))
         return self._report(image, targets)
 
 
@@ -307,6 +312,13 @@ def jpeg(picture: Image.Image) -> bytes:
     if max(picture.size) > 65500:  # the format ends there
         picture.thumbnail((65500, 65500))
     picture.save(buffer, "JPEG", quality=90, comment=MARK)
+    return buffer.getvalue()
+
+
+def gif(frames: list[Image.Image], seconds: float = 0.2) -> bytes:
+    """Frames as an animated GIF file that repeats."""
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=round(seconds * 1000), loop=0)
     return buffer.getvalue()
 
 

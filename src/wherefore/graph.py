@@ -15,7 +15,8 @@ SHAPING = {"View", "UnsafeView", "ReshapeAlias", "Reshape", "Squeeze", "Clone", 
 AVERAGING = {"Mean", "AvgPool2D", "AdaptiveAvgPool2D", "AvgPool3D", "AdaptiveAvgPool3D"}
 POOLING = AVERAGING | {"MaxPool2DWithIndices", "MaxPool3DWithIndices", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D"}
 # Operations whose result lies in the picture as channels, height, width, whatever its sizes.
-CHANNELS_FIRST = {"Convolution", "NativeBatchNorm", "CudnnBatchNorm", "NativeGroupNorm", "UpsampleBilinear2D"} | POOLING
+CHANNELS_FIRST = {"Convolution", "NativeBatchNorm", "CudnnBatchNorm", "NativeGroupNorm", "PixelShuffle"} | POOLING
+CHANNELS_FIRST |= {"UpsampleBilinear2D", "UpsampleNearest2D", "UpsampleBicubic2D", "UpsampleTrilinear3D"}
 # Activations, and the functions that compute them; a layer named in words bears the first.
 ACTIVATIONS = {
     "Relu": ("relu",),

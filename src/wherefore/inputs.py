@@ -1,23 +1,26 @@
-"""What goes in: pictures of every kind as prepared tensors, each with the picture that it came from, in batches."""
+"""What goes in: pictures, clips, signals and texts of every kind as tensors, with what they show, in batches."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from wherefore import imaging
 from wherefore.errors import Error
-from wherefore.explanation import Picture
-from wherefore.imaging import Preprocess
+from wherefore.feeding import Inputs, Key, canonical, channels_axis, fed, is_sequence, on_device
+from wherefore.guard import unwrap
+from wherefore.imaging import Frames, Preprocess
 from wherefore.regions import region_seen
+from wherefore.subjects import Clip, Picture, Signal, Subject, Text
+from wherefore.text import Words
 from wherefore.types import Model
 
 
@@ -25,16 +28,30 @@ from wherefore.types import Model
 class Input:
     """One prepared image and the picture that it came from."""
 
-    tensor: Tensor  # (C, H, W)
-    picture: Picture
+    tensor: Tensor  # (C, H, W) as the network takes it; token numbers (L,)
+    picture: Subject
+    others: Mapping[str, Tensor] = field(default_factory=dict)  # what else belongs to it: the mask of a text
 
 
 @dataclass(frozen=True)
 class Batch:
     """Images that go through the network at once, and their pictures."""
 
-    images: Tensor  # (B, C, H, W)
-    pictures: list[Picture]
+    images: Tensor  # (B, C, H, W), channels second; see `feeding`
+    pictures: list[Subject]
+    others: Mapping[Key, Any] = field(default_factory=dict)  # what else the network is fed
+    main: Key = 0
+    axis: int | None = 1  # where the network wants the channels
+
+    def fed_to(
+        self, net: nn.Module, device: torch.device | None, dtype: torch.dtype | None
+    ) -> tuple[nn.Module, Tensor]:
+        """The network as one that takes these images alone, and the images where it wants them."""
+        if device is None:
+            return fed(net, self.images, self.others, self.main, self.axis), self.images.detach()
+        images = on_device(self.images, device, dtype)
+        others = {key: on_device(value, device, dtype) for key, value in self.others.items()}
+        return fed(net, images, others, self.main, self.axis), images
 
 
 class Reader:
@@ -43,29 +60,67 @@ class Reader:
     def __init__(self, model: Model, fit: str = "model") -> None:
         if fit not in ("model", "squash"):
             raise Error(f"fit is 'model' (the network's own crop) or 'squash' (the whole picture), not {fit!r}.")
-        self.model, self.fit = model, fit
-        self._regions: dict[tuple[int, int], imaging.Region] = {}
+        self.model, self.fit, self.net = model, fit, unwrap(model.net)
+        self._regions: dict[tuple[int, ...], imaging.Region] = {}
 
-    def prepare(self, picture: Picture) -> Input:
-        """What the network is fed for one picture; for those who decode while others compute."""
-        preprocess = self._preprocess
-        tensor = preprocess(picture.image)
-        if not isinstance(tensor, Tensor) or tensor.ndim != 3 or not tensor.is_floating_point():
-            got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise Error(f"preprocess must turn a picture into a tensor (C, H, W) of floating-point numbers, not {got}.")
-        if picture.size not in self._regions:
-            self._regions[picture.size] = region_seen(preprocess, picture.size)
-        return Input(tensor, replace(picture, region=self._regions[picture.size]))
+    def batches(self, images: Any, size: int, given: int | None = None) -> list[Batch]:
+        """Batches of ``size`` of all kinds of images; each goes through the network once.
+
+        Several inputs (`wherefore.Inputs`, a dict) go at once, or ``given`` at a time: which of them belong to the
+        images one by one is told by their length.
+        """
+        if isinstance(images, (Inputs, Mapping)):
+            inputs = images if isinstance(images, Inputs) else Inputs(**images)
+            return self._pieces(inputs.images, given or len(inputs.images), inputs.others(), inputs.main)
+        if isinstance(images, Tensor):
+            return self._pieces(images, size)
+        return self.together(self.read(images), size)
 
     def read(self, images: Any) -> list[Input]:
         """The prepared images of a path, picture, array or a list of these and of tensors."""
         if isinstance(images, np.ndarray) and images.ndim == 4:
             images = list(images)
-        if not isinstance(images, (list, tuple)):
+        if not isinstance(images, (list, tuple)) or (self._reads_clips and _is_clip(images)):
             images = [images]
         if not images:
             raise Error("there is no picture to explain.")
         return [self._one(image, i) for i, image in enumerate(images)]
+
+    def together(self, inputs: Sequence[Input], size: int) -> list[Batch]:
+        """Consecutive inputs of one shape as batches."""
+        groups: list[list[Input]] = []
+        for one in inputs:
+            last = groups[-1] if groups else []
+            if not last or len(last) == size or last[0].tensor.shape != one.tensor.shape:
+                groups.append([])
+            groups[-1].append(one)
+        return [self._batch(group) for group in groups]
+
+    def _batch(self, group: list[Input]) -> Batch:
+        images = torch.stack([one.tensor for one in group])
+        of_each = {key: torch.stack([one.others[key] for one in group]) for key in group[0].others}
+        axis = channels_axis(images, self.net)
+        others: dict[Key, Any] = dict(self.model.inputs.items())
+        others.update(of_each)
+        return Batch(canonical(images, axis), [one.picture for one in group], others, axis=axis)
+
+    # ---------------------------------------------------------------------------------------- one of them
+
+    def prepare(self, picture: Picture) -> Input:
+        """What the network is fed for one picture; for those who decode while others compute."""
+        preprocess = self._preprocess
+        if isinstance(preprocess, (Frames, Words)):
+            raise Error(f"{self.model.name} is no network for single pictures: give it a clip or a text.")
+        tensor = preprocess(picture.image)
+        if not isinstance(tensor, Tensor) or tensor.ndim != 3 or not tensor.is_floating_point():
+            got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise Error(f"preprocess must turn a picture into a tensor (C, H, W) of floating-point numbers, not {got}.")
+        return Input(tensor, replace(picture, region=self._region(preprocess, picture.size)))
+
+    def _region(self, preprocess: Any, size: tuple[int, int]) -> imaging.Region:
+        if size not in self._regions:
+            self._regions[size] = region_seen(preprocess, size)
+        return self._regions[size]
 
     def _one(self, image: Any, number: int) -> Input:
         name = f"image {number}"
@@ -75,47 +130,105 @@ class Reader:
             checked = self._checked(image)
             if len(checked) != 1:
                 raise Error(f"{name} is a tensor of {len(checked)} images: in a list give one (C, H, W) for each.")
-            return Input(checked[0], self._shown(checked[0], number))
+            axis = channels_axis(checked, self.net)
+            return Input(checked[0], self._shown(canonical(checked, axis)[0], number))
+        if isinstance(self.model.preprocess, Words) and isinstance(image, str):
+            return self._text(image, number)
+        if self._reads_clips:
+            return self._clip(image, name)
         if isinstance(image, (str, Path)):
             name, image = str(image), imaging.read(image)
         elif isinstance(image, np.ndarray):
             image = imaging.from_array(image)
         elif isinstance(image, Image.Image):
             name = str(getattr(image, "filename", "") or name)
-            try:
-                image = imaging.as_rgb(image)
-            except (OSError, SyntaxError, ValueError) as error:  # a file is decoded only now
-                raise Error(f"{name} cannot be read as a picture ({error}).") from None
+            image = _decoded(image, name)
         else:
             raise Error(f"{type(image).__name__} is no picture: give a path, a PIL picture, an array or a tensor.")
         return self.prepare(Picture(name, image, (0, 0, 0, 0)))
 
+    def _text(self, text: str, number: int) -> Input:
+        words: Any = self.model.preprocess
+        found = {key: value[0] for key, value in words(text).items()}
+        ids = found.pop("input_ids")
+        return Input(ids, Text(f"text {number}", tuple(words.words(ids, text))), found)
+
+    def _clip(self, clip: Any, name: str) -> Input:
+        preprocess = self.model.preprocess
+        assert isinstance(preprocess, Frames)
+        if isinstance(clip, (str, Path)):
+            name, clip = str(clip), imaging.read_frames(clip)
+        elif not _is_clip(clip):
+            raise Error(f"{type(clip).__name__} is no clip: give a file, a list of PIL pictures, or a tensor.")
+        pictures = [_decoded(frame, name) for frame in clip]
+        shown = [pictures[i] for i in preprocess.picks(len(pictures))]
+        region = self._region(preprocess, shown[0].size)
+        return Input(preprocess(pictures), Clip(name, lambda: shown, region, len(shown)))
+
+    @property
+    def _reads_clips(self) -> bool:
+        return isinstance(self.model.preprocess, Frames)
+
+    # ---------------------------------------------------------------------------------------- tensors
+
     def _checked(self, images: Tensor) -> Tensor:
-        images = images[None] if images.ndim == 3 else images
-        if images.ndim != 4 or 0 in images.shape:
-            raise Error(f"a tensor of images is (B, C, H, W), not {tuple(images.shape)}.")
+        """A tensor with a batch dimension that the network can be fed."""
         if not images.is_floating_point():
+            if images.ndim == 2 and any(isinstance(m, nn.Embedding) for m in self.net.modules()):
+                return images
             raise Error(
                 f"a tensor is fed to the network as it is and must hold floating-point numbers, not {images.dtype}; "
                 "for preprocessing pass a PIL picture or an array."
             )
+        if images.ndim in (2, 3) and is_sequence(self.net):
+            return images
+        images = images[None] if images.ndim == 3 else images
+        if images.ndim not in (4, 5) or 0 in images.shape:
+            raise Error(f"a tensor of images is (B, C, H, W), not {tuple(images.shape)}; of videos (B, C, t, H, W).")
         return images
 
-    def _shown(self, tensor: Tensor, number: int) -> Picture:
-        """The picture that a tensor ``(C, H, W)`` shows; drawn only when it is looked at."""
+    def _pieces(self, images: Tensor, size: int, others: Mapping[Key, Any] | None = None, main: Key = 0) -> list[Batch]:
+        """A tensor in pieces, with the parts of the others that belong to its images one by one."""
+        given = images
+        if others is None:
+            images = self._checked(images)
+        count, axis = len(images), channels_axis(images, self.net)
+        images = canonical(images, axis)
+        every: dict[Key, Any] = dict(self.model.inputs.items())
+        every.update(others or {})
+        shown = [self._shown(image, i) for i, image in enumerate(images)]
+        batches = []
+        for start in range(0, count, size):
+            stop = min(start + size, count)
+            parts = {k: v[start:stop] if _of_each(v, count) and k in (others or {}) else v for k, v in every.items()}
+            batches.append(Batch(images[start:stop], shown[start:stop], parts, main, axis))
+        if not batches:
+            raise Error(f"there is nothing to explain in a tensor {tuple(given.shape)}.")
+        return batches
 
-        shown = tensor.detach().clone()  # the caller may use the tensor again
+    def _shown(self, tensor: Tensor, number: int) -> Subject:
+        """What a tensor ``(C, H, W)``, ``(C, t, H, W)``, ``(C, L)`` or ``(L,)`` shows; drawn when it is looked at."""
+        shown, name = tensor.detach().clone(), f"image {number}"  # the caller may use the tensor again
+        if not shown.is_floating_point():
+            words = self.model.preprocess
+            numbers = shown.tolist()
+            return Text(name, tuple(words.words(numbers) if isinstance(words, Words) else (f" {i}" for i in numbers)))
+        if shown.ndim == 2:
+            return Signal(name, shown)
+        region = (0.0, 0.0, float(shown.shape[-1]), float(shown.shape[-2]))
+        if shown.ndim == 3:
+            return Picture(name, lambda: self._drawn(shown), region)
+        return Clip(name, lambda: [self._drawn(f) for f in _common_scale(shown).unbind(1)], region, shown.shape[1])
 
-        def draw() -> Image.Image:
-            preprocess = self.model.preprocess
-            if isinstance(preprocess, Preprocess) and len(shown) == 3 and float(shown.min()) < 0:
-                return preprocess.picture(shown)
-            return imaging.tensor_picture(shown)
-
-        return Picture(f"image {number}", draw, (0.0, 0.0, float(tensor.shape[-1]), float(tensor.shape[-2])))
+    def _drawn(self, image: Tensor) -> Image.Image:
+        preprocess: Any = self.model.preprocess
+        preprocess = preprocess.preprocess if isinstance(preprocess, Frames) else preprocess
+        if isinstance(preprocess, Preprocess) and len(image) == 3 and float(image.min()) < 0:
+            return preprocess.picture(image)
+        return imaging.tensor_picture(image)
 
     @property
-    def _preprocess(self) -> Any:
+    def _preprocess(self) -> Callable[[Any], Any]:
         preprocess = self.model.preprocess
         if preprocess is None:
             warnings.warn(
@@ -132,18 +245,25 @@ class Reader:
             preprocess = replace(preprocess, squash=True)
         return preprocess
 
-    def pieces(self, images: Tensor, size: int) -> list[Batch]:
-        """A tensor in pieces; each image goes through the network once."""
-        images = self._checked(images)
-        shown = [self._shown(image, i) for i, image in enumerate(images)]
-        return [Batch(part, shown[i * size : i * size + len(part)]) for i, part in enumerate(images.split(size))]
 
-    def batches(self, inputs: Sequence[Input], size: int) -> list[Batch]:
-        """Consecutive inputs of one shape together."""
-        batches: list[list[Input]] = []
-        for one in inputs:
-            last = batches[-1] if batches else []
-            if not last or len(last) == size or last[0].tensor.shape != one.tensor.shape:
-                batches.append([])
-            batches[-1].append(one)
-        return [Batch(torch.stack([i.tensor for i in b]), [i.picture for i in b]) for b in batches]
+def _of_each(value: Any, count: int) -> bool:
+    """Whether an input belongs to the images one by one."""
+    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
+
+
+def _is_clip(images: Any) -> bool:
+    """Whether it is a list of PIL pictures: the frames of one clip."""
+    return isinstance(images, (list, tuple)) and bool(images) and all(isinstance(i, Image.Image) for i in images)
+
+
+def _common_scale(clip: Tensor) -> Tensor:
+    """A clip ``(C, t, H, W)`` in 0..1, its frames on one scale; one whose scale is known as it is."""
+    low, high = float(clip.min()), float(clip.max())
+    return clip if len(clip) == 3 and low < 0 else (clip - min(low, 0.0)) / max(high - min(low, 0.0), 1.0)
+
+
+def _decoded(image: Image.Image, name: str) -> Image.Image:
+    try:
+        return imaging.as_rgb(image)
+    except (OSError, SyntaxError, ValueError) as error:  # a file is decoded only now
+        raise Error(f"{name} cannot be read as a picture ({error}).") from None

@@ -1,9 +1,10 @@
-"""Which layer, which grid: read off the graph of one traced forward pass, never from a list of model names.
+"""Which layer: read off the graph of one traced forward pass, never from a list of model names.
 
 The default is the last place in the network that still has a picture-like grid and feeds the target: the output of a
 submodule, before pooling and before the product that computes the class scores, after the activation that directly
-follows it. Two outputs that are the same tensor are one place; it bears the name of the outermost module (``layer4``
-rather than ``layer4.2.relu``).
+follows it. It feeds the target where the gradient is not zero at its positions: the patches of a transformer's last
+block do not, when only the class token is read. Two outputs that are the same tensor are one place; it bears the name
+of the outermost module (``layer4`` rather than ``layer4.2.relu``).
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 from wherefore.errors import Error
-from wherefore.graph import ACTIVATIONS, CHANNELS_FIRST, POOLING, Node, kind, parents, reachable
+from wherefore.feeding import home
+from wherefore.graph import ACTIVATIONS, POOLING, Node, kind, parents, reachable
+from wherefore.grids import Grids, channels_of, settled
 from wherefore.guard import unwrap
 from wherefore.places import Place, submodule
-from wherefore.trace import Output, trace
+from wherefore.trace import Output, Traced, trace
 from wherefore.types import Chosen, Grid, Layer
 
 # Results of these are whole blocks or normalised values; the inner products of an attention are neither.
-TOKEN_OPERATIONS = {"NativeLayerNorm", "FusedRmsNorm", "Add", "Mul", "Cat"} | set(ACTIVATIONS)
-ELEMENTWISE = {"Add", "Mul", "Div", "Clone", "Cat"} | set(ACTIVATIONS)
-MOST_PREFIX_TOKENS = 16
-MOST_DISTORTION = math.log(2)  # strides round: a grid may be this much longer or wider than its picture
+TOKEN_OPERATIONS = {"NativeLayerNorm", "FusedRmsNorm", "Add", "Mul", "Cat", "Embedding", "Clone"} | set(ACTIVATIONS)
+RECURRENT = {"MkldnnRnnLayer", "CudnnRnn", "Stack"}
 PRODUCTS = {"Addmm", "Mm", "Bmm", "Convolution"}
 
 
@@ -49,6 +51,7 @@ class Layers:
     every: tuple[Layer, ...]
     rejected: tuple[tuple[str, str], ...]  # (name, why) of outputs that cannot be explained
     stage: Layer | None  # where the default's stage begins
+    certain: bool = True  # not so where the head still is zero, and the target has no gradient to tell by
 
 
 def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> Layers:
@@ -57,24 +60,16 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
     ``choose`` reads from the network's output what is to be explained; layers that it does not depend on are
     rejected. The network is left as it was found.
     """
-    outputs, chosen = trace(unwrap(net), images, choose)
-    assert chosen is not None
-    total = chosen.scores.sum()
-    nodes = list(reachable(total.grad_fn)) if total.grad_fn is not None else []
-    fed, patches, every, rejected = set(nodes), _patch_grids(outputs), [], []
-    for output in _places(outputs):
-        grid = _grid(output, patches, images)
-        why = _unfit(output, grid, fed)
-        if why or grid is None:
-            rejected.append((output.name, why))
-        else:
-            every.append((output, Layer(output.name, grid, _channels(output.shape, grid))))
-    default, every_layer = _default(every, total, nodes, _head(chosen.logits))
-    known = _KNOWN.setdefault(unwrap(net), WeakKeyDictionary()).setdefault(_CLASSES, {})
+    net = unwrap(net)
+    traced = trace(net, images, choose)
+    search = _Search(traced, images)
+    every, rejected = search.listed()
+    default, every_layer = search.default(every)
+    known = _memory(net).setdefault(_CLASSES, {})
     for layer in every_layer:  # whoever goes on to explain them need not look for them again
-        known[layer.name, tuple(images.shape[1:]), False] = layer, ref(_module(unwrap(net), layer.name))
-    stage = _stage_begins(net, every, default, total) if default else None
-    return Layers(default, tuple(every_layer), tuple(rejected), stage)
+        known[layer.name, tuple(images.shape[1:]), False] = layer, ref(_module(net, layer.name))
+    stage = _stage_begins(net, every, default, search.total) if default else None
+    return Layers(default, tuple(every_layer), tuple(rejected), stage, search.certain)
 
 
 def layer_for(
@@ -85,16 +80,22 @@ def layer_for(
     owner: Any = None,
     *,
     stage: bool = False,
+    grid: Grid | None = None,
+    reached: bool = False,
 ) -> Layer:
     """The named layer with its grid or, without a name, the default for what ``choose`` reads.
 
     With ``stage`` that is where the default's stage begins: the pooling that leads to its resolution, or the last layer
-    before it that is finer, and no branch with another beside it. Found by one traced pass, then remembered: per
-    network and input size, the default also per ``owner`` (a target of the user's own making; None for classes, which
-    share theirs). Raises `Error` where there is no such layer, where it has no grid, or where no layer has one.
+    before it that is finer, and no branch with another beside it. ``grid`` is how the named layer lies in the picture,
+    where that cannot be inferred. With ``reached`` a named layer must feed the target. Found by one traced pass, then
+    remembered: per network and input size, the default also per ``owner`` (a target of the user's own making, or its
+    kind; None for classes, which share theirs). Raises `Error` where there is no such layer, where it has no grid, or
+    where no layer has one.
     """
     net = unwrap(net)
-    memory = _KNOWN.setdefault(net, WeakKeyDictionary())
+    if name and grid is not None:
+        return _told(net, name, images, grid)
+    memory = _memory(net)
     try:
         known = memory.setdefault(_CLASSES if owner is None or name else owner, {})
     except TypeError:  # an owner that cannot be referred to weakly is not remembered
@@ -103,24 +104,38 @@ def layer_for(
     layer, module = known.get(key, (None, None))
     place = dict(net.named_modules()).get(Place.parse(layer.name).module) if layer else None
     if layer is None or module is None or place is None or module() is not place:
-        layer = _named_layer(net, name, images) if name else _default_layer(net, images, choose, stage)
-        known[key] = layer, ref(_module(net, layer.name))
+        if name:
+            layer, certain = _named_layer(net, name, images, choose if reached else None), True
+        else:
+            layer, certain = _default_layer(net, images, choose, stage)
+        if certain:
+            known[key] = layer, ref(_module(net, layer.name))
     return layer
+
+
+def _memory(net: nn.Module) -> Any:
+    return _KNOWN.setdefault(home(net), WeakKeyDictionary())
 
 
 def _module(net: nn.Module, name: str) -> nn.Module:
     return submodule(net, Place.parse(name).module)
 
 
-def _default_layer(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen], stage: bool) -> Layer:
+def _default_layer(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen], stage: bool) -> tuple[Layer, bool]:
     found = find_layers(net, images, choose)
     default = found.default
+    name = type(home(net)).__name__
+    if default is None and not found.certain:
+        raise Error(
+            f"nothing in {name} has a gradient of the target: parts of it are quantised without one, detached, or not "
+            "differentiable; take a method that needs none, such as occlusion."
+        )
     if default is None:
         raise Error(
-            f"no layer of {type(net).__name__} has a grid of positions that feeds the target: "
-            "name one with layer=, `wherefore layers` says what was tried."
+            f"no layer of {name} has a grid of positions that feeds the target: "
+            "name one with layer= and, where it cannot be inferred, its grid=; `wherefore layers` says what was tried."
         )
-    return (found.stage or default) if stage else default
+    return ((found.stage or default) if stage else default), found.certain
 
 
 def _stage_begins(net: nn.Module, every: Sequence[tuple[Output, Layer]], default: Layer, total: Tensor) -> Layer:
@@ -149,145 +164,227 @@ def _all_passes(node: Node, total: Tensor) -> bool:
     return True
 
 
-def _named_layer(net: nn.Module, name: str, images: Tensor) -> Layer:
+def _named_layer(net: nn.Module, name: str, images: Tensor, choose: Callable[[Any], Chosen] | None) -> Layer:
+    """The layer of that name with the grid that is inferred for it."""
     _module(net, name)  # a name that does not exist is told at once
-    outputs, _ = trace(net, images)
+    traced = trace(net, images, choose)
+    output, search = _output(traced, name), _Search(traced, images)
+    grid = search.grids(output)
+    if grid is None:
+        raise Error(
+            f"layer {name!r} returns {output.shape}, which is no grid of positions: choose another layer, or say how "
+            "it lies in the picture with grid=wf.Grid(layout, size)."
+        )
+    grid = settled(output, grid, traced.leaf)
+    if grid is None:
+        raise Error(
+            f"the tokens of layer {name!r} do not lie in the order of the picture: choose another layer, or one behind "
+            "which they do."
+        )
+    if choose is not None and grid.prefix and not search.positions_count(output, grid):
+        default, _ = _default_layer(net, images, choose, False)
+        raise Error(
+            f"the patch tokens of layer {name!r} do not reach the target, its class token alone does, so that its map "
+            f"would be empty: use {default.name!r}."
+        )
+    return Layer(name, grid, channels_of(output.shape, grid))
+
+
+def _told(net: nn.Module, name: str, images: Tensor, grid: Grid) -> Layer:
+    """The layer of that name with a grid that the caller knows."""
+    _module(net, name)
+    output = _output(trace(net, images), name)
+    try:
+        size = tuple(grid(torch.empty(output.shape, device="meta")).shape)
+    except RuntimeError:
+        size = ()
+    if size[2:] != grid.size:
+        raise Error(f"the output {output.shape} of layer {name!r} cannot be laid out as {grid}.")
+    return Layer(name, grid, size[1])
+
+
+def _output(traced: Traced, name: str) -> Output:
+    """What the place of that name returned in the pass."""
     plain = name.split("+")[0]
-    match = [o for o in outputs if plain in (o.name, o.name.split("[")[0], o.numbered)]
+    match = [o for o in traced.outputs if plain in (o.name, o.name.split("[")[0], o.numbered)]
     if not match:
         raise Error(f"layer {name!r} never ran in this forward pass: `wherefore layers` lists those that do.")
-    output = match[-1]
-    grid = _grid(output, _patch_grids(outputs), images)
-    if grid is None:
-        raise Error(f"layer {name!r} returns {output.shape}, which is no grid of positions: choose another layer.")
-    return Layer(name, grid, _channels(output.shape, grid))
+    return match[-1]
 
 
 def _places(outputs: Sequence[Output]) -> list[Output]:
-    """One output per tensor, in running order, under the name of the outermost module that returned it."""
+    """One output per tensor, in running order, under the name of the outermost module that returned it.
+
+    A module that merely passes its input on (Identity, dropout) gives its name to nothing that another one made, nor
+    one that returns several tensors: the others may have been made of this one before they all are returned.
+    """
     by_node: dict[Node, Output] = {}
     for output in outputs:  # a container returns after its parts; what merely passes a tensor on comes later
         known = by_node.get(output.node)
-        if known is None or output.name.count(".") < known.name.count("."):
+        outer = known is not None and output.name.count(".") < known.name.count(".")
+        if known is None or (outer and not output.passed and "[" not in output.name):
             by_node[output.node] = output
     return sorted(by_node.values(), key=lambda o: o.order)
 
 
-# -------------------------------------------------------------------------------------------- grids
+class _Search:
+    """The search for layers in one traced pass."""
 
+    def __init__(self, traced: Traced, images: Tensor) -> None:
+        self.traced, self.grids = traced, Grids(traced.outputs, images)
+        self.tokens = not images.is_floating_point()
+        chosen = traced.chosen
+        if chosen is None:
+            return
+        self.total = chosen.scores.sum()
+        self.nodes = list(reachable(self.total.grad_fn)) if self.total.grad_fn is not None else []
+        self.head = _head(chosen.head)
+        self.roots: list[tuple[Any, Tensor]] = [(self.total, torch.ones_like(self.total))]
+        self.common: set[Node] | None = None
+        self.certain = True  # whether another network with this structure would have the same default
+        if not self.nodes or not self._any_gradient():
+            self.certain, self.roots = False, _before_head(self.head) or self.roots
 
-def _patch_grids(outputs: Sequence[Output]) -> list[tuple[int, int]]:
-    """Grids of the channels-first outputs of the pass: what a patch embedding leaves for its tokens."""
-    return [(o.shape[2], o.shape[3]) for o in outputs if len(o.shape) == 4 and o.shape[2] * o.shape[3] > 1]
+    def _any_gradient(self) -> bool:
+        """Whether the target has any gradient at all: behind a head that starts at zero nothing has one."""
+        if self.traced.first is None:
+            return False
+        (gradient,) = torch.autograd.grad(self.total, [self.traced.first], retain_graph=True, allow_unused=True)
+        return gradient is not None and bool((gradient != 0).any())
 
+    def listed(self) -> tuple[list[tuple[Output, Layer]], list[tuple[str, str]]]:
+        """The places that can be explained, and the others with the reason."""
+        fed, every, rejected = set(self.nodes), [], []
+        for output in _places(self.traced.outputs):
+            grid = self.grids(output)
+            why = self._unfit(output, grid, fed)
+            if why or grid is None:
+                rejected.append((output.name, why))
+            else:
+                every.append((output, Layer(output.name, grid, channels_of(output.shape, grid))))
+        return every, rejected
 
-def _grid(output: Output, patches: Sequence[tuple[int, int]], images: Tensor) -> Grid | None:
-    """How an output lies in the pictures, or None."""
-    size = output.shape
-    if not size or size[0] != len(images):
-        return None
-    if len(size) == 4:
-        return _picture_grid(size, _maker(output.node), images.shape[-2] / images.shape[-1])
-    if len(size) == 5:
-        return Grid("channels-first", size[2:])
-    if len(size) == 3:
-        for patch in reversed(patches):
-            prefix = size[1] - patch[0] * patch[1]
-            if 0 <= prefix <= MOST_PREFIX_TOKENS:
-                return Grid("tokens", patch, prefix)
-    return None
+    def _unfit(self, output: Output, grid: Grid | None, fed: set[Node]) -> str:
+        """Why an output cannot be explained; empty where it can."""
+        if output.node not in fed:
+            return "does not reach the target"
+        if grid is None:
+            return f"{tuple(output.shape)} is no grid of positions"
+        if math.prod(grid.size) == 1:
+            return "has a single position"
+        in_tokens = grid.layout == "tokens" or (len(grid.size) == 1 and grid.layout == "channels-last")
+        if in_tokens and kind(output.node) not in TOKEN_OPERATIONS and not _is_recurrent(output.node):
+            return "is an inner product of tokens, neither normalised nor a block's output"
+        return ""
 
-
-def _picture_grid(size: tuple[int, ...], operation: str, aspect: float) -> Grid | None:
-    """Channels first or last: what the operation says, else whichever reading keeps the picture's shape."""
-    if operation in CHANNELS_FIRST:
-        return Grid("channels-first", size[2:])
-    first, last = (abs(math.log(h / w / aspect)) for h, w in (size[2:], size[1:3]))
-    if operation == "NativeLayerNorm" or last < first - 0.1:
-        return Grid("channels-last", size[1:3]) if last < MOST_DISTORTION else None
-    return Grid("channels-first", size[2:]) if first < MOST_DISTORTION else None
-
-
-def _maker(node: Node) -> str:
-    """The operation that laid a result out: what merely changes values one by one is passed over."""
-    while kind(node) in ELEMENTWISE and parents(node):
-        node = parents(node)[0]
-    return kind(node)
-
-
-def _channels(size: tuple[int, ...], grid: Grid) -> int:
-    return size[1] if grid.layout == "channels-first" else size[-1]
-
-
-def _unfit(output: Output, grid: Grid | None, fed: set[Node]) -> str:
-    """Why an output cannot be explained; empty where it can."""
-    if output.node not in fed:
-        return "does not reach the target"
-    if grid is None:
-        return f"{tuple(output.shape)} is no grid of positions"
-    if torch.Size(grid.size).numel() == 1:
-        return "has a single position"
-    if grid.layout == "tokens" and kind(output.node) not in TOKEN_OPERATIONS:
-        return "is an inner product of tokens, neither normalised nor a block's output"
-    return ""
-
-
-# -------------------------------------------------------------------------------------------- the default
-
-
-def _default(
-    every: list[tuple[Output, Layer]], total: Tensor, nodes: list[Node], head: set[Node]
-) -> tuple[Layer | None, list[Layer]]:
-    """The last unpooled layer whose positions all count, moved behind a functional activation that follows it."""
-    chosen: int | None = None
-    listed = [layer for _, layer in every]
-    for index in reversed(range(len(every))):
-        output, layer = every[index]
-        if kind(output.node) in POOLING:
-            listed[index] = replace(layer, note="pooled")
-        elif output.node in head:
-            listed[index] = replace(layer, note="the head: one channel per class")
-        elif not _positions_count(output, layer.grid, total):
-            listed[index] = replace(layer, note="its positions have no gradient: they do not reach the target")
+    def default(self, every: list[tuple[Output, Layer]]) -> tuple[Layer | None, list[Layer]]:
+        """The last unpooled layer whose positions all count, moved behind a functional activation that follows it."""
+        chosen: int | None = None
+        listed = [layer for _, layer in every]
+        self.common = self._common([output for output, _ in every])
+        for index in reversed(range(len(every))):
+            output, layer = every[index]
+            note = self._passed_over(output, layer.grid)
+            if not note:
+                chosen = index
+                break
+            listed[index] = replace(layer, note=note)
+        if chosen is None:
+            return None, listed
+        output, layer = every[chosen]
+        layer = replace(layer, grid=settled(output, layer.grid, self.traced.leaf) or layer.grid)
+        activation = _activation_after(output.node, self.nodes)
+        why = "the last grid of positions that feeds the target, before pooling and head"
+        if activation:
+            why += f"; taken after the function {activation} that follows {layer.name}"
+            layer = replace(layer, name=f"{layer.name}+{activation}")
+            listed.insert(chosen + 1, replace(layer, note=why))
         else:
-            chosen = index
-            break
-    if chosen is None:
-        return None, listed
-    output, layer = every[chosen]
-    activation = _activation_after(output.node, nodes)
-    why = "the last grid of positions that feeds the target, before pooling and head"
-    if activation:
-        why += f"; taken after the function {activation} that follows {layer.name}"
-        layer = replace(layer, name=f"{layer.name}+{activation}")
-        listed.insert(chosen + 1, replace(layer, note=why))
-    else:
-        listed[chosen] = replace(layer, note=why)
-    return replace(layer, note=why), listed
+            listed[chosen] = replace(layer, note=why)
+        return replace(layer, note=why), listed
+
+    def _passed_over(self, output: Output, grid: Grid) -> str:
+        """Why a place that can be explained is not the default; empty where nothing speaks against it."""
+        if kind(output.node) in POOLING:
+            return "pooled"
+        if output.node in self.head:
+            return "the head: one channel per class"
+        if not self.positions_count(output, grid):
+            return "its positions have no gradient: they do not reach the target"
+        if not self._beyond_itself(output, grid):
+            return "a place of the output reads no more than the same place of it"
+        if self.common is not None and output.node not in self.common:
+            return "one of several resolutions: not all that the target is read from depends on it"
+        if self.common is not None and kind(output.node) == "Convolution":
+            return "leads to one of several resolutions: neither rectified nor normalised"
+        if settled(output, grid, self.traced.leaf) is None:
+            return "its tokens do not lie in the order of the picture"
+        return ""
+
+    def positions_count(self, output: Output, grid: Grid) -> bool:
+        """Whether the target's gradient is not zero at the positions; of a sequence at more than a single one."""
+        least = 2 if grid.layout == "tokens" or len(grid.size) == 1 else 1
+        return all(_positions(output, grid, *root) >= least for root in self.roots)
+
+    def _beyond_itself(self, output: Output, grid: Grid) -> bool:
+        """Whether a single place of a dense output depends on more than what is interpolated for it."""
+        place = self.traced.chosen.place if self.traced.chosen else None
+        return place is None or _positions(output, grid, place, torch.ones_like(place)) > min(
+            2 ** len(grid.size), math.prod(grid.size) - 1
+        )
+
+    def _common(self, every: Sequence[Output]) -> set[Node] | None:
+        """Of a network that reads scores at several resolutions, what all of these depend on; None for others.
+
+        Going back from the target, the first places with a grid on every way are the resolutions.
+        """
+        if not (self.traced.chosen and self.traced.chosen.pyramid):
+            return None
+        grids, levels, seen, waiting = {o.node for o in every}, [], {self.total.grad_fn}, [self.total.grad_fn]
+        while waiting:
+            node = waiting.pop()
+            if node in grids:
+                levels.append(node)
+                continue
+            new = [parent for parent in parents(node) if parent not in seen]
+            seen.update(new)
+            waiting += new
+        return set.intersection(*(set(reachable(level)) for level in levels)) if levels else None
 
 
-def _head(logits: Tensor | None) -> set[Node]:
+def _is_recurrent(node: Node) -> bool:
+    """Whether a result is that of a recurrent layer, perhaps with its first two axes swapped."""
+    return kind(node) in RECURRENT or (kind(node) == "Transpose" and kind(parents(node)[0]) in RECURRENT)
+
+
+def _positions(output: Output, grid: Grid, root: Any, cotangent: Tensor) -> int:
+    """At how many positions the gradient of something is not zero, in the image where they are most."""
+    (gradient,) = torch.autograd.grad(root, [output.edge], cotangent, retain_graph=True, allow_unused=True)
+    return 0 if gradient is None else int((grid(gradient).flatten(2) != 0).any(1).sum(1).max())
+
+
+def _head(scores: Tensor | None) -> list[Node]:
     """The last product with weights and what follows it: where that is a convolution, it computes the class scores."""
-    head: set[Node] = set()
-    node = logits.grad_fn if logits is not None else None
+    head: list[Node] = []
+    node = scores.grad_fn if scores is not None else None
     while node is not None:
-        head.add(node)
+        head.append(node)
         before = [parent for parent in parents(node) if kind(parent) != "AccumulateGrad"]
         if kind(node) in PRODUCTS:
             return head
         node = before[0] if len(before) == 1 else None
-    return set()
+    return []
 
 
-def _positions_count(output: Output, grid: Grid, total: Tensor) -> bool:
-    """Whether the target's gradient is not confined to tokens that lie nowhere in the picture (the class token)."""
-    if grid.layout != "tokens":
-        return True
-    (gradient,) = torch.autograd.grad(total, [output.edge], retain_graph=True, allow_unused=True)
-    if gradient is None:
-        return False
-    on_grid, anywhere = grid(gradient).abs().max(), gradient.abs().max()
-    return bool(on_grid > 0) or not bool(anywhere > 0)  # a head that starts at zero says nothing
+def _before_head(head: Sequence[Node]) -> list[tuple[Any, Tensor]]:
+    """What the head takes, in some direction: stands for the target where the head starts at zero."""
+    for parent, number in head[-1].next_functions if head else ():
+        if parent is not None and kind(parent) not in ("AccumulateGrad", "T", "Transpose"):
+            generator = torch.Generator().manual_seed(0)
+            metadata = parent._input_metadata[number]
+            direction = torch.randn(tuple(metadata.shape), generator=generator).to(metadata.device, metadata.dtype)
+            return [(GradientEdge(parent, number), direction)]
+    return []
 
 
 def _activation_after(node: Node, nodes: list[Node]) -> str | None:

@@ -16,12 +16,12 @@ from wherefore import drawing
 from wherefore.batch.local import FileRun
 from wherefore.errors import Error, ImageError
 from wherefore.explainer import Explainer
-from wherefore.explanation import MOST_DRAWN, Explanation, Picture, jpeg
+from wherefore.explanation import MOST_DRAWN, Explanation, jpeg
 from wherefore.guard import prepared
 from wherefore.inputs import Input
 from wherefore.progress import track
 from wherefore.saving import can_be_made, made, unique_names, write_tensors, write_whole
-from wherefore.targets import choose
+from wherefore.subjects import Picture, Subject
 from wherefore.ways import opened
 
 Report = dict[str, Any]
@@ -34,7 +34,7 @@ OWN = ("method", "layer", "grid", "options", "flips", "compile")  # settings in 
 class Panel:
     """One picture's explanations by name of the method or layer; a sentence where one cannot be had."""
 
-    picture: Picture
+    picture: Subject
     ways: dict[str, Explanation | str]
 
     @property
@@ -134,10 +134,11 @@ def panel(explainers: Mapping[str, Explainer], picture: Picture, target: Any = N
     """
     ways: dict[str, Explanation | str] = {}
     errors: list[Exception] = []
+    shown: Subject = picture
     right = False  # the target, as far as is known
     for name, explainer in track(explainers.items(), len(explainers), Path(picture.name).name):
         one = explainer.prepare(picture)
-        picture = one.picture
+        shown = one.picture
         try:
             ways[name] = explainer.on([one], target)
         except (Error, RuntimeError, TypeError, IndexError, MemoryError) as error:  # memory of a GPU: a RuntimeError
@@ -151,14 +152,15 @@ def panel(explainers: Mapping[str, Explainer], picture: Picture, target: Any = N
         raise (ImageError if of_picture else Error)(
             next(iter(map(str, ways.values())), "there is no way to explain it.")
         )
-    return Panel(picture, ways)
+    return Panel(shown, ways)
 
 
 def _check_target(explainer: Explainer, one: Input, target: Any) -> None:
     """Raises what is wrong with the target, whatever the method."""
     with prepared(explainer.net), torch.no_grad():
-        output = explainer.net(explainer.on_device(one.tensor[None]))
-    choose(target, output, explainer.model.classes)
+        net, images = explainer.fed(explainer.batch_of([one]))
+        output = net(images)
+    explainer.choose(target, output)
 
 
 @dataclass
@@ -204,7 +206,8 @@ class PanelRun:
         """The picture, of which the network can be fed something."""
         picture = opened(path)
         try:
-            return next(iter(self.explainers.values())).prepare(picture).picture
+            next(iter(self.explainers.values())).prepare(picture)
+            return picture
         except Error:
             raise
         except Exception as error:  # a preprocess of the user's own can raise anything

@@ -61,10 +61,10 @@ class Resume:
 
     def __call__(self, activations: Tensor) -> Any:
         """The output for other activations of the same images, or of n copies of them, ``(n·B, ...)``."""
-        copies = len(activations) // len(self.images)
+        copies = len(activations) // len(self.activations)
         with _Rerun(self.net, self.layer, activations, self.calls) as network:
             if self.notes is None:
-                return network(self.images.repeat(copies, 1, 1, 1))
+                return network(self.images.repeat(copies, *[1] * (self.images.ndim - 1)))
             images = _hollow(self.images, copies)
             with _Answering(network, self.notes, copies):
                 return network(images)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ class Output:
     node: Node
     edge: torch.autograd.graph.GradientEdge
     shape: tuple[int, ...]
+    passed: bool  # one of its module's own inputs
 
     @property
     def order(self) -> int:
@@ -34,12 +35,19 @@ class Output:
         return int(self.node._sequence_nr())
 
 
-def trace(
-    net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None = None
-) -> tuple[list[Output], Chosen | None]:
+class Traced(NamedTuple):
+    """One recorded forward pass; its graph lives as long as this."""
+
+    outputs: list[Output]
+    chosen: Chosen | None  # what was read from the network's output
+    leaf: Tensor | None  # what was fed; None for token numbers, which have no gradient
+    first: torch.autograd.graph.GradientEdge | None  # the first result that has one
+
+
+def trace(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None = None) -> Traced:
     """The outputs of all submodules in one recorded forward pass, and what ``choose`` reads from the network's output.
 
-    The graph lives as long as what is returned. The network is left as it was found.
+    The network is left as it was found.
     """
     calls: list[tuple[str, Any, Any]] = []
     thread = threading.get_ident()
@@ -48,13 +56,21 @@ def trace(
         if threading.get_ident() == thread:
             recording(inside)  # also where the network's own forward is decorated with no_grad
 
-    def after(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        if threading.get_ident() == thread:
-            parts = {None: output} if isinstance(output, Tensor) else entries(output)
-            for key, value in parts.items():
-                if isinstance(value, Tensor) and value.requires_grad:
-                    calls.append((name, key, (torch.autograd.graph.get_gradient_edge(value), tuple(value.shape))))
+    def after(name: str, module: nn.Module, inputs: Any, output: Any) -> Any:
+        if threading.get_ident() != thread:
+            return None
+        replaced = None
+        if leaf is None and isinstance(output, Tensor) and output.is_floating_point() and not output.requires_grad:
+            # Numbers of tokens have no gradient: of a frozen network the graph begins where they are looked up.
+            replaced = output = output.detach().requires_grad_().clone()
+        parts = {None: output} if isinstance(output, Tensor) else entries(output)
+        for key, value in parts.items():
+            if isinstance(value, Tensor) and value.requires_grad:
+                edge = torch.autograd.graph.get_gradient_edge(value)
+                calls.append((name, key, (edge, tuple(value.shape), any(value is x for x in inputs))))
+        return replaced
 
+    leaf = images.detach().clone().requires_grad_() if images.is_floating_point() else None
     with ExitStack() as undo, ExitStack() as inside:
         undo.enter_context(prepared(net))
         undo.enter_context(torch.enable_grad())
@@ -63,12 +79,13 @@ def trace(
             if name:
                 undo.callback(module.register_forward_hook(partial(after, name)).remove)
         inside.enter_context(KeepRecording())
-        leaf = images.detach().clone().requires_grad_(images.is_floating_point())
-        output = net(leaf.clone())  # a network may change its input in place
+        output = net(images.clone() if leaf is None else leaf.clone())  # a network may change its input in place
         inside.close()
         recording(inside)
         chosen = choose(output) if choose else None
-    return _named(calls), chosen
+    outputs = _named(calls)
+    first = min(outputs, key=lambda o: o.order).edge if outputs else None
+    return Traced(outputs, chosen, leaf, first if leaf is None else torch.autograd.graph.get_gradient_edge(leaf))
 
 
 def _named(calls: list[tuple[str, Any, Any]]) -> list[Output]:
@@ -78,9 +95,9 @@ def _named(calls: list[tuple[str, Any, Any]]) -> list[Output]:
         totals[name, key] = totals.get((name, key), 0) + 1
     seen: dict[tuple[str, Any], int] = {}
     outputs = []
-    for name, key, (edge, size) in calls:
+    for name, key, (edge, size, passed) in calls:
         index = seen[name, key] = seen.get((name, key), -1) + 1
         call = "" if index == totals[name, key] - 1 else f":{index}"
         part = "" if key is None else f"[{key}]"
-        outputs.append(Output(f"{name}{call}{part}", f"{name}:{index}{part}", edge.node, edge, size))
+        outputs.append(Output(f"{name}{call}{part}", f"{name}:{index}{part}", edge.node, edge, size, passed))
     return outputs

@@ -7,6 +7,7 @@ resolution, ``H W`` the network's input resolution.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,25 +18,35 @@ from torch import Tensor, nn
 
 from wherefore.errors import Error
 
+LAYOUTS = ("channels-first", "channels-last", "tokens")
+
 
 @dataclass(frozen=True)
 class Grid:
     """How a layer's output becomes maps: ``grid(x)`` is ``(..., K, *size)`` for ``x`` of ``(..., *layer shape)``.
 
     ``layout`` is ``channels-first`` (convolutions), ``channels-last`` or ``tokens`` (a transformer's ``(N, K)``, of
-    which the first ``prefix`` are class or register tokens that lie nowhere in the picture).
+    which the first ``prefix``, and those beyond the grid, are class, register or query tokens that lie nowhere in the
+    picture). With ``frames`` the layer
+    was given the frames of a video as so many images: ``(B·t, ...)`` becomes ``(B, ..., K, t, h, w)``.
     """
 
     layout: str
     size: tuple[int, ...]
     prefix: int = 0
+    frames: bool = False
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise Error(f"the layout of a grid is one of {', '.join(LAYOUTS)}, not {self.layout!r}.")
 
     def __call__(self, x: Tensor) -> Tensor:
+        size = self.size[1:] if self.frames else self.size
         if self.layout == "channels-last":
-            return x.movedim(-1, -1 - len(self.size))
-        if self.layout == "tokens":
-            return x[..., self.prefix :, :].transpose(-1, -2).unflatten(-1, self.size)
-        return x
+            x = x.movedim(-1, -1 - len(size))
+        elif self.layout == "tokens":
+            x = x[..., self.prefix : self.prefix + math.prod(size), :].transpose(-1, -2).unflatten(-1, size)
+        return x.unflatten(0, (-1, self.size[0])).movedim(1, -1 - len(size)) if self.frames else x
 
 
 @dataclass(frozen=True)
@@ -52,16 +63,22 @@ class Layer:
 class Model:
     """A network with what is needed to feed and read it.
 
-    ``preprocess`` turns a PIL picture into a ``(3, H, W)`` tensor; ``classes`` are the names of the outputs;
-    ``layer`` is explained unless another is asked for (``None``: found from one traced forward pass).
+    ``preprocess`` turns a PIL picture into a ``(3, H, W)`` tensor (see `wherefore.inputs` for videos and text);
+    ``classes`` are the names of the outputs; ``layer`` is explained unless another is asked for (``None``: found from
+    one traced forward pass). ``inputs`` are fed beside every batch under their names: the prompts of a CLIP.
+    ``output`` says which part of what the network returns holds the scores: a key, an index, or a function; by default
+    it is found. ``multilabel``: classes do not exclude each other, and have probabilities of their own.
     """
 
     net: nn.Module
     classes: Sequence[str] | None = None
-    preprocess: Callable[[Any], Tensor] | None = None
+    preprocess: Callable[[Any], Any] | None = None
     layer: str | None = None
     name: str = ""
     sha256: str | None = field(default=None, repr=False)
+    inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    output: str | int | Callable[[Any], Any] | None = None
+    multilabel: bool = False
     _hashed: tuple[list[Any], str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,20 +110,67 @@ def fingerprint(net: nn.Module) -> list[Any]:
     samples = []
     for tensor in (*net.parameters(), *net.buffers()):
         marks.append((id(tensor), 0 if tensor.is_inference() else tensor._version))
-        if tensor.numel() and not tensor.is_meta:
-            flat = tensor.detach().reshape(-1)
-            samples.append(flat[:: max(1, len(flat) // 16)].sum(dtype=torch.float64).cpu())
+        for part in plain(tensor):
+            if part.numel() and not part.is_meta:
+                flat = part.detach().reshape(-1)
+                samples.append(flat[:: max(1, len(flat) // 16)].sum(dtype=torch.float64).cpu())
     return [*marks, *torch.stack(samples).tolist()] if samples else marks
 
 
+def plain(tensor: Tensor) -> list[Tensor]:
+    """The ordinary tensors that a tensor consists of: itself, or a quantised one's numbers and scales."""
+    flatten = getattr(tensor, "__tensor_flatten__", None)
+    if flatten is None:
+        return [tensor]
+    return [part for name in flatten()[0] for part in plain(getattr(tensor, name))]
+
+
 def state_sha256(net: nn.Module) -> str:
-    """The sha256 over names, types, shapes and bytes of all weights and buffers of ``net``."""
+    """The sha256 over names, types, shapes and bytes of all weights and buffers of ``net``.
+
+    Of weights that are not in memory (on disk until they are needed) names, types and shapes alone.
+    """
     digest = hashlib.sha256()
     for name, value in net.state_dict().items():
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            for part in plain(value):
+                if not part.is_meta:
+                    digest.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+class Target:
+    """Something to explain that is found in the network's output: ``bind`` says how it is read from there."""
+
+    def bind(self, output: Any, names: Sequence[str] | None) -> Block:
+        """What reads the scores ``(B,)`` from this output, and from other outputs of the same images."""
+        raise NotImplementedError
+
+
+class Score:
+    """What reads one score ``(B,)`` per image from the output, and its name, or one for each image.
+
+    ``head``, ``place`` and ``pyramid`` tell the search for a default layer what it is picked from: see `Chosen`.
+    """
+
+    on_copies = True  # it reads outputs of whole copies of the batch too
+
+    def __init__(
+        self,
+        read: Callable[[Any], Tensor],
+        name: str | list[str],
+        head: Tensor | None = None,
+        place: Tensor | None = None,
+        pyramid: bool = False,
+    ) -> None:
+        self.read, self.name, self.head, self.place, self.pyramid = read, name, head, place, pyramid
+
+    def __call__(self, output: Any) -> Tensor:
+        return self.read(output)
+
+
+Block = Tensor | Callable[[Any], Tensor]  # (B, t) class indices, or what reads one score (B,) from the output
 
 
 class Chosen(NamedTuple):
@@ -119,11 +183,15 @@ class Chosen(NamedTuple):
     logits: Tensor | None  # (B, C), what the classes are columns of; None where no target is a class
     # The scores of the same targets (a top-5 is not looked for anew) in another output of the same images.
     follow: Callable[[Any], Tensor]
+    every: Callable[[Any], Tensor]  # the scores (B, C) of all classes in another output
     on_copies: bool  # whether `follow` reads outputs of whole copies of the batch too
+    head: Tensor | None = None  # what the scores are picked from: logits (B, C), or class scores at places (B, C, h, w)
+    place: Tensor | None = None  # the score of a single place, of a network that gives every place scores
+    pyramid: bool = False  # whether scores are read at several resolutions, of which a target needs one
 
     def detached(self) -> Chosen:
         """The same without the graph behind the scores."""
-        return self._replace(scores=self.scores.detach(), logits=None)
+        return self._replace(scores=self.scores.detach(), logits=None, head=None, place=None)
 
     @property
     def are_classes(self) -> bool:
@@ -170,6 +238,7 @@ class Raw(NamedTuple):
     chosen: Chosen
     pixels: Tensor | None = None  # (B, T, C, H, W), signed; pixel methods only
     patches: Patches | None = None  # what the cells of the maps are, where they do not tile the input
+    against: Tensor | None = None  # like the maps: what speaks against the targets, where it was asked for
     measures: Mapping[str, Tensor] = MappingProxyType({})  # (B, T) each: what else there is to say of a map
 
 
@@ -178,7 +247,7 @@ class Query:
     """What a method is asked: explain the targets that ``choose`` reads from ``net(images)``, at ``layer``."""
 
     net: nn.Module
-    images: Tensor  # (B, C, H, W)
+    images: Tensor  # (B, C, H, W); (B, C, t, H, W), (B, C, L), or token numbers (B, L)
     layer: Layer
     choose: Callable[[Any], Chosen]
     split: Any = None  # split.Split: the network cut in two, the part below the layer compiled

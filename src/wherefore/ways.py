@@ -12,12 +12,11 @@ from torch import nn
 from wherefore import imaging
 from wherefore.errors import Error
 from wherefore.explainer import WHY_NOT, Explainer, method_options, takes
-from wherefore.explanation import Picture
 from wherefore.guard import unwrap
 from wherefore.layers import find_layers
 from wherefore.places import Place, submodule
 from wherefore.registry import METHODS
-from wherefore.targets import choose
+from wherefore.subjects import Picture
 from wherefore.types import Model
 
 
@@ -50,8 +49,8 @@ def by_layer(
 ) -> dict[str, Explainer]:
     """An explainer for each layer that a pattern such as ``features.*`` fits (``all``: every one), in their order."""
     first = Explainer(model, method, **options)
-    images = first.prepare(picture).tensor[None]
-    found = find_layers(model.net, first.on_device(images), lambda output: choose(None, output)).every
+    net, images = first.fed(first.batch_of([first.prepare(picture)]))
+    found = find_layers(net, images, lambda output: first.choose(None, output)).every
     names = [layer.name for layer in found if pattern == "all" or fnmatch.fnmatchcase(layer.name, pattern)]
     if not names:
         raise Error(f"no layer's name fits {pattern!r}: `wherefore layers` lists them.")

@@ -12,9 +12,10 @@ from typing import Any
 from wherefore import drawing, imaging
 from wherefore.errors import Error, ImageError
 from wherefore.explainer import Explainer
-from wherefore.explanation import Explanation, Picture
+from wherefore.explanation import Explanation
 from wherefore.inputs import Input
 from wherefore.saving import can_be_made, is_drawn, made, unique_names, write_tensors
+from wherefore.subjects import Picture
 from wherefore.targets import is_per_image
 
 Report = dict[str, Any]

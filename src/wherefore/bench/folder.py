@@ -20,7 +20,7 @@ from wherefore.bench.contestants import FORWARD, OURS, field, pytorch_grad_cam_l
 from wherefore.bench.measure import Result, Turn, figures, interleaved
 from wherefore.bench.rows import Row
 from wherefore.explainer import Explainer
-from wherefore.explanation import Picture
+from wherefore.subjects import Picture
 
 SIZE = (500, 375)
 

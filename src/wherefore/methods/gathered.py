@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from wherefore.backward import WEIGHTED
 from wherefore.capture import Capture
 from wherefore.errors import Error
-from wherefore.imaging import resample
+from wherefore.imaging import stretched
 from wherefore.methods.cams import pooled, precise, summed, unit
 from wherefore.registry import METHODS
 from wherefore.types import Chosen, Query, Raw
@@ -90,20 +90,21 @@ def winsor_cam(query: Query, *, percentile: float = 80.0) -> Raw:
     """
     if not 0 <= percentile <= 100:
         raise Error(f"the percentile lies between 0 and 100, not at {percentile}.")
-    height, width = query.images.shape[-2:]
+    size = tuple(query.images.shape[2:])
     every = []
     with recorded(query) as (seen, chosen, calls):
-        layers = [call.result for call in calls if call.convolves and call.result.ndim == 4]
+        layers = [call.result for call in calls if call.convolves and call.result.ndim == query.images.ndim]
         if not layers:
             raise Error("winsor-cam gathers the maps of convolutions, and this network has none: take grad-cam.")
         for score in chosen.scores.unbind(1):
             maps, importances = [], []
             for layer, found in zip(layers, seen.gradients_by(score, layers), strict=True):
                 alpha = pooled(precise(found)[:, None])  # (B, 1, K)
-                maps.append(resample(unit(summed(precise(layer.detach()), alpha), (1, 2, 3)), (width, height)))
+                cam = summed(precise(layer.detach()), alpha)
+                maps.append(stretched(unit(cam, tuple(range(1, cam.ndim))), size))
                 importances.append(alpha.mean((1, 2)).relu())
             weights = winsorized(torch.stack(importances), percentile)  # (layers, B)
-            every.append(torch.stack([w[:, None, None, None] * m for w, m in zip(weights, maps, strict=True)]).sum(0))
+            every.append(sum(w.reshape(-1, *[1] * (m.ndim - 1)) * m for w, m in zip(weights, maps, strict=True)))
     return Raw(torch.cat(every, 1), chosen.detached())
 
 
@@ -132,12 +133,13 @@ def fullgrad(query: Query) -> Raw:
     sum ψ(x∘dy/dx) + sum_l sum_c ψ(b_l∘dy/dz_l), ψ the absolute value scaled to 0..1 in each layer, bilinearly enlarged;
     of layers that lie in the picture. ``(B, T, H, W)`` >= 0; the scaling takes its unit away.
     """
-    height, width = query.images.shape[-2:]
+    size = tuple(query.images.shape[2:])
     every = []
     with recorded(query) as (seen, chosen, calls):
         for terms in full_gradients(query, seen, chosen, calls):
-            shown = [unit(term.abs(), (1, 2, 3)).sum(1, keepdim=True) for term in terms if term.ndim == 4]
-            every.append(torch.stack([resample(one, (width, height)) for one in shown]).sum(0))
+            axes = tuple(range(1, query.images.ndim))
+            shown = [unit(term.abs(), axes).sum(1, keepdim=True) for term in terms if term.ndim == query.images.ndim]
+            every.append(torch.stack([stretched(one, size) for one in shown]).sum(0))
     return Raw(torch.cat(every, 1), chosen.detached())
 
 

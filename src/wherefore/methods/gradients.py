@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wherefore.backward import Visible, rectified
 from wherefore.capture import Capture
-from wherefore.imaging import resample
+from wherefore.imaging import stretched
 from wherefore.methods.cams import grad_cam_maps, precise
 from wherefore.registry import METHODS
 from wherefore.types import Chosen, Query, Raw
@@ -95,7 +95,6 @@ def deconv_grad_cam(query: Query) -> Raw:
 
 
 def _times_grad_cam(query: Query, rule: str) -> Raw:
-    height, width = query.images.shape[-2:]
     with Capture(query.net, query.layer.name, whole=True) as seen:
         with Visible():
             output = seen(query.images)
@@ -103,5 +102,5 @@ def _times_grad_cam(query: Query, rule: str) -> Raw:
         maps = grad_cam_maps(seen, query.layer, chosen)
         with rectified(chosen.scores, rule):
             gradients = precise(seen.pixel_gradients(chosen.scores))
-    pixels = gradients * resample(maps, (width, height))[:, :, None]
+    pixels = gradients * stretched(maps, tuple(query.images.shape[2:]))[:, :, None]
     return Raw(strongest(pixels), chosen.detached(), pixels)

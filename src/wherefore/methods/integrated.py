@@ -23,7 +23,7 @@ from wherefore.registry import METHODS
 from wherefore.types import Chosen, Query, Raw
 
 
-@METHODS("integrated-grad-cam", paper="Sattarzadeh et al. 2021, eq. 4-6", cost="21 forwards")
+@METHODS("integrated-grad-cam", paper="Sattarzadeh et al. 2021, eq. 4-6", cost="21 forwards", paints=True)
 def integrated_grad_cam(query: Query, *, steps: int = 20) -> Raw:
     """Grad-CAM gathered along the way from a blank picture to this one, of what the channels have gained by then.
 
@@ -35,7 +35,7 @@ def integrated_grad_cam(query: Query, *, steps: int = 20) -> Raw:
     return Raw(torch.stack(maps).mean(0), path.chosen.detached())
 
 
-@METHODS("rsi-grad-cam", paper="Lucas et al. 2022, section 3", cost="21 forwards")
+@METHODS("rsi-grad-cam", paper="Lucas et al. 2022, section 3", cost="21 forwards", paints=True)
 def rsi_grad_cam(query: Query, *, steps: int = 20) -> Raw:
     """Grad-CAM whose weights are what each channel added to the score on the way from a blank picture to this one.
 

@@ -22,13 +22,12 @@ from torch import Tensor, nn
 
 from wherefore.errors import Error
 from wherefore.guard import prepared
-from wherefore.imaging import resample
+from wherefore.imaging import stretched
 from wherefore.methods.cams import precise, summed, unit
 from wherefore.progress import track
 from wherefore.registry import METHODS
 from wherefore.resume import Resume
-from wherefore.targets import logits
-from wherefore.types import Chosen, Patches, Query, Raw, fingerprint
+from wherefore.types import Chosen, Layer, Patches, Query, Raw, fingerprint
 
 COPIES_BYTES = 16 * 2**20  # of a batch, or of a layer's activations, that are changed and run together
 REMEMBERED_BYTES = 64 * 2**20  # of sweeps: the scores of all classes; an image of ImageNet takes 0.7 MB
@@ -65,6 +64,8 @@ def occlusion(query: Query, *, patch: int | None = None, stride: int | None = No
 
 
 def _patches(images: Tensor, patch: int | None, stride: int | None) -> Patches:
+    if images.ndim != 4:
+        raise Error("occlusion covers squares of pictures (B, C, H, W): for videos, signals and texts take grad-cam.")
     height, width = images.shape[-2:]
     patch = max(1, round(min(height, width) / 7)) if patch is None else patch
     stride = max(1, patch // 2) if stride is None else stride
@@ -84,13 +85,14 @@ def _swept(query: Query, chosen: Chosen, output: Any, patches: Patches, fill: fl
         return torch.cat([s.unflatten(0, (-1, len(query.images))) for s in scores]).permute(1, 2, 0)
     setting = (patches, fill, query.images.shape[1:], query.images.device, str(fingerprint(query.net)))
     keys = [(hashlib.sha256(_bytes(image)).digest(), setting) for image in query.images]
-    plain = logits(output).cpu()
+    plain = chosen.every(output).cpu()
     found = [
         sweep for key, scores in zip(keys, plain, strict=True) if (sweep := _known(query.net, key, scores)) is not None
     ]
     if len(found) < len(keys):
         swept = [
-            logits(covered).unflatten(0, (-1, len(keys))).cpu() for covered in _covered(query, patches, fill, copies)
+            chosen.every(covered).unflatten(0, (-1, len(keys))).cpu()
+            for covered in _covered(query, patches, fill, copies)
         ]
         found = list(torch.cat([plain[None], *swept]).unbind(1))  # (1 + patches, classes) each
         _remember(query.net, keys, found)
@@ -162,17 +164,16 @@ def score_cam(query: Query, *, masks: str = "input") -> Raw:
     with Resume(query.net, query.layer.name) as network, _exact(query.images):
         chosen = query.choose(network.start(query.images))
         activations = precise(query.layer.grid(network.activations))
-        scores = []
-        height, width = query.images.shape[-2:]
+        scores, places = [], tuple(range(-len(query.layer.grid.size), 0))
         for some in _channels(chosen, query.images if masks == "input" else network.activations, activations.shape[1]):
             channels = activations[:, some].transpose(0, 1)  # (n, B, *grid)
             if masks == "input":
-                large = unit(resample(channels, (width, height)), (-2, -1))[:, :, None].to(query.images)
+                large = unit(stretched(channels, tuple(query.images.shape[2:])), places)[:, :, None].to(query.images)
                 output = query.net((query.images * large).flatten(0, 1))
             else:
-                copies = network.activations.expand(len(some), *network.activations.shape).clone()
-                query.layer.grid(copies).mul_(unit(channels, (-2, -1))[:, :, None])  # the grid is a view
-                output = network(copies.flatten(0, 1))
+                copies, folded = _copies(network.activations, query.layer, len(some))
+                folded.mul_(unit(channels, places)[:, :, None])
+                output = network(copies)
             scores.append(chosen.follow(output).unflatten(0, (len(some), -1)))
         weights = torch.cat(scores).permute(1, 2, 0).float().softmax(2)  # (B, T, K)
         maps = summed(activations, weights.to(activations))
@@ -193,13 +194,19 @@ def ablation_cam(query: Query) -> Raw:
         activations = precise(query.layer.grid(network.activations))
         scores = []
         for some in _channels(chosen, network.activations, activations.shape[1]):
-            copies = network.activations.expand(len(some), *network.activations.shape).clone()
-            for copy, k in zip(query.layer.grid(copies), some, strict=True):
+            copies, folded = _copies(network.activations, query.layer, len(some))
+            for copy, k in zip(folded, some, strict=True):
                 copy[:, k] = 0
-            scores.append(chosen.follow(network(copies.flatten(0, 1))).unflatten(0, (len(some), -1)))
+            scores.append(chosen.follow(network(copies)).unflatten(0, (len(some), -1)))
         falls = chosen.scores[..., None] - torch.cat(scores).permute(1, 2, 0)
         maps = summed(activations, falls.to(activations))
     return Raw(maps, chosen.detached())
+
+
+def _copies(activations: Tensor, layer: Layer, count: int) -> tuple[Tensor, Tensor]:
+    """So many copies of a layer's output in one batch, and a view of them folded to the grid, copy by copy."""
+    copies = activations.repeat(count, *[1] * (activations.ndim - 1))
+    return copies, layer.grid(copies).unflatten(0, (count, -1))
 
 
 def _channels(chosen: Chosen, what: Tensor, count: int) -> Iterator[list[int]]:

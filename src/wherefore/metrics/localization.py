@@ -66,7 +66,8 @@ def grabcut_box(picture: Image.Image, saliency: Tensor) -> tuple[int, int, int, 
     if sure.any():
         cut = _cut(picture, sure, away)
         sure = cut if cut.any() else sure
-    return box(torch.from_numpy(sure.astype(np.float32)), 1.0)
+    x0, y0, x1, y1 = box(torch.from_numpy(sure.astype(np.float32)), 1.0)
+    return x0, y0, x1, y1
 
 
 def _cut(picture: Image.Image, sure: np.ndarray[Any, Any], away: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,0 +1,161 @@
+"""What comes out of a network: where in it the class scores, boxes and embeddings lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wherefore.errors import Error
+from wherefore.places import entries
+
+# Names under which libraries return class scores, and embeddings.
+SCORES = ("logits", "out", "logits_per_image", "pred_logits", "scores")
+EMBEDDINGS = ("image_embeds", "embeds", "embeddings", "pooler_output", "last_hidden_state")
+OWN_TARGET = "pass target= a callable that turns the output into one number per image, (B,)."
+
+
+def select(output: Any, which: Any) -> Any:
+    """The part of an output that is asked for: by a key, an attribute, an index, or a function of it."""
+    if which is None:
+        return output
+    if callable(which):
+        return which(output)
+    parts = entries(output)
+    if str(which) not in parts:
+        there = ", ".join(map(str, parts)) or f"a {type(output).__name__} without parts"
+        raise Error(f"the output has no part {which!r}: there is {there}.")
+    return parts[str(which)]
+
+
+def scores(output: Any) -> Tensor:
+    """The tensor in an output that holds scores: itself, the part with a usual name, or the first of several."""
+    if isinstance(output, Tensor):
+        return output
+    parts = entries(output) or {name: getattr(output, name) for name in SCORES if hasattr(output, name)}
+    tensors = {key: value for key, value in parts.items() if isinstance(value, Tensor) and value.is_floating_point()}
+    found = next((tensors[name] for name in SCORES if name in tensors), None)
+    if found is None and isinstance(output, (tuple, list)) and tensors:
+        found = next(iter(tensors.values()))
+    if found is None and len(tensors) == 1:
+        found = next(iter(tensors.values()))
+    if found is None:
+        has = f" of {', '.join(map(str, parts))}" if parts else ""
+        raise Error(
+            f"the network returns a {type(output).__name__}{has}, not class scores: say which part holds them with "
+            f"output= (a key, an index or a function), or {OWN_TARGET}"
+        )
+    return found
+
+
+def logits(output: Any) -> Tensor:
+    """The class scores ``(B, C)`` in an output; one score ``(B,)`` per image counts as one class.
+
+    Raises `Error` for an output without a class dimension.
+    """
+    found = scores(output)
+    if found.ndim == 1:
+        return found[:, None]
+    if found.ndim != 2:
+        raise Error(
+            f"the output {tuple(found.shape)} has no class dimension, (images, classes) is wanted: say which part "
+            f"holds the scores with output=, or {OWN_TARGET}"
+        )
+    return found
+
+
+def dense(output: Any) -> Tensor | None:
+    """Scores ``(B, C, h, w)`` of every class at every place, as segmentation gives; None for any other output."""
+    try:
+        found = scores(output)
+    except Error:
+        return None
+    return found if found.ndim in (4, 5) else None
+
+
+def embedding(output: Any) -> Tensor:
+    """The embedding ``(B, D)`` in an output: itself, the part with a usual name, the mean over tokens or places."""
+    if not isinstance(output, Tensor):
+        parts = entries(output)
+        named = [parts[name] for name in EMBEDDINGS if isinstance(parts.get(name), Tensor)]
+        output = named[0] if named else scores(output)
+    if output.ndim == 3:  # tokens last but one
+        return output.mean(1)
+    return output.flatten(2).mean(2) if output.ndim > 3 else output
+
+
+# -------------------------------------------------------------------------------------------- detections
+
+
+class Detections(NamedTuple):
+    """The boxes that a detector sees in one image."""
+
+    boxes: Tensor  # (N, 4) as x0, y0, x1, y1, in the detector's own units
+    scores: Tensor  # (N,) of each box's class, attached to the graph
+    labels: Tensor  # (N,) class indices
+
+
+def detections(output: Any) -> list[Detections] | None:
+    """What a detector returns, image by image, the highest score first; None for what is no detector's output.
+
+    Known are lists of ``boxes, scores, labels`` (torchvision), ``logits`` with ``pred_boxes`` (DETR; the last class is
+    "nothing"), and one tensor ``(B, 4 + C, N)`` or ``(B, N, 5 + C)`` of boxes and scores (YOLO).
+    """
+    if isinstance(output, (list, tuple)) and output and all(_is_listed(each) for each in output):
+        return [_sorted(each["boxes"], each["scores"], each["labels"]) for each in output]
+    parts = entries(output)
+    classes = parts.get("logits", parts.get("pred_logits"))
+    if isinstance(parts.get("pred_boxes"), Tensor) and isinstance(classes, Tensor):
+        values = classes[..., :-1]
+        highest = values.max(2)
+        every = zip(parts["pred_boxes"], highest.values, highest.indices, strict=True)
+        return [_sorted(_corners(boxes), *rest) for boxes, *rest in every]
+    if isinstance(output, (list, tuple)) and output and isinstance(output[0], Tensor) and _is_yolo(output[0]):
+        output = output[0]
+    if isinstance(output, Tensor) and _is_yolo(output):
+        return [_yolo(each) for each in output]
+    return None
+
+
+def _is_listed(each: Any) -> bool:
+    return isinstance(each, Mapping) and {"boxes", "scores", "labels"} <= set(each)
+
+
+def _is_yolo(output: Tensor) -> bool:
+    """``(B, 4 + C, N)`` with many more boxes than classes or ``(B, N, 5 + C)``: sizes, and scores in 0..1."""
+    if output.ndim != 3 or min(output.shape[1:]) < 5 or max(output.shape[1:]) < 2 * min(output.shape[1:]):
+        return False
+    columns = output.detach() if output.shape[1] < output.shape[2] else output.detach().mT
+    sizes, values = columns[:, 2:4], columns[:, 4:]
+    return bool((sizes >= 0).all()) and bool((values >= 0).all()) and bool((values <= 1).all())
+
+
+def _yolo(each: Tensor) -> Detections:
+    """One image of a YOLO: columns x, y, width, height, (in the older ones "an object",) and a score per class."""
+    if each.shape[0] < each.shape[1]:  # (4 + C, N)
+        boxes, values = each[:4].T, each[4:].T
+    else:  # (N, 5 + C)
+        boxes, values = each[:, :4], each[:, 5:] * each[:, 4:5]
+    highest = values.max(1)
+    return _sorted(_corners(boxes), highest.values, highest.indices)
+
+
+def _corners(boxes: Tensor) -> Tensor:
+    """Boxes ``(N, 4)`` given by centre and size as corners."""
+    centre, half = boxes[:, :2], boxes[:, 2:] / 2
+    return torch.cat([centre - half, centre + half], 1)
+
+
+def _sorted(boxes: Tensor, values: Tensor, labels: Tensor) -> Detections:
+    order = values.detach().argsort(descending=True)
+    return Detections(boxes.detach()[order], values[order], labels[order])
+
+
+def overlaps(box: Tensor, boxes: Tensor) -> Tensor:
+    """The intersection over union of one box ``(4,)`` with each of ``(N, 4)``."""
+    corner, other = torch.maximum(box[:2], boxes[:, :2]), torch.minimum(box[2:], boxes[:, 2:])
+    shared = (other - corner).clamp(min=0).prod(1)
+    areas = [(b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1) for b in (box, boxes)]
+    return shared / (areas[0] + areas[1] - shared).clamp(min=1e-12)

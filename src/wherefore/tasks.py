@@ -1,0 +1,245 @@
+"""What to explain of networks that do not classify: a region, a box, a similarity, an action.
+
+Pixels(mask, "cat")     segmentation: the mean score of a class over a region, by default where it is the highest
+Box(0), Box(label="dog"), Box((x0, y0, x1, y1))
+                        detection: the class score of a box, by rank, class or place
+Similarity(embedding)   embeddings: the cosine of the angle to another one
+Action(2)               policies: the logarithm of an action's probability, by default of the likeliest
+
+Where a network's output shows what it is, classes and ``None`` mean the same for it: the class of a segmentation where
+it is the highest, the highest box of a detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wherefore.classes import Names, class_index, class_name, class_scores, indices, is_number, top
+from wherefore.errors import Error
+from wherefore.outputs import Detections, dense, detections, embedding, overlaps
+from wherefore.types import Block, Score, Target
+
+BACKGROUND = ("background", "__background__")
+LEAST_OVERLAP = 0.1  # of a box asked for by its place, with any that the detector sees
+
+
+def blocks(target: Any, output: Any, names: Names) -> list[Block] | None:
+    """What classes and ``None`` mean for the output of a segmentation or a detector; None for any other output."""
+    boxes = detections(output)
+    if boxes is not None:
+        if target is None or (isinstance(target, str) and target.startswith("top")):
+            return [Box(rank).bind(output, names) for rank in range(top(target))]
+        if isinstance(target, (list, tuple)):
+            return [Box(label=each).bind(output, names) for each in target]
+        if target != "all" and (isinstance(target, str) or is_number(target)):
+            return [Box(label=target).bind(output, names)]
+        raise Error(f"{target!r} says no box of a detector: give a class, 'top5', wf.Box(...) or a list of these.")
+    places = dense(output)
+    if places is None:
+        return None
+    chosen = indices(target, _sizes(places, names), names)
+    return [_region(places, chosen[:, t], names) for t in range(chosen.shape[1])]
+
+
+# -------------------------------------------------------------------------------------------- segmentation
+
+
+@dataclass(frozen=True)
+class Pixels(Target):
+    """The mean score of a class over a region of a segmentation: ``wf.Pixels(mask, "cat")``.
+
+    ``mask`` is ``(h, w)`` or one for each image ``(B, h, w)``, of any resolution, True (or a weight) where the region
+    is, in the part of the picture that the network sees; None: where the class is the highest. ``target`` is an index
+    or a name; None: the class with most pixels in the region.
+    """
+
+    mask: Any = None
+    target: int | str | None = None
+
+    def bind(self, output: Any, names: Names) -> Block:
+        places = dense(output)
+        if places is None:
+            raise Error("Pixels explains networks that give every pixel class scores, (B, C, h, w): this one does not.")
+        mask = None if self.mask is None else _mask(self.mask, places)
+        if self.target is None:
+            classes = _sizes(places, names, mask).argmax(1)
+        else:
+            index = class_index(self.target, places.shape[1], names)
+            classes = torch.full((len(places),), index, device=places.device)
+        return _region(places, classes, names, mask)
+
+
+def _sizes(places: Tensor, names: Names, mask: Tensor | None = None) -> Tensor:
+    """How many places ``(B, C)`` each class is the highest at; less than none for the background."""
+    highest = F.one_hot(places.detach().argmax(1).flatten(1), places.shape[1])  # (B, places, C)
+    sizes = (highest * (1 if mask is None else mask.flatten(1)[..., None])).sum(1).float()
+    for index, name in enumerate(names or ()):
+        if name.lower() in BACKGROUND and index < places.shape[1]:
+            sizes[:, index] = -1
+    return sizes
+
+
+def _mask(mask: Any, places: Tensor) -> Tensor:
+    """A region at the output's resolution ``(B, h, w)``, as weights."""
+    given = torch.as_tensor(np.asarray(mask) if not isinstance(mask, Tensor) else mask)
+    given = given.to(places.device, places.dtype).detach()
+    axes = places.ndim - 2
+    if given.ndim == axes:
+        given = given.expand(len(places), *given.shape)
+    if given.ndim != axes + 1 or len(given) != len(places):
+        raise Error(f"a mask of shape {tuple(given.shape)} fits no batch of {len(places)}: give (h, w) or (B, h, w).")
+    if not bool((given.flatten(1).sum(1) > 0).all()):
+        raise Error("the mask is empty: mark the pixels whose class is to be explained.")
+    mode = ("bilinear" if axes == 2 else "trilinear") if given.shape[1:] != places.shape[2:] else "nearest"
+    return F.interpolate(given[:, None], places.shape[2:], mode=mode)[:, 0]
+
+
+def _region(places: Tensor, classes: Tensor, names: Names, mask: Tensor | None = None) -> Block:
+    """What reads the mean score of a class ``(B,)`` in a region, or where the class now is the highest, if anywhere."""
+    if mask is None:
+        own = (places.detach().argmax(1) == classes.reshape(-1, *[1] * (places.ndim - 2))).to(places.dtype)
+        nowhere = own.flatten(1).sum(1) == 0
+        mask = torch.where(nowhere.reshape(-1, *[1] * (places.ndim - 2)), 1, own)
+    weights = mask.flatten(1) / mask.flatten(1).sum(1, keepdim=True).clamp(min=1e-12)
+
+    def score(output: Any) -> Tensor:
+        found = dense(output)
+        assert found is not None
+        copies = len(found) // len(classes)
+        of_class = found.flatten(2)[torch.arange(len(found), device=found.device), classes.repeat(copies)]
+        return (of_class * weights.repeat(copies, 1)).sum(1)
+
+    place = places[0, int(classes[0])][_inside(mask[0])]
+    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=place)
+
+
+def _inside(mask: Tensor) -> tuple[int, ...]:
+    """The place of a region ``(h, w)`` that lies nearest to the picture's middle."""
+    inside = mask.nonzero()
+    from_middle = inside - (torch.tensor(mask.shape, device=mask.device) - 1) / 2
+    return tuple(inside[int(from_middle.square().sum(1).argmin())].tolist())
+
+
+# -------------------------------------------------------------------------------------------- detection
+
+
+@dataclass(frozen=True)
+class Box(Target):
+    """The class score of a box that a detector sees: ``wf.Box()`` the highest, ``wf.Box(2)`` the third highest.
+
+    ``wf.Box((x0, y0, x1, y1))`` is the box that covers this place best (in the detector's own units; IoU >= 0.1), and
+    ``label`` keeps only those of one class. In the outputs of other pictures (a covered one) it is again the box of its
+    class that covers the same place best; where there is none, its score is 0.
+    """
+
+    box: int | Sequence[float] = 0
+    label: int | str | None = None
+
+    def bind(self, output: Any, names: Names) -> Block:
+        every = detections(output)
+        if every is None:
+            raise Error("Box explains detectors (boxes, scores, labels): this network returns nothing of the kind.")
+        found = [self._found(each, image, names) for image, each in enumerate(every)]
+
+        def score(output: Any) -> Tensor:
+            others = detections(output) or []
+            matched = [_matched(each, *found[i % len(found)]) for i, each in enumerate(others)]
+            if len(matched) % len(found):
+                raise Error("the detector gives no boxes for some of the images.")
+            return torch.stack(matched)
+
+        labels = [class_name(label, names) for _, label in found]
+        return Score(score, labels, pyramid=True)
+
+    def _found(self, seen: Detections, image: int, names: Names) -> tuple[Tensor, int]:
+        """The box that is meant in an image, and its class."""
+        kept = torch.ones_like(seen.labels, dtype=torch.bool)
+        wanted = "box"
+        if self.label is not None:
+            label = class_index(self.label, len(names) if names else 2**31, names)
+            kept, wanted = seen.labels == label, f"box of {class_name(label, names)}"
+        boxes, labels = seen.boxes[kept], seen.labels[kept]
+        if isinstance(self.box, (int, np.integer)):
+            if self.box >= len(boxes):
+                has = f"only {len(boxes)}" if len(boxes) else "none"
+                raise Error(
+                    f"image {image} has no {wanted} number {self.box}, it has {has}: ask for another, or lower the "
+                    "detector's own threshold of scores."
+                )
+            return boxes[int(self.box)], int(labels[int(self.box)])
+        place = torch.as_tensor(self.box, dtype=boxes.dtype, device=boxes.device)
+        if place.shape != (4,):
+            raise Error(f"a box is a rank or x0, y0, x1, y1, not {self.box!r}.")
+        shared = overlaps(place, boxes)
+        if not len(boxes) or float(shared.max()) < LEAST_OVERLAP:
+            raise Error(f"the detector sees no {wanted} at {self.box} in image {image}: ask for one that it sees.")
+        best = int(shared.argmax())
+        return boxes[best], int(labels[best])
+
+
+def _matched(seen: Detections, box: Tensor, label: int) -> Tensor:
+    """The score of the box of that class which covers a place best, 0 where there is none."""
+    shared = torch.where(seen.labels == label, overlaps(box.to(seen.boxes), seen.boxes), 0)
+    if not len(shared) or float(shared.max()) < LEAST_OVERLAP:
+        return seen.scores.sum() * 0
+    return seen.scores[int(shared.argmax())]
+
+
+# -------------------------------------------------------------------------------------------- embeddings, policies
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity(Target):
+    """The cosine of the angle between an image's embedding and another, ``(D,)`` or one for each image ``(B, D)``.
+
+    The network's embedding is its output, or the part of it that libraries call so (``image_embeds`` of a CLIP); say
+    another with ``output=``. ``wf.Similarity(wf.embed(model, "other.jpg"))`` compares with another picture.
+    """
+
+    embedding: Tensor
+    name: str = "similarity"
+
+    def bind(self, output: Any, names: Names) -> Block:
+        other = torch.as_tensor(self.embedding).detach()
+
+        def score(output: Any) -> Tensor:
+            own = embedding(output)
+            if other.shape[-1] != own.shape[-1] or other.ndim not in (1, 2):
+                raise Error(f"an embedding {tuple(other.shape)} cannot be compared with the network's, {own.shape[1]}.")
+            same = other.to(own)
+            if other.ndim == 2 and len(other) != len(own):
+                if len(own) % len(other):
+                    raise Error(f"{len(other)} embeddings do not fit {len(own)} images: give (D,) or (B, D).")
+                same = same.repeat(len(own) // len(other), 1)
+            return F.cosine_similarity(own, same.expand_as(own), dim=1)
+
+        return Score(score, self.name)
+
+
+@dataclass(frozen=True)
+class Action(Target):
+    """The logarithm of an action's probability under a policy's logits ``(B, actions)``; None: of the likeliest."""
+
+    action: int | str | None = None
+
+    def bind(self, output: Any, names: Names) -> Block:
+        values = class_scores(output, names)
+        if self.action is None:
+            chosen = values.detach().argmax(1)
+        else:
+            index = class_index(self.action, values.shape[1], names)
+            chosen = torch.full((len(values),), index, device=values.device)
+
+        def score(output: Any) -> Tensor:
+            found = class_scores(output, names).log_softmax(1)
+            return found.gather(1, chosen.repeat(len(found) // len(chosen))[:, None])[:, 0]
+
+        labels = [f"action {i}" if names is None else class_name(i, names) for i in chosen.tolist()]
+        return Score(score, labels, head=values)

@@ -86,18 +86,13 @@ def decided(policy: Policy, observations: Tensor) -> Tensor:
 # -------------------------------------------------------------------------------------------- why it acted so
 
 
-def log_probability(action: int) -> Callable[[Tensor], Tensor]:
-    """The target that explains an action: its log-probability, ``(B, 2)`` to ``(B,)``."""
-    return lambda logits: logits.log_softmax(1)[:, action]
-
-
 def evidence(policy: Policy, episode: Episode, way: str) -> tuple[Tensor, Tensor]:
     """Maps ``(n, h, w)`` of what spoke for each action that was taken, and the action's probability ``(n,)``."""
     maps, chances = [], torch.zeros(len(episode.actions))
     order = episode.actions.argsort(stable=True)
     for action in episode.actions.unique().tolist():  # in rising order, as the frames of ``order``
         frames = order[episode.actions[order] == action]
-        e = wf.explain(policy, episode.observations[frames], log_probability(action), **WAYS[way])
+        e = wf.explain(policy, episode.observations[frames], wf.Action(action), **WAYS[way])
         # Guided Grad-CAM is a product of two maps: its root is again as strong as the evidence is.
         maps.append(e.maps[:, 0] if e.pixels is None else e.pixels[:, 0].clamp(min=0).amax(1).sqrt())
         chances[frames] = e.scores[:, 0].exp()

@@ -31,10 +31,10 @@ PALED = 0.65  # how far the photograph's own colours are taken out beneath a map
 
 @cache
 def palette(name: str = "heat") -> Array:
-    """The 256 colours ``(256, 3)`` uint8 of a colour map: ``heat`` or ``jet``."""
-    ramps = {"heat": _heat, "jet": _jet}
+    """The 256 colours ``(256, 3)`` uint8 of a colour map: ``heat`` or ``jet``; ``paper`` for what stands on paper."""
+    ramps = {"heat": _heat, "jet": _jet, "paper": _on_paper}
     if name not in ramps:
-        raise Error(unknown("colour map", name, ramps))
+        raise Error(unknown("colour map", name, ["heat", "jet"]))
     return np.asarray((ramps[name](np.linspace(0, 1, 256)) * 255).round().clip(0, 255).astype(np.uint8))
 
 
@@ -67,6 +67,12 @@ def _heat(t: Array) -> Array:
     )
     linear = (to_rgb @ cone).T.clip(0, 1)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def _on_paper(t: Array) -> Array:
+    """From paper through yellow and orange to violet: there the strongest must be the darkest."""
+    cover = (0.92 * t**0.7)[:, None]
+    return np.array(PAPER) / 255 * (1 - cover) + _heat(1 - t).clip(0, 1) * cover
 
 
 def _jet(t: Array) -> Array:

@@ -167,7 +167,7 @@ class Explanation:
         if not legend:
             return result
         ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
-        return drawing.captioned(result, *self.legend(image, target), colours if top > 0 else None, ends)
+        return drawing.captioned(result, *self.legend(image, target), subject.scale(colours) if top > 0 else None, ends)
 
     def counter(self, image: int, *, colours: str = "heat", legend: bool = True) -> Iterator[Image.Image]:
         """One picture under what speaks against each of its T targets; asked for with ``counter=True``."""
@@ -175,11 +175,13 @@ class Explanation:
             raise Error("what speaks against the targets was not asked for: explain with counter=True.")
         for target, heat in enumerate(self.placed(image, self.against)):
             top = float(heat.max())
-            drawn = self.pictures[image].overlay(heat, top, colours)
+            subject = self.pictures[image]
+            drawn = subject.overlay(heat, top, colours)
             words = f"up to {top:.3g}" if top > 0 else "nothing speaks against it"
             ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
             title = f"against {self.targets[image][target]}"
-            yield drawing.captioned(drawn, title, words, colours if top > 0 else None, ends) if legend else drawn
+            scale = subject.scale(colours) if top > 0 else None
+            yield drawing.captioned(drawn, title, words, scale, ends) if legend else drawn
 
     def animation(self, image: int = 0, target: int = 0, *, colours: str = "heat") -> list[Image.Image]:
         """The frames of a clip under their maps, with a legend; all on one scale."""
@@ -199,10 +201,10 @@ class Explanation:
         small = self.within(largest, image)
         subject = small.pictures[image]
         overlays = list(islice(small.overlays(image, colours=colours, scale=scale), MOST_DRAWN))
+        more = len(self.targets[image]) - len(overlays)
         if self.against is not None:
             beside = islice(small.counter(image, colours=colours), MOST_DRAWN)
             overlays = [drawn for pair in zip(overlays, beside, strict=True) for drawn in pair]
-        more = len(self.targets[image]) - len(overlays)
         detail = f"{self.model.name}, {self.method}, {self.layer}" + (f", and {more} more targets" if more else "")
         return drawing.sheet([drawing.captioned(subject.image, Path(subject.name).name, detail), *overlays])
 

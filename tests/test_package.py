@@ -120,7 +120,7 @@ def test_importing_costs_nothing() -> None:
 def test_public_names() -> None:
     assert wherefore.__all__ == [
         "Action", "Box", "Capture", "ClassScore", "Difference", "Error", "Explainer", "Explanation", "Grid", "Inputs",
-        "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "explain", "load",
+        "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "embed", "explain", "load",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import wherefore as wf
-from conftest import images, untouched
+from conftest import images, pooled, untouched
 from wherefore.errors import Error
 from wherefore.outputs import Detections, detections, overlaps
 from wherefore.targets import choose
@@ -174,6 +174,17 @@ def test_similarity_is_a_cosine() -> None:
     torch.testing.assert_close(pairs.follow(own.repeat(2, 1)), torch.tensor([[24 / 25], [1.0]]).repeat(2, 1))
     with pytest.raises(Error, match="cannot be compared"):
         choose(wf.Similarity(torch.ones(3)), own)
+
+
+def test_similarity_to_another_picture() -> None:
+    """A picture is most similar to itself, and its mirrored twin less."""
+    net, x = pooled(), images(10)
+    for given in (x, list(x)):
+        torch.testing.assert_close(wf.embed(net, given), net(x).detach(), rtol=1e-4, atol=1e-6)
+    features = wf.Model(net.features.eval(), output=lambda output: output.mean((2, 3)))
+    e = wf.explain(features, x, wf.Similarity(wf.embed(features, x[:1])))
+    assert int(e.scores.argmax()) == 0 and float(e.scores[0, 0]) == pytest.approx(1, abs=1e-5)
+    assert e.maps.shape == (10, 1, 8, 8)
 
 
 def test_an_action_is_the_logarithm_of_its_probability() -> None:

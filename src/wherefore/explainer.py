@@ -18,10 +18,11 @@ from wherefore import __version__
 from wherefore.errors import Error, ImageError, NothingSeen
 from wherefore.explanation import Explanation, Maps
 from wherefore.feeding import keyword
-from wherefore.guard import any_score, unwrap
+from wherefore.guard import any_score, prepared, unwrap
 from wherefore.inputs import Batch, Input, Reader
 from wherefore.layers import layer_for
 from wherefore.methods import cams as _cams  # noqa: F401  importing the package fills METHODS
+from wherefore.outputs import embedding, select
 from wherefore.registry import METHODS
 from wherefore.split import Split, refuse_hooks
 from wherefore.subjects import Subject
@@ -49,6 +50,20 @@ def explain(
     to do. Further ``options`` as in `Explainer`.
     """
     return Explainer(model, method, layer, **options)(images, target)
+
+
+def embed(model: Model | nn.Module, images: Any, *, output: Any = None) -> Tensor:
+    """The network's embeddings ``(B, D)`` of images, for `wherefore.Similarity`; ``images`` and ``output`` as above.
+
+    wf.explain(model, "cat.jpg", wf.Similarity(wf.embed(model, "other cat.jpg")))
+    """
+    why = Explainer(model, output=output)
+    found = []
+    with prepared(why.net), torch.no_grad():
+        for batch in why.reader.batches(images, 8):
+            net, given = why.fed(batch)
+            found.append(embedding(select(net(given), why.output)))
+    return torch.cat(found)
 
 
 # Where methods look that explain no single layer: the pixels, all layers. It stands in the place of the layer's name.

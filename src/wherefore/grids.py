@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from wherefore.graph import ACTIVATIONS, CHANNELS_FIRST, Node, kind, parents
 from wherefore.trace import Output
@@ -25,7 +21,6 @@ ELEMENTWISE = {"Add", "Mul", "Div", "Clone", "Cat", "Squeeze"} | set(ACTIVATIONS
 MOST_PREFIX_TOKENS = 16
 MOST_DISTORTION = math.log(2)  # strides round: a grid may be this much longer or wider than its picture
 MOST_HALVINGS = 5
-NEAR = 0.15  # of a grid's side: so far a token may lie from where it depends on the picture most
 NO_PLACES = {"Softmax", "SafeSoftmax"}  # what attends to what
 Size = tuple[int, ...]
 
@@ -170,52 +165,6 @@ def _patches(tokens: int, picture: Size) -> Grid | None:
 def _distortion(grid: Size, picture: Size) -> float:
     """How much longer or wider a grid is than the picture, as a logarithm."""
     return abs(math.log(grid[-2] / grid[-1] * picture[-1] / picture[-2])) if len(grid) > 1 else 0.0
-
-
-def settled(output: Output, grid: Grid, leaf: Tensor | None) -> Grid | None:
-    """The grid of tokens that lie in the order of the picture; None where they do not.
-
-    Tried on a few tokens: each must depend most on the pixels where it is said to lie, or nearly there. Networks that
-    shuffle their patches, or sort them by windows, are found out by that; and which of the tokens beyond the grid stand
-    before it and which behind.
-    """
-    if grid.layout != "tokens" or grid.frames or leaf is None or len(grid.size) not in (2, 3):
-        return grid
-    best: tuple[float, Grid] | None = None
-    for way in (grid, *(replace(grid, prefix=prefix) for prefix in (1, 0) if prefix < grid.prefix)):
-        places = [_place(output, way, leaf, cell) for cell in _probes(grid.size)]
-        near = [all(d <= max(1.5, NEAR * n) for d, n in zip(off, grid.size, strict=True)) for off, _ in places]
-        share = sum(share for _, share in places) / len(places)
-        if sum(near) > len(near) / 2 and (best is None or share > best[0]):
-            best = share, way
-        if share == 1:  # all of them exactly
-            break
-    return best[1] if best else None
-
-
-def _probes(size: Size) -> list[Size]:
-    """Cells of a grid, each in another part of it."""
-    shares = [(0.2, 0.3, 0.7), (0.7, 0.2, 0.4), (0.4, 0.8, 0.2)]
-    return [tuple(int(share * n) for share, n in zip(some, size, strict=False)) for some in shares]
-
-
-def _place(output: Output, grid: Grid, leaf: Tensor, cell: Size) -> tuple[list[int], float]:
-    """How far from its cell the pixels lie that a token depends on most, and the cell's share of their strength."""
-    generator = torch.Generator().manual_seed(0)
-    direction = torch.zeros(output.shape)
-    index: Any = (slice(None), slice(None), *cell)
-    grid(direction)[index] = torch.randn(output.shape[0], output.shape[-1], generator=generator)
-    like = output.node._input_metadata[output.edge.output_nr]
-    (gradient,) = torch.autograd.grad(
-        output.edge, [leaf], direction.to(like.device, like.dtype), retain_graph=True, allow_unused=True
-    )
-    if gradient is None:
-        return list(grid.size), 0.0
-    pool: Any = F.adaptive_avg_pool2d if len(grid.size) == 2 else F.adaptive_avg_pool3d
-    strength = pool(gradient.detach().abs().float().sum((0, 1))[None], grid.size)[0]
-    found = np.unravel_index(int(strength.argmax()), grid.size)
-    off = [abs(int(f) - c) for f, c in zip(found, cell, strict=True)]
-    return off, float(strength[cell] / strength.max().clamp(min=1e-30))
 
 
 def maker_of(node: Node) -> str:

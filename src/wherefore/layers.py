@@ -22,8 +22,9 @@ from torch.autograd.graph import GradientEdge
 from wherefore.errors import Error
 from wherefore.feeding import home
 from wherefore.graph import ACTIVATIONS, POOLING, Node, kind, parents, reachable
-from wherefore.grids import Grids, channels_of, settled
+from wherefore.grids import Grids, channels_of
 from wherefore.guard import unwrap
+from wherefore.order import Order
 from wherefore.places import Place, submodule
 from wherefore.trace import Output, Traced, trace
 from wherefore.types import Chosen, Grid, Layer
@@ -69,7 +70,7 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
     for layer in every_layer:  # whoever goes on to explain them need not look for them again
         if layer.grid.layout == "tokens":  # of which it must be seen first that they lie in order, and are read at all
             continue
-        known[layer.name, tuple(images.shape[1:]), False] = layer, ref(_module(net, layer.name))
+        known[_kept(_key(layer.name, images, False), layer, images)] = layer, ref(_module(net, layer.name))
     stage = _stage_begins(net, every, default, search.total) if default else None
     return Layers(default, tuple(every_layer), tuple(rejected), stage, search.certain)
 
@@ -91,8 +92,8 @@ def layer_for(
     before it that is finer, and no branch with another beside it. ``grid`` is how the named layer lies in the picture,
     where that cannot be inferred. With ``reached`` a named layer must feed the target. Found by one traced pass, then
     remembered: per network and input size, the default also per ``owner`` (a target of the user's own making, or its
-    kind; None for classes, which share theirs). Raises `Error` where there is no such layer, where it has no grid, or
-    where no layer has one.
+    kind; None for classes, which share theirs); texts of all lengths share theirs. Raises `Error` where there is no
+    such layer, where it has no grid, or where no layer has one.
     """
     net = unwrap(net)
     if name and grid is not None:
@@ -102,8 +103,8 @@ def layer_for(
         known = memory.setdefault(_CLASSES if owner is None or name else owner, {})
     except TypeError:  # an owner that cannot be referred to weakly is not remembered
         known = {}
-    key = (name, tuple(images.shape[1:]), stage)
-    layer, module = known.get(key, (None, None))
+    key = _key(name, images, stage)
+    layer, module = known.get(key) or known.get(_any_length(key), (None, None))
     place = dict(net.named_modules()).get(Place.parse(layer.name).module) if layer else None
     if layer is None or module is None or place is None or module() is not place:
         if name:
@@ -111,8 +112,28 @@ def layer_for(
         else:
             layer, certain = _default_layer(net, images, choose, stage)
         if certain:
-            known[key] = layer, ref(_module(net, layer.name))
-    return layer
+            known[_kept(key, layer, images)] = layer, ref(_module(net, layer.name))
+        return layer
+    return layer if key in known else _as_long(layer, images)
+
+
+def _key(name: str | None, images: Tensor, stage: bool) -> tuple[Any, ...]:
+    return name, tuple(images.shape[1:]), stage
+
+
+def _any_length(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    return key[0], "any length", key[2]
+
+
+def _kept(key: tuple[Any, ...], layer: Layer, images: Tensor) -> tuple[Any, ...]:
+    """What a layer is remembered by: of a text that has a position for each token by no length, for it fits all."""
+    each = not images.is_floating_point() and layer.grid.size == tuple(images.shape[1:])
+    return _any_length(key) if each else key
+
+
+def _as_long(layer: Layer, images: Tensor) -> Layer:
+    """The layer for a text of another length."""
+    return replace(layer, grid=replace(layer.grid, size=tuple(images.shape[1:])))
 
 
 def _memory(net: nn.Module) -> Any:
@@ -177,7 +198,7 @@ def _named_layer(net: nn.Module, name: str, images: Tensor, choose: Callable[[An
             f"layer {name!r} returns {output.shape}, which is no grid of positions: choose another layer, or say how "
             "it lies in the picture with grid=wf.Grid(layout, size)."
         )
-    grid = settled(output, grid, traced.leaf)
+    grid = search.order.settled(output, grid)
     if grid is None:
         raise Error(
             f"the tokens of layer {name!r} do not lie in the order of the picture: choose another layer, or one behind "
@@ -234,6 +255,7 @@ class _Search:
 
     def __init__(self, traced: Traced, images: Tensor) -> None:
         self.traced, self.grids = traced, Grids(traced.outputs, images)
+        self.order = Order(traced.outputs, self.grids, traced.leaf)
         self.tokens = not images.is_floating_point()
         chosen = traced.chosen
         if chosen is None:
@@ -293,8 +315,12 @@ class _Search:
             listed[index] = replace(layer, note=note)
         if chosen is None:
             return None, listed
+        wider = self._wider(every, chosen)
+        if wider is not None:
+            listed[chosen] = replace(every[chosen][1], note=f"narrows what {every[wider][1].name} has")
+            chosen = wider
         output, layer = every[chosen]
-        layer = replace(layer, grid=settled(output, layer.grid, self.traced.leaf) or layer.grid)
+        layer = replace(layer, grid=self.order.settled(output, layer.grid) or layer.grid)
         activation = _activation_after(output.node, self.nodes)
         why = "the last grid of positions that feeds the target, before pooling and head"
         if activation:
@@ -304,6 +330,22 @@ class _Search:
         else:
             listed[chosen] = replace(layer, note=why)
         return replace(layer, note=why), listed
+
+    def _wider(self, every: list[tuple[Output, Layer]], chosen: int) -> int | None:
+        """Of a network that gives every place scores, what an encoder hands to the head that narrows it, if anything.
+
+        It has the same grid and more channels, and all passes through it: the backbone in front of a pyramid of
+        dilated convolutions, whose own result is read by little more than one place of the output.
+        """
+        if not (self.traced.chosen and self.traced.chosen.place is not None):
+            return None
+        layer = every[chosen][1]
+        for index in reversed(range(chosen)):
+            output, other = every[index]
+            more = other.channels > layer.channels and other.grid.size == layer.grid.size
+            if more and not self._passed_over(output, other.grid) and _all_passes(output.node, self.total):
+                return index
+        return None
 
     def _passed_over(self, output: Output, grid: Grid) -> str:
         """Why a place that can be explained is not the default; empty where nothing speaks against it."""
@@ -319,7 +361,7 @@ class _Search:
             return "one of several resolutions: not all that the target is read from depends on it"
         if self.common is not None and kind(output.node) == "Convolution":
             return "leads to one of several resolutions: neither rectified nor normalised"
-        if settled(output, grid, self.traced.leaf) is None:
+        if self.order.settled(output, grid) is None:
             return "its tokens do not lie in the order of the picture"
         return ""
 
@@ -329,11 +371,16 @@ class _Search:
         return all(_positions(output, grid, *root) >= least for root in self.roots)
 
     def _beyond_itself(self, output: Output, grid: Grid) -> bool:
-        """Whether a single place of a dense output depends on more than what is interpolated for it."""
+        """Whether a single place of a dense output depends on more than what is interpolated for it.
+
+        A branch beside a skip must be read from further than a convolution of 3x3 reaches: else it is a detail.
+        """
         place = self.traced.chosen.place if self.traced.chosen else None
-        return place is None or _positions(output, grid, place, torch.ones_like(place)) > min(
-            2 ** len(grid.size), math.prod(grid.size) - 1
-        )
+        if place is None:
+            return True
+        side = 2 if _all_passes(output.node, self.total) else 4
+        least = min(side ** len(grid.size), math.prod(grid.size) - 1)
+        return _positions(output, grid, place, torch.ones_like(place)) > least
 
     def _common(self, every: Sequence[Output]) -> set[Node] | None:
         """Of a network that reads scores at several resolutions, what all of these depend on; None for others.

@@ -116,15 +116,8 @@ def _region(places: Tensor, classes: Tensor, names: Names, mask: Tensor | None =
         of_class = found.flatten(2)[torch.arange(len(found), device=found.device), classes.repeat(copies)]
         return (of_class * weights.repeat(copies, 1)).sum(1)
 
-    place = places[0, int(classes[0])][_inside(mask[0])]
-    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=place)
-
-
-def _inside(mask: Tensor) -> tuple[int, ...]:
-    """The place of a region ``(h, w)`` that lies nearest to the picture's middle."""
-    inside = mask.nonzero()
-    from_middle = inside - (torch.tensor(mask.shape, device=mask.device) - 1) / 2
-    return tuple(inside[int(from_middle.square().sum(1).argmin())].tolist())
+    middle = places[(0, int(classes[0]), *(side // 2 for side in places.shape[2:]))]  # at the rim less is read
+    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=middle)
 
 
 # -------------------------------------------------------------------------------------------- detection

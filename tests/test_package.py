@@ -44,7 +44,7 @@ ROWS = [
         "text",
     ],
     ["methods", "models", "subjects", "explanation", "inputs"],
-    ["explainer", "ways", "metrics"],
+    ["options", "explainer", "ways", "metrics"],
     ["batch"],
     ["bench", "panels"],
     ["cli", "console", "__main__"],
@@ -70,7 +70,7 @@ CHAINS = [
     ["places", "outputs", "classes", "tasks", "targets"],
     ["preparing", "imaging", "regions", "drawing", "sequences", "saving"],
     ["subjects", "explanation", "inputs"],
-    ["explainer", "ways"],
+    ["options", "explainer", "ways"],
     ["console", "cli", "__main__"],
 ]
 HEAVY = {"torchvision", "timm", "transformers", "matplotlib", "cv2", "captum", "pytorch_grad_cam", "torchcam", "rich"}

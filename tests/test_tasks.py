@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import wherefore as wf
 from conftest import images, pooled, untouched
+from wherefore.drawing import outlined
 from wherefore.errors import Error
 from wherefore.outputs import Detections, detections, overlaps
 from wherefore.targets import choose
@@ -232,6 +234,26 @@ def test_a_part_that_is_not_there() -> None:
         choose(None, {"a": torch.zeros(2, 3), "b": torch.eye(2)}, which="c")
     with pytest.raises(Error, match=r"returns a dict of a, b, not class scores.*output="):
         choose(None, {"a": torch.zeros(2, 3), "b": torch.eye(2)})
+
+
+def test_what_was_asked_about_is_outlined() -> None:
+    """A box in pixels of the input, one in shares of it, and a region: white lines where they lie in the picture."""
+    from PIL import Image
+
+    picture = Image.new("RGB", (200, 100), (90, 90, 90))
+    region = (50.0, 0.0, 150.0, 100.0)  # the network saw the middle
+    half = torch.zeros(10, 10)
+    half[:, 5:] = 1
+    for mark, box in ((torch.tensor([0.1, 0.2, 0.6, 0.7]), (60, 20, 110, 70)), (half, (100, 0, 150, 100))):
+        white = np.asarray(outlined(picture, mark, region)).min(2) == 255
+        rows, columns = white.any(1).nonzero()[0], white.any(0).nonzero()[0]
+        found = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert all(abs(a - b) <= 3 for a, b in zip(found, box, strict=True)), found
+        assert not white[(box[1] + box[3]) // 2, (box[0] + box[2]) // 2]
+    found = choose([wf.Box(label=2), lambda output: output[0]["scores"][:1]], [ONE])
+    assert found.marks[0].where.tolist() == [[20, 20, 40, 40]] and found.marks[1] is None
+    e = wf.explain(Segmenter().eval(), images(2, 32), wf.Pixels(half, 1))
+    assert e.marks[1][0].shape == (32, 32) and e.overlay()[0].size[0] == 32
 
 
 class Segmenter(nn.Module):

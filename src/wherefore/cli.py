@@ -262,7 +262,7 @@ def methods(
 ) -> None:
     """List the methods of explanation and their cost; of one, also its source, formula and options."""
     import wherefore.methods  # noqa: F401  fills the registry
-    from wherefore.explainer import method_options
+    from wherefore.options import method_options
     from wherefore.registry import METHODS
 
     chosen = {name: METHODS[name]} if name else METHODS

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 from torch import Tensor
 
 from wherefore.errors import Error
@@ -153,6 +154,31 @@ def relief(picture: Image.Image, pixels: Tensor, region: Region, top: float | No
     grey = np.rint((0.5 + 0.5 * large.clip(-1, 1)) * 255).astype(np.uint8)
     drawn = Image.fromarray(np.broadcast_to(grey, (3, *grey.shape[1:])).transpose(1, 2, 0).copy())
     return drawn if seen == (0, 0, *picture.size) else _framed(drawn, picture, seen)
+
+
+# -------------------------------------------------------------------------------------------- outlines
+
+
+def outlined(picture: Image.Image, mark: Tensor, region: Region) -> Image.Image:
+    """The picture with the outline of a box ``(4,)``, in shares of the region, or of a part of it ``(h, w)``, weights.
+
+    White between dark lines, so that it shows on any colour.
+    """
+    inside = np.zeros(picture.size[::-1], dtype=bool)
+    if mark.ndim == 1:
+        x0, y0, x1, y1 = region
+        left, right = (round(x0 + float(s) * (x1 - x0)) for s in mark[0::2])
+        top, bottom = (round(y0 + float(s) * (y1 - y0)) for s in mark[1::2])
+        inside[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
+    else:
+        inside = resample(mark.float(), picture.size, region).numpy() > 0.5 * float(mark.max())
+    width = max(1, round(max(picture.size) / 300))
+    pixels = np.array(picture)
+    rim = inside & ~ndimage.binary_erosion(inside, iterations=3 * width, border_value=0)
+    middle = ndimage.binary_erosion(inside, iterations=width) & ~ndimage.binary_erosion(inside, iterations=2 * width)
+    pixels[rim] = INK
+    pixels[middle] = 255
+    return Image.fromarray(pixels)
 
 
 # -------------------------------------------------------------------------------------------- words

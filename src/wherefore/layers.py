@@ -344,7 +344,12 @@ class _Search:
             output, other = every[index]
             more = other.channels > layer.channels and other.grid.size == layer.grid.size
             inside = other.name.count(".") > layer.name.count(".")  # a part of a block, which may well be wider
-            if more and not inside and not self._passed_over(output, other.grid) and _all_passes(output.node, self.total):
+            if (
+                more
+                and not inside
+                and not self._passed_over(output, other.grid)
+                and _all_passes(output.node, self.total)
+            ):
                 return index
         return None
 

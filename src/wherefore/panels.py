@@ -16,11 +16,11 @@ from wherefore import drawing
 from wherefore.batch.local import FileRun
 from wherefore.errors import Error, ImageError
 from wherefore.explainer import Explainer
-from wherefore.explanation import MOST_DRAWN, Explanation, jpeg
+from wherefore.explanation import MOST_DRAWN, Explanation
 from wherefore.guard import prepared
 from wherefore.inputs import Input
 from wherefore.progress import track
-from wherefore.saving import can_be_made, made, unique_names, write_tensors, write_whole
+from wherefore.saving import can_be_made, jpeg, made, unique_names, write_tensors, write_whole
 from wherefore.subjects import Subject
 
 Report = dict[str, Any]

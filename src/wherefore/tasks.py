@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from wherefore.classes import Names, class_index, class_name, class_scores, indices, is_number, top
 from wherefore.errors import Error, NothingSeen
 from wherefore.outputs import Detections, dense, detections, embedding, overlaps
-from wherefore.types import Block, Score, Target
+from wherefore.types import Block, Mark, Score, Target
 
 BACKGROUND = ("background", "__background__")
 LEAST_OVERLAP = 0.1  # of a box asked for by its place, with any that the detector sees
@@ -117,7 +117,7 @@ def _region(places: Tensor, classes: Tensor, names: Names, mask: Tensor | None =
         return (of_class * weights.repeat(copies, 1)).sum(1)
 
     middle = places[(0, int(classes[0]), *(side // 2 for side in places.shape[2:]))]  # at the rim less is read
-    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=middle)
+    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=middle, mark=Mark(mask))
 
 
 # -------------------------------------------------------------------------------------------- detection
@@ -149,7 +149,8 @@ class Box(Target):
             return torch.stack(matched)
 
         labels = [class_name(label, names) for _, label in found]
-        return Score(score, labels, pyramid=True)
+        mark = Mark(torch.stack([box for box, _ in found]).float(), every[0].relative)
+        return Score(score, labels, pyramid=True, mark=mark)
 
     def _found(self, seen: Detections, image: int, names: Names) -> tuple[Tensor, int]:
         """The box that is meant in an image, and its class."""

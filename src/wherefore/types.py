@@ -148,6 +148,16 @@ class Target:
         raise NotImplementedError
 
 
+class Mark(NamedTuple):
+    """What a target is about, to be drawn: boxes ``(B, 4)`` as ``x0, y0, x1, y1``, or regions ``(B, h, w)`` as weights.
+
+    Boxes are in pixels of the network's input, or in shares of it where they are ``relative``.
+    """
+
+    where: Tensor
+    relative: bool = False
+
+
 class Score:
     """What reads one score ``(B,)`` per image from the output, and its name, or one for each image.
 
@@ -163,8 +173,10 @@ class Score:
         head: Tensor | None = None,
         place: Tensor | None = None,
         pyramid: bool = False,
+        mark: Mark | None = None,
     ) -> None:
         self.read, self.name, self.head, self.place, self.pyramid = read, name, head, place, pyramid
+        self.mark = mark
 
     def __call__(self, output: Any) -> Tensor:
         return self.read(output)
@@ -187,6 +199,7 @@ class Chosen(NamedTuple):
     on_copies: bool  # whether `follow` reads outputs of whole copies of the batch too
     head: Tensor | None = None  # what the scores are picked from: logits (B, C), or class scores at places (B, C, h, w)
     place: Tensor | None = None  # the score of a single place, of a network that gives every place scores
+    marks: tuple[Mark | None, ...] = ()  # of each of T targets, where any has one
     pyramid: bool = False  # whether scores are read at several resolutions, of which a target needs one
 
     def detached(self) -> Chosen:

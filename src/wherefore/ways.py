@@ -10,9 +10,10 @@ from typing import Any
 from torch import nn
 
 from wherefore.errors import Error
-from wherefore.explainer import WHY_NOT, Explainer, method_options, takes
+from wherefore.explainer import Explainer
 from wherefore.guard import unwrap
 from wherefore.layers import find_layers
+from wherefore.options import WHY_NOT, method_options, takes
 from wherefore.places import Place, submodule
 from wherefore.registry import METHODS
 from wherefore.subjects import Subject

@@ -253,7 +253,22 @@ def test_what_was_asked_about_is_outlined() -> None:
     found = choose([wf.Box(label=2), lambda output: output[0]["scores"][:1]], [ONE])
     assert found.marks[0].where.tolist() == [[20, 20, 40, 40]] and found.marks[1] is None
     e = wf.explain(Segmenter().eval(), images(2, 32), wf.Pixels(half, 1))
+    model = wf.Model(Reports().eval(), preprocess=wf.Preprocess(resize=None, crop=None, mean=(0,) * 3, std=(1,) * 3))
+    boxes = wf.explain(model, Image.new("RGB", (50, 40), "teal"), wf.Box(0))
+    assert boxes.report(0)["targets"][0]["asked"] == [20, 20, 40, 40]
     assert e.marks[1][0].shape == (32, 32) and e.overlay()[0].size[0] == 32
+
+
+class Reports(nn.Module):
+    """A detector that reports what it was made to, in pixels of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> list[dict[str, Tensor]]:
+        seen = self.conv(x).relu().mean((1, 2, 3))
+        return [{**ONE, "scores": ONE["scores"] + each} for each in seen]
 
 
 class Segmenter(nn.Module):

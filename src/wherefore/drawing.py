@@ -159,6 +159,12 @@ def relief(picture: Image.Image, pixels: Tensor, region: Region, top: float | No
 # -------------------------------------------------------------------------------------------- outlines
 
 
+def box_in(mark: Tensor, region: Region) -> tuple[float, float, float, float]:
+    """A box in shares of a region ``(4,)`` in pixels of the picture."""
+    (x0, y0, x1, y1), (left, top, right, bottom) = region, mark.tolist()
+    return x0 + left * (x1 - x0), y0 + top * (y1 - y0), x0 + right * (x1 - x0), y0 + bottom * (y1 - y0)
+
+
 def outlined(picture: Image.Image, mark: Tensor, region: Region) -> Image.Image:
     """The picture with the outline of a box ``(4,)``, in shares of the region, or of a part of it ``(h, w)``, weights.
 
@@ -166,9 +172,7 @@ def outlined(picture: Image.Image, mark: Tensor, region: Region) -> Image.Image:
     """
     inside = np.zeros(picture.size[::-1], dtype=bool)
     if mark.ndim == 1:
-        x0, y0, x1, y1 = region
-        left, right = (round(x0 + float(s) * (x1 - x0)) for s in mark[0::2])
-        top, bottom = (round(y0 + float(s) * (y1 - y0)) for s in mark[1::2])
+        left, top, right, bottom = map(round, box_in(mark, region))
         inside[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
     else:
         inside = resample(mark.float(), picture.size, region).numpy() > 0.5 * float(mark.max())

@@ -171,13 +171,15 @@ class Explanation:
         ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
         return drawing.captioned(result, *self.legend(image, target), subject.scale(colours) if top > 0 else None, ends)
 
+    def _mark(self, image: int, target: int) -> Tensor | None:
+        return self.marks[image][target] if self.marks and self.marks[image] else None
+
     def _marked(self, drawn: Image.Image, image: int, target: int) -> Image.Image:
         """The drawing with an outline of the box or the region that was asked about, if any."""
-        mark = self.marks[image][target] if self.marks and self.marks[image] else None
-        subject = self.pictures[image]
-        return (
-            drawn if mark is None or not isinstance(subject, Picture) else drawing.outlined(drawn, mark, subject.region)
-        )
+        mark, subject = self._mark(image, target), self.pictures[image]
+        if mark is None or not isinstance(subject, Picture):
+            return drawn
+        return drawing.outlined(drawn, mark, subject.region)
 
     def counter(self, image: int, *, colours: str = "heat", legend: bool = True) -> Iterator[Image.Image]:
         """One picture under what speaks against each of its T targets; asked for with ``counter=True``."""
@@ -270,8 +272,16 @@ class Explanation:
             "peak": self._in_seen(image, heat, peak),
             "box": self._in_seen(image, heat, box),
             **{name: _finite(values[image, target]) for name, values in self.measures.items()},
+            **self._asked(image, target),
             "files": {},
         }
+
+    def _asked(self, image: int, target: int) -> dict[str, Any]:
+        """The box that was asked about as ``asked``, in the picture's own pixels."""
+        mark, subject = self._mark(image, target), self.pictures[image]
+        if mark is None or mark.ndim != 1 or not isinstance(subject, Picture):
+            return {}
+        return {"asked": [round(v, 1) for v in drawing.box_in(mark, subject.region)]}
 
     def save(self, folder: str | Path, *, colours: str = "heat", scale: str = "each") -> Path:
         """Writes pictures, ``maps.safetensors`` and ``manifest.json`` into a folder; returns the manifest's path.

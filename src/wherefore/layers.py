@@ -365,7 +365,8 @@ class _Search:
             return "a place of the output reads no more than the same place of it"
         if self.common is not None and output.node not in self.common:
             return "one of several resolutions: not all that the target is read from depends on it"
-        if self.common is not None and kind(output.node) == "Convolution":
+        bare = kind(output.node) == "Convolution" and not _activation_after(output.node, self.nodes)
+        if self.common is not None and bare:
             return "leads to one of several resolutions: neither rectified nor normalised"
         if self.order.settled(output, grid) is None:
             return "its tokens do not lie in the order of the picture"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -458,6 +459,14 @@ of_transformers(
     "vivit.layers.2.layernorm_before",
     (2, 8, 8),
 )
+of_transformers(
+    VIDEO,
+    "TimesformerForVideoClassification",
+    config("TimesformerConfig", num_frames=4, **both),
+    lambda: frames().transpose(1, 2),
+    "timesformer.encoder.layer.2.layernorm_before",
+    (4, 8, 8),
+)
 TEXT = "text"
 of_transformers(
     TEXT, "BertForSequenceClassification", config("BertConfig", **words, **narrow), tokens, "bert.encoder.layer.1", (9,)
@@ -603,3 +612,20 @@ ROWS += [
         {"target": wf.Action()},
     ),
 ]
+
+
+# ------------------------------------------------------------------------------------------ the documentation's table
+
+
+def table() -> str:
+    """The rows as the table of ``docs/models.md``."""
+    head = "| family | example | default layer | grid | target |\n|---|---|---|---|---|\n"
+    return head + "".join(
+        f"| {r.family} | {r.name} | `{r.layer}` | {' x '.join(map(str, r.grid))} | {r.target} |\n" for r in ROWS
+    )
+
+
+if __name__ == "__main__":
+    page = Path(__file__).parents[1] / "docs" / "models.md"
+    before, _ = page.read_text().split("| family |")
+    page.write_text(before + table())

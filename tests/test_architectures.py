@@ -31,9 +31,9 @@ def test_the_table_has_many_and_each_once() -> None:
 @pytest.mark.parametrize("row", marked(ROWS))
 def test_default_layer_and_grid(row: Row) -> None:
     net, inputs = row.network(), row.inputs()
-    with untouched(net):
-        e = wf.explain(net, inputs, **row.options)
-    signed = wf.explain(net, inputs, relu=False, **row.options)
+    e = wf.explain(net, inputs, **row.options)
+    with untouched(net):  # not before: in their first pass networks of transformers put hooks of their own in place
+        signed = wf.explain(net, inputs, relu=False, **row.options)
     assert (e.layer, {tuple(m.shape[1:]) for m in e.maps}) == (row.layer, {row.grid})
     for map, sum in zip(e.maps, signed.maps, strict=True):  # a tensor, or a list where the pictures differ
         assert torch.isfinite(map).all()
@@ -44,7 +44,7 @@ def test_default_layer_and_grid(row: Row) -> None:
 def test_the_documentation_has_the_same_table() -> None:
     told = re.findall(r"^\| ([^|]+) \| ([^|]+) \| `([^|]+)` \| ([^|]+) \| ([^|]+) \|$", MODELS.read_text(), re.M)
     expected = [(r.family, r.name, r.layer, " x ".join(map(str, r.grid)), r.target) for r in ROWS]
-    assert told == expected, "write docs/models.md anew: python tests/architectures.py"
+    assert told == expected, "write it anew: python tests/architectures.py"
 
 
 # ------------------------------------------------------------------------------------------ order of tokens
@@ -148,7 +148,7 @@ def row(name: str) -> Row:
     ("name", "target"),
     [
         ("timm resnet18", lambda: 1),
-        ("timm vit_tiny", lambda: [1, 2]),
+        ("timm vit_tiny", lambda: [1, 2, 3]),
         ("lraspp", lambda: wf.Pixels(torch.ones(64, 64))),
         ("YOLO", lambda: wf.Box(1)),
         ("CLIPVision", lambda: wf.Similarity(torch.ones(16))),

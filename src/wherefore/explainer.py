@@ -232,12 +232,12 @@ class Explainer:
         return batch.fed_to(self.net, device, None if casts else dtype)
 
     def _layer(self, net: nn.Module, images: Tensor, target: Any, read: Callable[[Any], Chosen]) -> Layer:
+        if self._needs_pixels and not images.is_floating_point():
+            raise Error(
+                f"{self.method} looks at {WHERE.get(self.at, 'the pixels')}, and {self.model.name} is fed numbers of "
+                "tokens, which have no gradient and no colour: take a method of a layer, such as grad-cam."
+            )
         if self.at in WITHOUT_LAYER:
-            if not images.is_floating_point():
-                raise Error(
-                    f"{self.method} looks at {WHERE[self.at]}, and {self.model.name} is fed numbers of tokens, which "
-                    "have no gradient and no colour: take a method of a layer, such as grad-cam."
-                )
             return Layer(self.at, Grid("channels-first", tuple(images.shape[2:])), images.shape[1])
         find = partial(layer_for, stage=self.at == "stage", grid=self.grid, reached=self._differentiates)
         owner = _own(target)
@@ -245,6 +245,12 @@ class Explainer:
             return find(net, self.layer, images, read, owner)
         first = for_images(target, 0, 1, len(images))
         return find(net, self.layer, images[:1], lambda output: self.choose(first, output))
+
+    @property
+    def _needs_pixels(self) -> bool:
+        """Whether the method differentiates by the input, scales it or covers it."""
+        about = METHODS[self.method].about
+        return self.at in WITHOUT_LAYER or about.get("graph") == "whole" or bool(about.get("paints"))
 
     @property
     def _differentiates(self) -> bool:

@@ -62,6 +62,9 @@ def channels_axis(images: Tensor, net: nn.Module) -> int | None:
     if images.ndim == 3:  # a convolution wants (B, C, L), recurrent networks and transformers (B, L, C)
         return 1 if any(isinstance(m, nn.Conv1d) for m in net.modules()) else 2
     if images.ndim == 5:
+        first = next((m.in_channels for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))), 0)
+        if (shape[1] == first) != (shape[2] == first):  # a clip of four frames has a number of them that colours have
+            return 1 if shape[1] == first else 2
         return 2 if shape[1] not in COLOURS and shape[2] in COLOURS else 1
     return images.ndim - 1 if shape[1] not in COLOURS and shape[-1] in COLOURS else 1
 

@@ -68,9 +68,8 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
     default, every_layer = search.default(every)
     known = _memory(net).setdefault(_CLASSES, {})
     for layer in every_layer:  # whoever goes on to explain them need not look for them again
-        if layer.grid.layout == "tokens":  # of which it must be seen first that they lie in order, and are read at all
-            continue
-        known[_kept(_key(layer.name, images, False), layer, images)] = layer, ref(_module(net, layer.name))
+        if layer.grid.layout != "tokens" or layer == default:  # of other tokens it is not known how they lie
+            known[_kept(_key(layer.name, images, False), layer, images)] = layer, ref(_module(net, layer.name))
     stage = _stage_begins(net, every, default, search.total) if default else None
     return Layers(default, tuple(every_layer), tuple(rejected), stage, search.certain)
 

@@ -2,8 +2,9 @@
 
 A token at some cell depends most on what an earlier layer has at the same cell, wherever both lie in order: the sum
 around every block sees to that. So tokens are followed back, as far as this holds at once, from layer to layer to the
-convolution that cut the patches; or to where no earlier layer has this grid, and there to the pixels themselves. Asking
-the pixels alone would not do: behind many blocks a token depends on all of them alike.
+convolution that cut the patches. A token that depends on another cell more than on all others is in another order. Only
+where neither is found, as where no earlier layer has this grid, the pixels themselves are asked: behind many blocks a
+token depends on all of them alike.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from wherefore.trace import Output
 from wherefore.types import Grid
 
 NEAR = 0.15  # of a grid's side: so far a token may lie from the pixels that it depends on most
-EXACTLY = 2
 TRIES = 4  # layers to go on from
+CLEARLY = 2  # times as strong as at any other cell
+PROVEN, LIKELY, UNLIKELY, NOT = "proven", "likely by the pixels", "unlikely by the pixels", "in another order"
 MOST_BASES = 64  # layers that are looked at together: each holds a gradient for the time of it
 
 
@@ -33,47 +35,51 @@ class Order:
 
     def __init__(self, outputs: Sequence[Output], grids: Grids, leaf: Tensor | None) -> None:
         self.outputs, self.grids, self.leaf = outputs, grids, leaf
-        self.known: dict[tuple[Node, Grid], Grid | None] = {}
+        self.known: dict[tuple[Node, Grid], str] = {}
 
     def settled(self, output: Output, grid: Grid) -> Grid | None:
         """The grid of tokens that lie in the order of the picture; None where they do not.
 
         Which of the tokens beyond the grid stand before it and which behind is told by trying.
         """
+        ways = [grid, *(replace(grid, prefix=prefix) for prefix in (1, 0) if prefix < grid.prefix)]
+        states = ((way, self._state(output, way)) for way in ways)
+        likely = None
+        for way, state in states:
+            if state == PROVEN:
+                return way
+            likely = likely or (way if state == LIKELY else None)
+        return likely
+
+    def _state(self, output: Output, grid: Grid) -> str:
+        """Whether tokens lie in the order of the picture."""
         if grid.layout != "tokens":
-            return grid
+            return PROVEN
+        if self.leaf is None or len(grid.size) not in (2, 3) or grid.frames:
+            return LIKELY
         key = output.node, grid
         if key not in self.known:
-            best, self.known[key] = 0, None
-            for way in (grid, *(replace(grid, prefix=prefix) for prefix in (1, 0) if prefix < grid.prefix)):
-                sure = self._in_order(output, way)
-                if sure > best:
-                    best, self.known[key] = sure, way
-                if sure == EXACTLY:
-                    break
+            self.known[key] = self._tried(output, grid)
         return self.known[key]
 
-    def _in_order(self, output: Output, grid: Grid) -> int:
-        """Whether tokens lie as that grid says: `EXACTLY`, 1 for about there, 0 for not."""
-        if self.leaf is None or len(grid.size) not in (2, 3) or grid.frames:
-            return EXACTLY
-        bases = self._bases(output, grid)
-        cells = _probes(grid.size)
+    def _tried(self, output: Output, grid: Grid) -> str:
+        assert self.leaf is not None
+        bases, cells = self._bases(output, grid), _probes(grid.size)
         seen = [self._strengths(output, grid, cell, bases) for cell in cells]
-        aligned = [
-            base
-            for number, base in enumerate(bases)
-            if all(_peak(strengths[number]) == cell for strengths, cell in zip(seen, cells, strict=True))
-        ]
-        if any(self._lies(base, own) for base, own in aligned[:TRIES]):
-            return EXACTLY
-        near = [_near(strengths[-1], cell) for strengths, cell in zip(seen, cells, strict=True)]
-        return int(sum(near) > len(near) / 2)
-
-    def _lies(self, base: Output, own: Grid) -> bool:
-        """Whether an earlier layer lies as is supposed of it."""
-        grid = self.grids(base)
-        return grid is not None and self.settled(base, grid) == own
+        aligned, astray = [], []
+        for number, base in enumerate(bases):
+            of_base = [strengths[number] for strengths in seen]
+            if all(_peak(strength) == cell for strength, cell in zip(of_base, cells, strict=True)):
+                aligned.append(base)
+            elif sum(_clear(s) and _peak(s) != cell for s, cell in zip(of_base, cells, strict=True)) > len(cells) / 2:
+                astray.append(base)
+        states = [self._state(*base) for base in aligned[:TRIES]]
+        if PROVEN in states:
+            return PROVEN
+        if NOT in states or any(self._state(*base) == PROVEN for base in astray[:TRIES]):
+            return NOT
+        near = sum(_near(strengths[-1], cell) for strengths, cell in zip(seen, cells, strict=True))
+        return LIKELY if LIKELY in states or near > len(cells) / 2 else UNLIKELY
 
     def _bases(self, output: Output, grid: Grid) -> list[tuple[Output, Grid]]:
         """The earlier layers that have the same grid, each once; those first that are furthest back."""
@@ -83,8 +89,8 @@ class Order:
             # What has its channels last by its sizes alone proves nothing.
             sure = own is not None and (own.layout == "tokens" or maker_of(other.node) in CHANNELS_FIRST)
             if sure and own is not None and own.size == grid.size and not own.frames:
-                same = own.layout == "tokens" and other.shape[1] == output.shape[1]  # as many stand before them
-                found.setdefault(other.node, (other, replace(own, prefix=grid.prefix) if same else own))
+                as_many = own.layout == "tokens" and other.shape[1] == output.shape[1]
+                found.setdefault(other.node, (other, grid if as_many else own))
         return sorted(found.values(), key=lambda pair: pair[0].order)[-MOST_BASES:]
 
     def _strengths(
@@ -96,7 +102,7 @@ class Order:
         index: Any = (slice(None), slice(None), *cell)
         grid(direction)[index] = torch.randn(output.shape[0], output.shape[-1], generator=generator)
         like = output.node._input_metadata[output.edge.output_nr]
-        by: list[Any] = [*(base.edge for base, _ in bases), self.leaf]
+        by: Any = [*(base.edge for base, _ in bases), self.leaf]
         gradients = torch.autograd.grad(
             output.edge,
             by,
@@ -126,6 +132,14 @@ def _peak(strength: Tensor | None) -> Size | None:
     if strength is None or not bool(strength.any()):
         return None
     return tuple(int(i) for i in np.unravel_index(int(strength.argmax()), tuple(strength.shape)))
+
+
+def _clear(strength: Tensor | None) -> bool:
+    """Whether something is much stronger at one cell than at any other."""
+    if strength is None or not bool(strength.any()):
+        return False
+    first, second = strength.flatten().topk(2).values
+    return bool(first >= CLEARLY * second)
 
 
 def _near(strength: Tensor | None, cell: Size) -> bool:

@@ -161,6 +161,10 @@ def score_cam(query: Query, *, masks: str = "input") -> Raw:
     """
     if masks not in ("input", "layer"):
         raise Error(f"masks are laid on the 'input' (the paper's) or on the 'layer', not on {masks!r}.")
+    if masks == "input" and not query.images.is_floating_point():
+        raise Error(
+            "score-cam cannot lay masks on numbers of tokens: give masks='layer', which lays them on the layer."
+        )
     with Resume(query.net, query.layer.name) as network, _exact(query.images):
         chosen = query.choose(network.start(query.images))
         activations = precise(query.layer.grid(network.activations))

@@ -228,12 +228,11 @@ def test_tensors_become_pictures() -> None:
 @pytest.mark.parametrize("name", ["resnet50", "squeezenet1_1", "inception_v3", "efficientnet_b1", "vit_b_16", "swin_t"])
 @pytest.mark.parametrize("size", SIZES)
 def test_preprocess_is_torchvisions(name: str, size: tuple[int, int]) -> None:
-    from wherefore.models.zoo import _preprocess
+    from wherefore.models.from_torchvision import preprocess_of
 
     image = photo(*size)
     for weights in get_model_weights(name):
-        transforms = weights.transforms()
-        assert torch.equal(_preprocess(transforms)(image), transforms(image)), (weights, size)
+        assert torch.equal(preprocess_of(weights)(image), weights.transforms()(image)), (weights, size)
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])

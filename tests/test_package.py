@@ -28,7 +28,9 @@ ROWS = [
         "trace",
         "layers",
         "targets",
+        "preparing",
         "imaging",
+        "text",
         "regions",
         "drawing",
         "sequences",
@@ -42,7 +44,7 @@ ROWS = [
         "text",
     ],
     ["methods", "models", "subjects", "explanation", "inputs"],
-    ["explainer", "ways", "metrics"],
+    ["options", "explainer", "ways", "metrics"],
     ["batch"],
     ["bench", "panels"],
     ["cli", "console", "__main__"],
@@ -66,9 +68,9 @@ CHAINS = [
         "layers",
     ],
     ["places", "outputs", "classes", "tasks", "targets"],
-    ["imaging", "regions", "drawing", "sequences", "saving"],
+    ["preparing", "imaging", "regions", "drawing", "sequences", "saving"],
     ["subjects", "explanation", "inputs"],
-    ["explainer", "ways"],
+    ["options", "explainer", "ways"],
     ["console", "cli", "__main__"],
 ]
 HEAVY = {"torchvision", "timm", "transformers", "matplotlib", "cv2", "captum", "pytorch_grad_cam", "torchcam", "rich"}
@@ -120,7 +122,7 @@ def test_importing_costs_nothing() -> None:
 def test_public_names() -> None:
     assert wherefore.__all__ == [
         "Action", "Box", "Capture", "ClassScore", "Difference", "Error", "Explainer", "Explanation", "Grid", "Inputs",
-        "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "explain", "load",
+        "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "embed", "explain", "load",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

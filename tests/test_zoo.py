@@ -17,7 +17,8 @@ from torchvision.models import get_model, get_model_weights
 import wherefore as wf
 from fixtures_doors import data, photo, random_weights, squeezenet  # noqa: F401
 from wherefore.errors import Error
-from wherefore.models.zoo import load, read_state, torchvision_names
+from wherefore.models.from_torchvision import _chosen, preprocess_of, torchvision_names
+from wherefore.models.zoo import load, read_state
 
 NAME = "squeezenet1_1"
 
@@ -59,6 +60,8 @@ def test_a_head_of_ones_own_size(tmp_path: Path) -> None:
         load(NAME, file)
     with pytest.raises(Error, match="classes= belongs to weights of your own"):
         load(NAME, classes=["cat"])
+    with pytest.raises(Error, match=r"classes= is a list of names: give \['cat'\] for one"):
+        load(NAME, file, classes="cat")
 
 
 def test_weights_of_another_network(squeezenet: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -121,8 +124,11 @@ def test_a_whole_network_or_a_list_is_no_state_dict(tmp_path: Path) -> None:
         ("resnet5", "no model is called 'resnet5': did you mean resnet50"),
         ("ResNet50", "did you mean resnet50"),
         ("", "no model is called ''"),
-        ("fasterrcnn_resnet50_fpn", "no model is called"),  # no classifier
-        ("nowhere:net", "no source of models is called 'nowhere': there are torchvision"),
+        ("raft_large", "no model is called 'raft_large'"),  # of optical flow
+        ("quantized_resnet18", "no model is called 'quantized_resnet18'"),
+        ("nowhere:net", "no source of models is called 'nowhere': there are timm, torchvision, hf"),
+        ("nowhere:a:b/c", "no source of models is called 'nowhere'"),
+        (":resnet50", "no source of models is called ''"),
     ],
 )
 def test_unknown_names(name: str, words: str) -> None:
@@ -167,15 +173,16 @@ def test_a_fetched_file_is_preprocessed_as_the_download_would_be(tmp_path: Path)
     assert torch.equal(own.preprocess(image), known.IMAGENET1K_V1.transforms()(image))
 
 
-def test_every_classifier_has_a_preprocess_and_names() -> None:
-    from wherefore.models.zoo import _chosen, _preprocess
-
-    assert len(torchvision_names()) > 70
-    for name in torchvision_names():
+def test_every_network_has_a_preprocess_and_names() -> None:
+    assert len(torchvision_names()) > 105
+    for name, kind in torchvision_names().items():
         for weights in (None, "default", *(Path(w.url) for w in get_model_weights(name))):
             chosen = _chosen(get_model_weights(name), weights)
-            assert len(chosen.meta["categories"]) == 1000
-            assert _preprocess(chosen.transforms()).crop <= chosen.transforms().resize_size[0]
+            prepared, count = preprocess_of(chosen), len(chosen.meta["categories"])
+            if kind == "torchvision.models":
+                assert count == 1000 and prepared.crop <= chosen.transforms().resize_size[0]
+            else:
+                assert count in (2, 21, 91, 400)
 
 
 def test_a_network_is_built_for_the_size_of_its_preprocessing() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wherefore.capture import Capture as Capture
     from wherefore.errors import Error as Error
     from wherefore.explainer import Explainer as Explainer
+    from wherefore.explainer import embed as embed
     from wherefore.explainer import explain as explain
     from wherefore.explanation import Explanation as Explanation
     from wherefore.feeding import Inputs as Inputs
@@ -52,6 +53,7 @@ _HOME = {
     "Pixels": "tasks",
     "Preprocess": "imaging",
     "Similarity": "tasks",
+    "embed": "explainer",
     "explain": "explainer",
     "load": "models.zoo",
 }

@@ -255,6 +255,7 @@ class Capture:
         for part in classes.split(chunk, dim=1):
             same = bool((part == part[:1]).all())  # one (1, t, K) serves the whole batch
             rows = (weights[part[:1]] if same else weights[part]) / positions
+            rows = rows.to(self.leaf.device, self.leaf.dtype)  # the head may live elsewhere
             shape = (*part.shape, *self.leaf.shape[1:])
             yield rows.reshape(*rows.shape, *[1] * (self.leaf.ndim - 2)).expand(shape)
 

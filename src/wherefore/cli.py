@@ -51,7 +51,12 @@ def _root(
 
 @app.command()
 def explain(
-    images: Annotated[list[str], typer.Argument(help="Pictures, and folders of pictures.", show_default=False)],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="Pictures, and folders of pictures; videos or texts for a model of these.", show_default=False
+        ),
+    ],
     model: ModelName = "resnet50",
     weights: Weights = None,
     classes: Annotated[
@@ -76,6 +81,12 @@ def explain(
     option: Annotated[
         list[str] | None,
         typer.Option("--option", "-O", help="NAME=VALUE, as `wherefore methods METHOD` lists them: patch=48."),
+    ] = None,
+    counter: Annotated[
+        bool, typer.Option("--counter", help="Also draw what speaks against each target, beside it.")
+    ] = False,
+    output: Annotated[
+        str | None, typer.Option(help="Which part of what the network returns holds the scores: a name or an index.")
     ] = None,
     flips: Annotated[bool, typer.Option("--flips", help="Smooth: mean with the mirrored picture's map.")] = False,
     fit: Annotated[
@@ -118,6 +129,10 @@ def explain(
 
     wherefore explain cat_dog.jpg --target boxer --method all
 
+    A text, with a weight for every word (hf: takes any repository or folder):
+
+    wherefore explain "A quiet, moving film." --model hf:ORG/NAME
+
     Every layer below features on one page:
 
     wherefore explain cat_dog.jpg --model vgg16 --layer "features.*"
@@ -128,14 +143,21 @@ def explain(
     """
     from wherefore import panels
     from wherefore.batch.local import find_pictures
+    from wherefore.inputs import reads_texts
     from wherefore.progress import track
     from wherefore.saving import can_be_made, write_json
     from wherefore.ways import asked, none_read
 
     folder = can_be_made(out or "explained") if out or not json else None
-    paths, methods = find_pictures(images, folder), method or ["grad-cam"]
+    methods = method or ["grad-cam"]
     given = {"fit": fit, "compile": compile, "flips": flips, **console.options(methods, option or [])}
-    ways = asked(_load(model, weights, device, classes), paths, methods, layer, **given)
+    given |= {"counter": True} if counter else {}
+    given |= {"output": output} if output else {}
+    # Wrong paths are told before a network is loaded for nothing; of what hf: holds only the network tells if it reads.
+    paths: list[str | Path] = [] if model.startswith("hf:") else [*find_pictures(images, folder)]
+    loaded = _load(model, weights, device, classes)
+    paths = paths or ([*images] if reads_texts(loaded) else [*find_pictures(images, folder)])
+    ways = asked(loaded, paths, methods, layer, **given)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
     run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale)
     reports = list(track(run, len(paths), "explaining"))
@@ -161,20 +183,22 @@ def layers(
     pretrained: Annotated[
         bool, typer.Option("--pretrained/--no-pretrained", help="Without: random weights, nothing is downloaded.")
     ] = True,
+    classes: Annotated[
+        Path | None, typer.Option(help="Names of your own classes, one on a line; the prompts of a CLIP.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """List every layer that can be explained, its grid, which one is the default and why."""
-    import torch
-
+    from wherefore.explainer import Explainer
+    from wherefore.guard import any_score
     from wherefore.layers import find_layers
     from wherefore.models.zoo import load
-    from wherefore.targets import choose
 
-    chosen = load(model, weights or ("default" if pretrained else None))
-    side = getattr(chosen.preprocess, "crop", 224)
-    generator = torch.Generator().manual_seed(0)
-    image = torch.rand(1, 3, side, side, generator=generator)
-    found = find_layers(chosen.net, image, lambda output: choose(None, output))
+    names = console.class_names(classes) if classes else None
+    why = Explainer(load(model, weights or ("default" if pretrained else None), classes=names))
+    net, images = why.fed(why.reader.example())
+    with any_score(why.net):  # a detector sees nothing in noise
+        found = find_layers(net, images, lambda output: why.choose(None, output))
     default = found.default.name if found.default else None
     rows: list[dict[str, Any]] = [
         {
@@ -205,14 +229,29 @@ def layers(
 
 @app.command()
 def models(
-    part: Annotated[str, typer.Argument(help="Only names with this in them.")] = "", json: AsJson = False
+    part: Annotated[str, typer.Argument(help="Only names with this in them; timm:PART looks among timm's.")] = "",
+    source: Annotated[str | None, typer.Option(help="torchvision or timm.", show_default="torchvision")] = None,
+    json: AsJson = False,
 ) -> None:
-    """List the models that can be named with --model."""
-    from wherefore.models.zoo import torchvision_names
+    r"""List the models that can be named with --model.
 
-    names = [name for name in torchvision_names() if part in name]
-    if not names:
-        raise Error(f"no model's name has {part!r} in it: `wherefore models` lists them all.")
+    torchvision's: classifiers, semantic segmentation (fcn, deeplabv3, lraspp),
+    detection (fasterrcnn, retinanet, ssd ...) and video (r3d_18, mvit ...).
+    timm's have the prefix timm: and need pip install 'wherefore\[models]'.
+
+    Not listed: hf:ORG/NAME is any repository of Hugging Face's whose network
+    transformers has (classifiers, CLIP, segmentation, detection, video, text),
+    hf:./FOLDER the same in a folder of your own.
+
+    [bold]Examples[/bold]
+
+    wherefore models resnet
+
+    wherefore models timm:vit_small
+    """
+    from wherefore.models import named
+
+    names = named(part, source)
     print(json_module.dumps(names) if json else "\n".join(names))
 
 
@@ -223,7 +262,7 @@ def methods(
 ) -> None:
     """List the methods of explanation and their cost; of one, also its source, formula and options."""
     import wherefore.methods  # noqa: F401  fills the registry
-    from wherefore.explainer import method_options
+    from wherefore.options import method_options
     from wherefore.registry import METHODS
 
     chosen = {name: METHODS[name]} if name else METHODS
@@ -250,9 +289,9 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="The headlines, in about four minutes of two cores.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for bench.json and bench.md.")] = None,
 ) -> None:
-    """Measure speed and memory beside other libraries, as ratios to the network's plain forward pass.
+    r"""Measure speed and memory beside other libraries, as ratios to the network's plain forward pass.
 
-    Captum, pytorch-grad-cam and torch-cam take part where they are installed: pip install 'wherefore[bench]'.
+    Captum, pytorch-grad-cam and torch-cam take part where they are installed: pip install 'wherefore\[bench]'.
     """
     from wherefore import bench
 

@@ -35,7 +35,7 @@ OPTIONS = {  # what they mean, in a line
 
 def options(methods: Sequence[str], pairs: Sequence[str]) -> dict[str, Any]:
     """The values of ``NAME=VALUE`` pairs, of the type that the methods' defaults have."""
-    from wherefore.explainer import method_options
+    from wherefore.options import method_options
     from wherefore.registry import unknown
     from wherefore.ways import every
 

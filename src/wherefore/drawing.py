@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 from torch import Tensor
 
 from wherefore.errors import Error
@@ -31,10 +32,10 @@ PALED = 0.65  # how far the photograph's own colours are taken out beneath a map
 
 @cache
 def palette(name: str = "heat") -> Array:
-    """The 256 colours ``(256, 3)`` uint8 of a colour map: ``heat`` or ``jet``."""
-    ramps = {"heat": _heat, "jet": _jet}
+    """The 256 colours ``(256, 3)`` uint8 of a colour map: ``heat`` or ``jet``; ``paper`` for what stands on paper."""
+    ramps = {"heat": _heat, "jet": _jet, "paper": _on_paper}
     if name not in ramps:
-        raise Error(unknown("colour map", name, ramps))
+        raise Error(unknown("colour map", name, ["heat", "jet"]))
     return np.asarray((ramps[name](np.linspace(0, 1, 256)) * 255).round().clip(0, 255).astype(np.uint8))
 
 
@@ -67,6 +68,12 @@ def _heat(t: Array) -> Array:
     )
     linear = (to_rgb @ cone).T.clip(0, 1)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def _on_paper(t: Array) -> Array:
+    """From paper through yellow and orange to violet: there the strongest must be the darkest."""
+    cover = (0.92 * t**0.7)[:, None]
+    return np.array(PAPER) / 255 * (1 - cover) + _heat(1 - t).clip(0, 1) * cover
 
 
 def _jet(t: Array) -> Array:
@@ -147,6 +154,35 @@ def relief(picture: Image.Image, pixels: Tensor, region: Region, top: float | No
     grey = np.rint((0.5 + 0.5 * large.clip(-1, 1)) * 255).astype(np.uint8)
     drawn = Image.fromarray(np.broadcast_to(grey, (3, *grey.shape[1:])).transpose(1, 2, 0).copy())
     return drawn if seen == (0, 0, *picture.size) else _framed(drawn, picture, seen)
+
+
+# -------------------------------------------------------------------------------------------- outlines
+
+
+def box_in(mark: Tensor, region: Region) -> tuple[float, float, float, float]:
+    """A box in shares of a region ``(4,)`` in pixels of the picture."""
+    (x0, y0, x1, y1), (left, top, right, bottom) = region, mark.tolist()
+    return x0 + left * (x1 - x0), y0 + top * (y1 - y0), x0 + right * (x1 - x0), y0 + bottom * (y1 - y0)
+
+
+def outlined(picture: Image.Image, mark: Tensor, region: Region) -> Image.Image:
+    """The picture with the outline of a box ``(4,)``, in shares of the region, or of a part of it ``(h, w)``, weights.
+
+    White between dark lines, so that it shows on any colour.
+    """
+    inside = np.zeros(picture.size[::-1], dtype=bool)
+    if mark.ndim == 1:
+        left, top, right, bottom = map(round, box_in(mark, region))
+        inside[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
+    else:
+        inside = resample(mark.float(), picture.size, region).numpy() > 0.5 * float(mark.max())
+    width = max(1, round(max(picture.size) / 300))
+    pixels = np.array(picture)
+    rim = inside & ~ndimage.binary_erosion(inside, iterations=3 * width, border_value=0)
+    middle = ndimage.binary_erosion(inside, iterations=width) & ~ndimage.binary_erosion(inside, iterations=2 * width)
+    pixels[rim] = INK
+    pixels[middle] = 255
+    return Image.fromarray(pixels)
 
 
 # -------------------------------------------------------------------------------------------- words

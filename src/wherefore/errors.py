@@ -7,3 +7,7 @@ class Error(ValueError):
 
 class ImageError(Error):
     """One image cannot be explained; what was asked is right, and others may go through."""
+
+
+class NothingSeen(ImageError):
+    """A detector reports no box of the kind that was asked for."""

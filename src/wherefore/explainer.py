@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import inspect
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from wherefore import __version__
-from wherefore.errors import Error, ImageError
+from wherefore.errors import Error, ImageError, NothingSeen
 from wherefore.explanation import Explanation, Maps
 from wherefore.feeding import keyword
-from wherefore.guard import unwrap
+from wherefore.guard import any_score, prepared, unwrap
 from wherefore.inputs import Batch, Input, Reader
 from wherefore.layers import layer_for
 from wherefore.methods import cams as _cams  # noqa: F401  importing the package fills METHODS
+from wherefore.options import WHERE, WHY_NOT, WITHOUT_LAYER, check_options, method_options, takes
+from wherefore.outputs import embedding, select
 from wherefore.registry import METHODS
 from wherefore.split import Split, refuse_hooks
-from wherefore.subjects import Picture
+from wherefore.subjects import Subject
 from wherefore.targets import choose, for_images, warn_if_flat
 from wherefore.types import Chosen, Grid, Layer, Model, Query, Raw, Target, fingerprint
 
@@ -49,24 +53,18 @@ def explain(
     return Explainer(model, method, layer, **options)(images, target)
 
 
-# Where methods look that explain no single layer: the pixels, all layers. It stands in the place of the layer's name.
-WITHOUT_LAYER = ("input", "layers")
+def embed(model: Model | nn.Module, images: Any, *, output: Any = None) -> Tensor:
+    """The network's embeddings ``(B, D)`` of images, for `wherefore.Similarity`; ``images`` and ``output`` as above.
 
-
-WHERE = {"input": "the pixels", "layers": "all layers"}
-WHY_NOT = {
-    "layer": "it looks at the pixels, or at all layers",
-    "flips": "they smooth maps of a layer",
-    "compile": "that serves methods that run the part above a layer once",
-}
-
-
-def takes(method: str) -> set[str]:
-    """Which of ``layer``, ``flips`` and ``compile`` a method takes."""
-    about = METHODS[method].about
-    if about.get("at", "layer") in WITHOUT_LAYER:
-        return set()
-    return {"whole": {"layer"}, "again": {"layer", "flips"}}.get(about.get("graph", ""), {"layer", "flips", "compile"})
+    wf.explain(model, "cat.jpg", wf.Similarity(wf.embed(model, "other cat.jpg")))
+    """
+    why = Explainer(model, output=output)
+    found = []
+    with prepared(why.net), torch.no_grad():
+        for batch in why.reader.batches(images, 8):
+            net, given = why.fed(batch)
+            found.append(embedding(select(net(given), why.output)))
+    return torch.cat(found)
 
 
 class Explainer:
@@ -114,7 +112,7 @@ class Explainer:
             if asked and name not in takes(method):
                 raise Error(f"{method} takes no {name}: {WHY_NOT[name]}; leave it out.")
         self.layer = self._named(layer) or (self.model.layer if self.at == "layer" else None)
-        _check_options(method, options)
+        check_options(method, options)
         if grid is not None and not self.layer:
             raise Error("grid says how a layer lies in the picture: name the layer with layer=.")
         if counter and "relu" not in method_options(method):
@@ -134,9 +132,13 @@ class Explainer:
         """The explanation of inputs that `prepare` made."""
         return self._explained(self.reader.together(inputs, self._size), target)
 
-    def prepare(self, picture: Picture) -> Input:
+    def open(self, source: str | Path) -> Subject:
+        """What lies in a file, a picture, a video or a text, as `prepare` takes it."""
+        return self.reader.open(source)
+
+    def prepare(self, subject: Subject) -> Input:
         """What the network is fed for one picture; for those who decode while others compute."""
-        return self.reader.prepare(picture)
+        return self.reader.prepare(subject)
 
     @property
     def _size(self) -> int:
@@ -180,6 +182,13 @@ class Explainer:
     def _run(self, batch: Batch, target: Any, start: int) -> tuple[Layer, Raw]:
         try:
             return self._result(batch, target, start)
+        except NothingSeen as error:
+            with any_score(self.net):
+                result = self._result(batch, target, start)
+            warnings.warn(f"{str(error).split(':')[0]}: one below that threshold is explained.", stacklevel=6)
+            return result
+        except Error:
+            raise
         except (TypeError, ValueError) as error:
             lacking = self._lacking(batch)
             if lacking and any(word in str(error) for word in ("missing", "specify", "provide", "None", "argument")):
@@ -312,6 +321,7 @@ class Explainer:
             },
             pixels=_joined([r.pixels for r in raws if r.pixels is not None]),
             patches=raws[0].patches,
+            marks=[row for raw, batch in zip(raws, batches, strict=True) for row in _marks(raw.chosen, batch.images)],
             against=_joined([r.against for r in raws if r.against is not None]),
             measures={name: torch.cat([r.measures[name] for r in raws]) for name in raws[0].measures},
         )
@@ -322,6 +332,16 @@ def _joined(parts: Sequence[Tensor]) -> Maps | None:
     if not parts:
         return None
     return torch.cat(list(parts)) if len({p.shape[1:] for p in parts}) == 1 else [row for p in parts for row in p]
+
+
+def _marks(chosen: Chosen, images: Tensor) -> list[list[Tensor | None]]:
+    """What is drawn of each target of each image: a box in shares of the input, a region, or nothing."""
+    size = torch.tensor([images.shape[-1], images.shape[-2]] * 2)
+    marks = [
+        None if m is None else (m.where.cpu() / size if m.where.ndim == 2 and not m.relative else m.where.cpu())
+        for m in chosen.marks
+    ]
+    return [[None if m is None else m[b] for m in marks] for b in range(len(images))]
 
 
 def _positions(images: Tensor) -> tuple[int, ...]:
@@ -348,18 +368,3 @@ def _same(first: Chosen, output: Any) -> Chosen:
 
 class _Mixed:
     """A list with callables in it: its default layer is looked for each time."""
-
-
-def method_options(method: str) -> dict[str, Any]:
-    """The options of a method and their defaults."""
-    parameters = inspect.signature(METHODS[method].run).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-def _check_options(method: str, options: dict[str, Any]) -> None:
-    """Refuses options that the method does not have."""
-    known = list(method_options(method))
-    for name in options:
-        if name not in known:
-            has = f"has the options {', '.join(known)}" if known else "has no options"
-            raise Error(f"{name!r} is no option of {method}, which {has}; targets are given with target=.")

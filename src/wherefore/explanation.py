@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from torch import Tensor
 from wherefore import drawing
 from wherefore.errors import Error
 from wherefore.imaging import box, peak, stretched
-from wherefore.saving import MARK, file_name, made, unique_names, write_json, write_tensors, write_whole
+from wherefore.saving import file_name, gif, jpeg, made, unique_names, write_json, write_tensors, write_whole
 from wherefore.subjects import Clip, Picture, Subject
 from wherefore.types import Model, Patches
 
@@ -36,7 +35,9 @@ class Explanation:
     ``targets``: B lists of T names; ``classes`` ``(B, T)``: their indices, -1 for none.
     ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None; a list where inputs differ.
     ``against``: what speaks against the target, like ``maps``, where it was asked for (``counter=True``).
-    ``patches``: what the cells of an occlusion map are. ``measures`` ``(B, T)`` each: what else the method says.
+    ``marks``: for each image and target the box ``(4,)`` in shares of the input, or the region ``(h, w)``, that was
+    asked about; drawn as an outline. ``patches``: what the cells of an occlusion map are. ``measures`` ``(B, T)`` each:
+    what else the method says.
     """
 
     maps: Maps
@@ -51,6 +52,7 @@ class Explanation:
     pixels: Maps | None = field(default=None, repr=False)
     patches: Patches | None = field(default=None, repr=False)
     against: Maps | None = field(default=None, repr=False)
+    marks: list[list[Tensor | None]] = field(default_factory=list, repr=False)
     measures: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -163,11 +165,21 @@ class Explanation:
             drawn = drawing.relief(subject.image, self.pixels[image][target].cpu(), subject.region, top)
             return drawing.captioned(drawn, *self.legend(image, target)) if legend else drawn
         top = float(heat.numpy().max()) if top is None else top
-        result = subject.overlay(heat, top, colours)
+        result = self._marked(subject.overlay(heat, top, colours), image, target)
         if not legend:
             return result
         ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
-        return drawing.captioned(result, *self.legend(image, target), colours if top > 0 else None, ends)
+        return drawing.captioned(result, *self.legend(image, target), subject.scale(colours) if top > 0 else None, ends)
+
+    def _mark(self, image: int, target: int) -> Tensor | None:
+        return self.marks[image][target] if self.marks and self.marks[image] else None
+
+    def _marked(self, drawn: Image.Image, image: int, target: int) -> Image.Image:
+        """The drawing with an outline of the box or the region that was asked about, if any."""
+        mark, subject = self._mark(image, target), self.pictures[image]
+        if mark is None or not isinstance(subject, Picture):
+            return drawn
+        return drawing.outlined(drawn, mark, subject.region)
 
     def counter(self, image: int, *, colours: str = "heat", legend: bool = True) -> Iterator[Image.Image]:
         """One picture under what speaks against each of its T targets; asked for with ``counter=True``."""
@@ -175,11 +187,13 @@ class Explanation:
             raise Error("what speaks against the targets was not asked for: explain with counter=True.")
         for target, heat in enumerate(self.placed(image, self.against)):
             top = float(heat.max())
-            drawn = self.pictures[image].overlay(heat, top, colours)
+            subject = self.pictures[image]
+            drawn = subject.overlay(heat, top, colours)
             words = f"up to {top:.3g}" if top > 0 else "nothing speaks against it"
             ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
             title = f"against {self.targets[image][target]}"
-            yield drawing.captioned(drawn, title, words, colours if top > 0 else None, ends) if legend else drawn
+            scale = subject.scale(colours) if top > 0 else None
+            yield drawing.captioned(drawn, title, words, scale, ends) if legend else drawn
 
     def animation(self, image: int = 0, target: int = 0, *, colours: str = "heat") -> list[Image.Image]:
         """The frames of a clip under their maps, with a legend; all on one scale."""
@@ -195,16 +209,21 @@ class Explanation:
         return replace(self, pictures=[*self.pictures[:image], picture, *self.pictures[image + 1 :]])
 
     def sheet(self, image: int = 0, *, colours: str = "heat", scale: str = "each", largest: int = 1024) -> Image.Image:
-        """One picture beside its overlays (of the first 15 targets), each at most ``largest`` pixels wide and high."""
+        """One picture beside its overlays (of the first 15 targets), each at most ``largest`` pixels wide and high.
+
+        With what speaks against the targets, where it was asked for, a row for each target.
+        """
         small = self.within(largest, image)
         subject = small.pictures[image]
         overlays = list(islice(small.overlays(image, colours=colours, scale=scale), MOST_DRAWN))
-        if self.against is not None:
-            beside = islice(small.counter(image, colours=colours), MOST_DRAWN)
-            overlays = [drawn for pair in zip(overlays, beside, strict=True) for drawn in pair]
         more = len(self.targets[image]) - len(overlays)
         detail = f"{self.model.name}, {self.method}, {self.layer}" + (f", and {more} more targets" if more else "")
-        return drawing.sheet([drawing.captioned(subject.image, Path(subject.name).name, detail), *overlays])
+        plain = drawing.captioned(subject.image, Path(subject.name).name, detail)
+        if self.against is None:
+            return drawing.sheet([plain, *overlays])
+        beside = islice(small.counter(image, colours=colours), MOST_DRAWN)
+        rows = zip(overlays, beside, strict=True)
+        return drawing.sheet([each for speaks in rows for each in (plain, *speaks)], columns=3)
 
     def legend(self, image: int, target: int) -> tuple[str, str]:
         """A target's name, and its score in words."""
@@ -253,8 +272,16 @@ class Explanation:
             "peak": self._in_seen(image, heat, peak),
             "box": self._in_seen(image, heat, box),
             **{name: _finite(values[image, target]) for name, values in self.measures.items()},
+            **self._asked(image, target),
             "files": {},
         }
+
+    def _asked(self, image: int, target: int) -> dict[str, Any]:
+        """The box that was asked about as ``asked``, in the picture's own pixels."""
+        mark, subject = self._mark(image, target), self.pictures[image]
+        if mark is None or mark.ndim != 1 or not isinstance(subject, Picture):
+            return {}
+        return {"asked": [round(v, 1) for v in drawing.box_in(mark, subject.region)]}
 
     def save(self, folder: str | Path, *, colours: str = "heat", scale: str = "each") -> Path:
         """Writes pictures, ``maps.safetensors`` and ``manifest.json`` into a folder; returns the manifest's path.
@@ -303,23 +330,6 @@ class Explanation:
 def _evidence(maps: Tensor) -> Tensor:
     """The highest positive value of each of T maps."""
     return maps.flatten(1).amax(1).clamp(min=0)
-
-
-def jpeg(picture: Image.Image) -> bytes:
-    """A picture as a JPEG file with our mark."""
-    # PNG at the size of a photograph costs as much time as the network.
-    buffer = io.BytesIO()
-    if max(picture.size) > 65500:  # the format ends there
-        picture.thumbnail((65500, 65500))
-    picture.save(buffer, "JPEG", quality=90, comment=MARK)
-    return buffer.getvalue()
-
-
-def gif(frames: list[Image.Image], seconds: float = 0.2) -> bytes:
-    """Frames as an animated GIF file that repeats."""
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=round(seconds * 1000), loop=0)
-    return buffer.getvalue()
 
 
 def _finite(value: Any) -> float | None:

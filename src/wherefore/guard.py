@@ -125,5 +125,20 @@ def _to_eager(_: Any) -> Callable[[], None]:
     return lambda: stance.__exit__(None, None, None)
 
 
+def _to_any_score(module: Any) -> Callable[[], None] | None:
+    """Makes a part of a detector report boxes of any score; the undo gives its own threshold back."""
+    own = vars(module).get("score_thresh")
+    if not isinstance(own, float):
+        return None
+    module.score_thresh = 0.0
+    return lambda: setattr(module, "score_thresh", own)
+
+
+def any_score(net: nn.Module) -> Any:
+    """For the time of a block a detector of torchvision's reports boxes below its own threshold of scores, too."""
+    return _ANY_SCORE(*net.modules())
+
+
+_ANY_SCORE = _Counted(_to_any_score)
 _EVAL = _Counted(_to_eval)
 _EAGER = _Counted(_to_eager)

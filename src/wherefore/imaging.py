@@ -1,4 +1,4 @@
-"""Pictures in, geometry out: read, preprocess, put maps back where they belong, threshold to a box.
+"""Pictures in, geometry out: read, put maps back where they belong, threshold to a box; `preparing` is between.
 
 A network sees a part of a picture (its preprocessing crops) or the whole of it squashed. That part is the *region*
 ``(x0, y0, x1, y1)`` in the picture's own pixels, edges, not pixel centres: a whole picture of 640x480 is
@@ -8,7 +8,6 @@ A network sees a part of a picture (its preprocessing crops) or the whole of it 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from wherefore.errors import Error
-from wherefore.registry import unknown
+from wherefore.preparing import Array, to_picture
+from wherefore.preparing import Frames as Frames
+from wherefore.preparing import Preprocess as Preprocess
+from wherefore.preparing import Region as Region
 
-Region = tuple[float, float, float, float]
-Array = np.ndarray[Any, Any]
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+MOST_FRAMES = 256  # of a video that are kept in memory
 MOST_PIXELS = 178_956_970  # Pillow's own limit; a header may promise any size: refused before anything is decoded
-_INTERPOLATION = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
-_INTERPOLATION |= {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
 # -------------------------------------------------------------------------------------------- reading
 
@@ -60,6 +57,53 @@ def read(path: str | Path) -> Image.Image:
         raise
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise Error(f"{path} cannot be read, it seems damaged or cut off ({error}).") from None
+
+
+def read_frames(path: str | Path) -> list[Image.Image]:
+    """The frames of a video file, or of an animated picture (GIF, WebP, PNG), as RGB, at most `MOST_FRAMES` of them.
+
+    Of longer ones every n-th is kept. Videos are decoded by PyAV: pip install 'wherefore[models]'. Raises `Error` for a
+    file that is missing or none of these.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise Error(f"{path} does not exist." if not path.exists() else f"{path} is a folder: give a video.")
+    if path.suffix.lower() not in SUFFIXES:
+        return _video(path)
+    try:
+        with Image.open(path) as image:
+            count = getattr(image, "n_frames", 1)
+            if image.width * image.height > MOST_PIXELS:
+                raise Error(f"{path} has more than {MOST_PIXELS:,} pixels: shrink it first.")
+            frames = []
+            for number in range(0, count, -(-count // MOST_FRAMES)):
+                image.seek(number)
+                frames.append(as_rgb(image.copy()))
+            return frames
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        raise Error(f"{path} cannot be read as a video or an animated picture ({error}).") from None
+
+
+def _video(path: Path) -> list[Image.Image]:
+    try:
+        import av
+    except ImportError:
+        raise Error(f"reading {path} needs PyAV: pip install 'wherefore[models]'; GIFs need nothing.") from None
+    try:
+        with av.open(str(path)) as video:
+            frames, step = [], 1
+            for number, frame in enumerate(video.decode(video=0)):
+                if frame.width * frame.height > MOST_PIXELS:
+                    raise Error(f"{path} has more than {MOST_PIXELS:,} pixels: shrink it first.")
+                if number % step == 0:
+                    frames.append(frame.to_image())
+                if len(frames) == 2 * MOST_FRAMES:  # of a long video every second one of those read so far
+                    frames, step = frames[::2], 2 * step
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise Error(f"{path} cannot be read as a video ({error}).") from None
+    if not frames:
+        raise Error(f"{path} holds no frames.")
+    return frames
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -99,91 +143,7 @@ def from_array(array: Array) -> Image.Image:
     return as_rgb(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
 
 
-# -------------------------------------------------------------------------------------------- preprocessing
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """What a classifier sees: short side to ``resize``, centre ``crop``, scale to 0..1, subtract mean, divide by std.
-
-    ``preprocess(picture)`` is ``(3, crop, crop)``, equal to torchvision's own transform; ``preprocess.region(size)``
-    is the part of a picture of that size which the network sees. With ``squash`` it sees the whole picture, squashed.
-    """
-
-    resize: int = 256
-    crop: int = 224
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    interpolation: str = "bilinear"
-    squash: bool = False
-
-    def __post_init__(self) -> None:
-        if self.interpolation not in _INTERPOLATION:
-            raise Error(unknown("interpolation", self.interpolation, _INTERPOLATION))
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        method = _INTERPOLATION[self.interpolation]
-        if self.squash:
-            image = image.resize((self.crop, self.crop), method)
-        else:
-            strip = self._strip(image.size)
-            image = image if strip == (0, 0, *image.size) else image.crop(strip)
-            image = image.resize(self._resized(image.size), method)
-            left, top = self._offset(image.size)
-            image = image.crop((left, top, left + self.crop, top + self.crop))
-        # In numpy: several threads prepare pictures, and each would start a team of torch's own.
-        pixels = np.divide(np.asarray(image).transpose(2, 0, 1), np.float32(255), dtype=np.float32, order="C")
-        pixels -= np.array(self.mean, np.float32)[:, None, None]
-        pixels /= np.array(self.std, np.float32)[:, None, None]
-        return torch.from_numpy(pixels)
-
-    def region(self, size: tuple[int, int]) -> Region:
-        """The part of a picture of ``size`` (width, height) that is seen, in its pixels; beyond it where padded."""
-        if self.squash:
-            return 0.0, 0.0, float(size[0]), float(size[1])
-        x0, y0, x1, y1 = self._strip(size)
-        width, height = x1 - x0, y1 - y0
-        resized = self._resized((width, height))
-        left, top = self._offset(resized)
-        across, down = width / resized[0], height / resized[1]
-        return (
-            x0 + left * across,
-            y0 + top * down,
-            x0 + (left + self.crop) * across,
-            y0 + (top + self.crop) * down,
-        )
-
-    def picture(self, tensor: Tensor) -> Image.Image:
-        """The picture that a preprocessed tensor ``(3, H, W)`` shows."""
-        std, mean = (torch.tensor(v, device=tensor.device).view(-1, 1, 1) for v in (self.std, self.mean))
-        return _to_picture(tensor * std + mean)
-
-    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
-        width, height = size
-        if width <= height:
-            return self.resize, max(1, int(self.resize * height / width))
-        return max(1, int(self.resize * width / height)), self.resize
-
-    def _offset(self, size: tuple[int, int]) -> tuple[int, int]:
-        left, top = (
-            # As torchvision rounds: a picture smaller than the crop is padded, by less on the left.
-            round((side - self.crop) / 2) if side >= self.crop else -((self.crop - side) // 2)
-            for side in size
-        )
-        return left, top
-
-    def _strip(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """The middle of a picture more than 16 times as long as wide: resizing all of it could take any memory."""
-        (width, height), most = size, 16 * min(size)
-        x, y = max(0, (width - most) // 2), max(0, (height - most) // 2)
-        return x, y, width - x, height - y
-
-
-def _to_picture(tensor: Tensor) -> Image.Image:
-    """An 8-bit picture of a tensor ``(C, H, W)`` with values in 0..1; its first one or three channels."""
-    channels = tensor[:3] if len(tensor) >= 3 else tensor[:1].expand(3, -1, -1)
-    array = (channels.detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return Image.fromarray(array)
+# -------------------------------------------------------------------------------------------- tensors as pictures
 
 
 def tensor_picture(tensor: Tensor) -> Image.Image:
@@ -191,7 +151,7 @@ def tensor_picture(tensor: Tensor) -> Image.Image:
     low, high = float(tensor.min()), float(tensor.max())
     if low < 0 or high > 1:
         tensor = (tensor - low) / max(high - low, 1e-12)
-    return _to_picture(tensor)
+    return to_picture(tensor)
 
 
 # -------------------------------------------------------------------------------------------- maps in the picture
@@ -285,17 +245,3 @@ def seen_pixels(size: tuple[int, int], region: Region) -> tuple[int, int, int, i
     x0, y0 = (max(0, math.ceil(v - 0.5)) for v in region[:2])
     x1, y1 = (min(n, math.ceil(v - 0.5)) for v, n in zip(region[2:], size, strict=True))
     return x0, y0, x1, y1
-
-
-class Frames:
-    preprocess: Any
-
-    def picks(self, n: int) -> list[int]:
-        raise NotImplementedError
-
-    def __call__(self, frames: Any) -> Tensor:
-        raise NotImplementedError
-
-
-def read_frames(path: str | Path) -> list[Image.Image]:
-    raise NotImplementedError

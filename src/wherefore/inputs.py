@@ -17,11 +17,13 @@ from wherefore import imaging
 from wherefore.errors import Error
 from wherefore.feeding import Inputs, Key, canonical, channels_axis, fed, is_sequence, on_device
 from wherefore.guard import unwrap
-from wherefore.imaging import Frames, Preprocess
+from wherefore.imaging import Frames, Preprocess, Region
 from wherefore.regions import region_seen
 from wherefore.subjects import Clip, Picture, Signal, Subject, Text
 from wherefore.text import Words
 from wherefore.types import Model
+
+NOT_YET: Region = (0.0, 0.0, 0.0, 0.0)  # nothing is known of the part that the network sees
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Reader:
         if fit not in ("model", "squash"):
             raise Error(f"fit is 'model' (the network's own crop) or 'squash' (the whole picture), not {fit!r}.")
         self.model, self.fit, self.net = model, fit, unwrap(model.net)
-        self._regions: dict[tuple[int, ...], imaging.Region] = {}
+        self._regions: dict[tuple[int, int], Region] = {}
 
     def batches(self, images: Any, size: int, given: int | None = None) -> list[Batch]:
         """Batches of ``size`` of all kinds of images; each goes through the network once.
@@ -80,7 +82,7 @@ class Reader:
         """The prepared images of a path, picture, array or a list of these and of tensors."""
         if isinstance(images, np.ndarray) and images.ndim == 4:
             images = list(images)
-        if not isinstance(images, (list, tuple)) or (self._reads_clips and _is_clip(images)):
+        if not isinstance(images, (list, tuple)) or (self.reads_clips and _is_clip(images)):
             images = [images]
         if not images:
             raise Error("there is no picture to explain.")
@@ -106,18 +108,50 @@ class Reader:
 
     # ---------------------------------------------------------------------------------------- one of them
 
-    def prepare(self, picture: Picture) -> Input:
-        """What the network is fed for one picture; for those who decode while others compute."""
+    def open(self, source: str | Path) -> Subject:
+        """What lies in a file, of which nothing is known yet about the part that the network sees; or a text."""
+        if self.reads_texts:
+            path = Path(source)
+            is_file = path.suffix == ".txt" and path.is_file()
+            text = path.read_text(errors="replace") if is_file else str(source)
+            return Text(str(path) if is_file else text, (), text)
+        if self.reads_clips:
+            frames = imaging.read_frames(source)
+            return Clip(str(source), lambda: frames, NOT_YET, len(frames))
+        return Picture(str(source), imaging.read(source), NOT_YET)
+
+    def prepare(self, subject: Subject) -> Input:
+        """What the network is fed for one picture, clip or text; for those who decode while others compute."""
         preprocess = self._preprocess
-        if isinstance(preprocess, (Frames, Words)):
-            raise Error(f"{self.model.name} is no network for single pictures: give it a clip or a text.")
-        tensor = preprocess(picture.image)
+        if isinstance(preprocess, Words):
+            return self._text(preprocess, subject)
+        if isinstance(preprocess, Frames):
+            return self._clip(preprocess, subject)
+        if not isinstance(subject, Picture):
+            raise Error(f"{self.model.name} looks at pictures: {subject.name} is none.")
+        tensor = preprocess(subject.image)
         if not isinstance(tensor, Tensor) or tensor.ndim != 3 or not tensor.is_floating_point():
             got = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
             raise Error(f"preprocess must turn a picture into a tensor (C, H, W) of floating-point numbers, not {got}.")
-        return Input(tensor, replace(picture, region=self._region(preprocess, picture.size)))
+        return Input(tensor, replace(subject, region=self._region(preprocess, subject.size)))
 
-    def _region(self, preprocess: Any, size: tuple[int, int]) -> imaging.Region:
+    def _text(self, words: Words, subject: Subject) -> Input:
+        if not isinstance(subject, Text):
+            raise Error(f"{self.model.name} reads texts: {subject.name} is none.")
+        found = {key: value[0] for key, value in words(subject.text).items()}
+        ids = found.pop("input_ids")
+        return Input(ids, replace(subject, pieces=tuple(words.words(ids, subject.text))), found)
+
+    def _clip(self, preprocess: Frames, subject: Subject) -> Input:
+        if isinstance(subject, Picture):  # a video that stands still
+            subject = Clip(subject.name, lambda: [subject.image], NOT_YET, 1)
+        if not isinstance(subject, Clip):
+            raise Error(f"{self.model.name} looks at videos: {subject.name} is none.")
+        shown = [subject.frames[i] for i in preprocess.picks(subject.count)]
+        region = self._region(preprocess, shown[0].size)
+        return Input(preprocess(subject.frames), Clip(subject.name, lambda: shown, region, len(shown)))
+
+    def _region(self, preprocess: Any, size: tuple[int, int]) -> Region:
         if size not in self._regions:
             self._regions[size] = region_seen(preprocess, size)
         return self._regions[size]
@@ -132,42 +166,36 @@ class Reader:
                 raise Error(f"{name} is a tensor of {len(checked)} images: in a list give one (C, H, W) for each.")
             axis = channels_axis(checked, self.net)
             return Input(checked[0], self._shown(canonical(checked, axis)[0], number))
-        if isinstance(self.model.preprocess, Words) and isinstance(image, str):
-            return self._text(image, number)
-        if self._reads_clips:
-            return self._clip(image, name)
         if isinstance(image, (str, Path)):
-            name, image = str(image), imaging.read(image)
-        elif isinstance(image, np.ndarray):
-            image = imaging.from_array(image)
+            return self.prepare(self.open(image))
+        if isinstance(image, np.ndarray):
+            picture = imaging.from_array(image)
         elif isinstance(image, Image.Image):
             name = str(getattr(image, "filename", "") or name)
-            image = _decoded(image, name)
+            picture = _decoded(image, name)
+        elif self.reads_clips and _is_clip(image):
+            frames = [_decoded(frame, name) for frame in image]
+            return self.prepare(Clip(name, lambda: frames, NOT_YET, len(frames)))
         else:
             raise Error(f"{type(image).__name__} is no picture: give a path, a PIL picture, an array or a tensor.")
-        return self.prepare(Picture(name, image, (0, 0, 0, 0)))
-
-    def _text(self, text: str, number: int) -> Input:
-        assert isinstance(self.model.preprocess, Words)
-        found = {key: value[0] for key, value in self.model.preprocess(text).items()}
-        ids = found.pop("input_ids")
-        return Input(ids, Text(f"text {number}", tuple(self.model.preprocess.pieces(text))), found)
-
-    def _clip(self, clip: Any, name: str) -> Input:
-        preprocess = self.model.preprocess
-        assert isinstance(preprocess, Frames)
-        if isinstance(clip, (str, Path)):
-            name, clip = str(clip), imaging.read_frames(clip)
-        elif not _is_clip(clip):
-            raise Error(f"{type(clip).__name__} is no clip: give a file, a list of PIL pictures, or a tensor.")
-        pictures = [_decoded(frame, name) for frame in clip]
-        shown = [pictures[i] for i in preprocess.picks(len(pictures))]
-        region = self._region(preprocess, shown[0].size)
-        return Input(preprocess(pictures), Clip(name, lambda: shown, region, len(shown)))
+        return self.prepare(Picture(name, picture, NOT_YET))
 
     @property
-    def _reads_clips(self) -> bool:
+    def reads_clips(self) -> bool:
+        """Whether the network looks at videos."""
         return isinstance(self.model.preprocess, Frames)
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the network reads texts."""
+        return reads_texts(self.model)
+
+    def example(self) -> Batch:
+        """Something to run the network on where there is nothing else: noise, or a sentence."""
+        if self.reads_texts:
+            return self.together([self.prepare(self.open("The quick brown fox jumps over the lazy dog."))], 1)[0]
+        noise = np.random.default_rng(0).integers(0, 256, (480, 480, 3), dtype=np.uint8)
+        return self.together([self.prepare(Picture("noise", Image.fromarray(noise), NOT_YET))], 1)[0]
 
     # ---------------------------------------------------------------------------------------- tensors
 
@@ -212,7 +240,8 @@ class Reader:
         if not shown.is_floating_point():
             words = self.model.preprocess
             numbers = shown.tolist()
-            return Text(name, tuple(words.words(numbers) if isinstance(words, Words) else (f" {i}" for i in numbers)))
+            pieces = words.words(numbers) if isinstance(words, Words) else [f" {i}" for i in numbers]
+            return Text(name, tuple(pieces), "".join(pieces))
         if shown.ndim == 2:
             return Signal(name, shown)
         region = (0.0, 0.0, float(shown.shape[-1]), float(shown.shape[-2]))
@@ -244,6 +273,11 @@ class Reader:
                 )
             preprocess = replace(preprocess, squash=True)
         return preprocess
+
+
+def reads_texts(model: Model) -> bool:
+    """Whether a model reads texts."""
+    return isinstance(model.preprocess, Words)
 
 
 def _of_each(value: Any, count: int) -> bool:

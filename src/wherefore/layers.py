@@ -146,9 +146,15 @@ def _module(net: nn.Module, name: str) -> nn.Module:
 def _default_layer(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen], stage: bool) -> tuple[Layer, bool]:
     found = find_layers(net, images, choose)
     default = found.default
+    name = type(home(net)).__name__
+    if default is None and not found.certain:
+        raise Error(
+            f"nothing in {name} has a gradient of the target: parts of it are quantised without one, detached, or not "
+            "differentiable; take a method that needs none, such as occlusion."
+        )
     if default is None:
         raise Error(
-            f"no layer of {type(home(net)).__name__} has a grid of positions that feeds the target: "
+            f"no layer of {name} has a grid of positions that feeds the target: "
             "name one with layer= and, where it cannot be inferred, its grid=; `wherefore layers` says what was tried."
         )
     return ((found.stage or default) if stage else default), found.certain
@@ -259,7 +265,7 @@ class _Search:
         self.roots: list[tuple[Any, Tensor]] = [(self.total, torch.ones_like(self.total))]
         self.common: set[Node] | None = None
         self.certain = True  # whether another network with this structure would have the same default
-        if self.nodes and not self._any_gradient():
+        if not self.nodes or not self._any_gradient():
             self.certain, self.roots = False, _before_head(self.head) or self.roots
 
     def _any_gradient(self) -> bool:
@@ -267,7 +273,7 @@ class _Search:
         if self.traced.first is None:
             return False
         (gradient,) = torch.autograd.grad(self.total, [self.traced.first], retain_graph=True, allow_unused=True)
-        return gradient is None or bool((gradient != 0).any())
+        return gradient is not None and bool((gradient != 0).any())
 
     def listed(self) -> tuple[list[tuple[Output, Layer]], list[tuple[str, str]]]:
         """The places that can be explained, and the others with the reason."""
@@ -336,7 +342,13 @@ class _Search:
         for index in reversed(range(chosen)):
             output, other = every[index]
             more = other.channels > layer.channels and other.grid.size == layer.grid.size
-            if more and not self._passed_over(output, other.grid) and _all_passes(output.node, self.total):
+            inside = other.name.count(".") > layer.name.count(".")  # a part of a block, which may well be wider
+            if (
+                more
+                and not inside
+                and not self._passed_over(output, other.grid)
+                and _all_passes(output.node, self.total)
+            ):
                 return index
         return None
 
@@ -352,7 +364,8 @@ class _Search:
             return "a place of the output reads no more than the same place of it"
         if self.common is not None and output.node not in self.common:
             return "one of several resolutions: not all that the target is read from depends on it"
-        if self.common is not None and kind(output.node) == "Convolution":
+        bare = kind(output.node) == "Convolution" and not _activation_after(output.node, self.nodes)
+        if self.common is not None and bare:
             return "leads to one of several resolutions: neither rectified nor normalised"
         if self.order.settled(output, grid) is None:
             return "its tokens do not lie in the order of the picture"

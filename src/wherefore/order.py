@@ -43,7 +43,13 @@ class Order:
         Which of the tokens beyond the grid stand before it and which behind is told by trying.
         """
         ways = [grid, *(replace(grid, prefix=prefix) for prefix in (1, 0) if prefix < grid.prefix)]
-        return next((way for way in ways if self._state(output, way) in (PROVEN, LIKELY)), None)
+        states = ((way, self._state(output, way)) for way in ways)
+        likely = None
+        for way, state in states:
+            if state == PROVEN:
+                return way
+            likely = likely or (way if state == LIKELY else None)
+        return likely
 
     def _state(self, output: Output, grid: Grid) -> str:
         """Whether tokens lie in the order of the picture."""

@@ -95,6 +95,7 @@ class Detections(NamedTuple):
     boxes: Tensor  # (N, 4) as x0, y0, x1, y1, in the detector's own units
     scores: Tensor  # (N,) of each box's class, attached to the graph
     labels: Tensor  # (N,) class indices
+    relative: bool = False  # whether boxes are shares of the input's width and height
 
 
 def detections(output: Any) -> list[Detections] | None:
@@ -111,7 +112,7 @@ def detections(output: Any) -> list[Detections] | None:
         values = classes[..., :-1]
         highest = values.max(2)
         every = zip(parts["pred_boxes"], highest.values, highest.indices, strict=True)
-        return [_sorted(_corners(boxes), *rest) for boxes, *rest in every]
+        return [_sorted(_corners(boxes), *rest)._replace(relative=True) for boxes, *rest in every]
     if isinstance(output, (list, tuple)) and output and isinstance(output[0], Tensor) and _is_yolo(output[0]):
         output = output[0]
     if isinstance(output, Tensor) and _is_yolo(output):

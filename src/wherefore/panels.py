@@ -16,13 +16,12 @@ from wherefore import drawing
 from wherefore.batch.local import FileRun
 from wherefore.errors import Error, ImageError
 from wherefore.explainer import Explainer
-from wherefore.explanation import MOST_DRAWN, Explanation, jpeg
+from wherefore.explanation import MOST_DRAWN, Explanation
 from wherefore.guard import prepared
 from wherefore.inputs import Input
 from wherefore.progress import track
-from wherefore.saving import can_be_made, made, unique_names, write_tensors, write_whole
-from wherefore.subjects import Picture, Subject
-from wherefore.ways import opened
+from wherefore.saving import can_be_made, jpeg, made, unique_names, write_tensors, write_whole
+from wherefore.subjects import Subject
 
 Report = dict[str, Any]
 FEW = 6  # tiles that stand in one row, and larger
@@ -127,14 +126,14 @@ def _targets(e: Explanation) -> list[Report]:
     return [{k: v for k, v in t.items() if k != "files"} for t in e.report(0)["targets"]]
 
 
-def panel(explainers: Mapping[str, Explainer], picture: Picture, target: Any = None) -> Panel:
+def panel(explainers: Mapping[str, Explainer], picture: Subject, target: Any = None) -> Panel:
     """One picture explained by each of several explainers; what cannot be done is kept as its reason.
 
     Raises `Error` where the target itself is wrong or nothing can be done; `ImageError` where that is the picture's.
     """
     ways: dict[str, Explanation | str] = {}
     errors: list[Exception] = []
-    shown: Subject = picture
+    shown = picture
     right = False  # the target, as far as is known
     for name, explainer in track(explainers.items(), len(explainers), Path(picture.name).name):
         one = explainer.prepare(picture)
@@ -171,7 +170,7 @@ class PanelRun:
     """
 
     explainers: Mapping[str, Explainer]
-    paths: Sequence[Path]
+    paths: Sequence[str | Path]
     target: Any = None
     out: Path | None = None
     colours: str = "heat"
@@ -202,11 +201,12 @@ class PanelRun:
                 report["files"] = self._written(done, made(self.out), name)
             yield report
 
-    def _prepared(self, path: Path) -> Picture:
+    def _prepared(self, path: str | Path) -> Subject:
         """The picture, of which the network can be fed something."""
-        picture = opened(path)
+        first = next(iter(self.explainers.values()))
+        picture = first.open(path)
         try:
-            next(iter(self.explainers.values())).prepare(picture)
+            first.prepare(picture)
             return picture
         except Error:
             raise
@@ -222,7 +222,7 @@ class PanelRun:
 
 def run(
     ways: Explainer | Mapping[str, Explainer],
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     target: Any = None,
     out: Path | None = None,
     *,

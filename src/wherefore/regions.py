@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from wherefore.imaging import Preprocess, Region
+from wherefore.imaging import Frames, Preprocess, Region
 
 TILT = 0.125  # how much of the other ramp each of the two holds
 
@@ -22,6 +22,8 @@ def region_seen(preprocess: Callable[[Any], Tensor], size: tuple[int, int]) -> R
     white to undo the normalisation. Exact to about a tenth of a pixel, at worst half of one, for any crop, resize
     and padding; the whole picture for a preprocessing that is none of these.
     """
+    if isinstance(preprocess, Frames):  # each is shown alike
+        return region_seen(preprocess.preprocess, size)
     if isinstance(preprocess, Preprocess):
         return preprocess.region(size)
     width, height = size

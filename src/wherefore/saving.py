@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from wherefore.errors import Error
@@ -63,13 +65,28 @@ MARK = b"drawn by wherefore"  # the comment of the JPEG files that we write
 
 def is_drawn(path: Path) -> bool:
     """Whether a picture is one of our overlays, by the comment that we leave in them."""
-    from PIL import Image
-
     try:
         with Image.open(path) as image:
             return image.info.get("comment") == MARK
     except Exception:  # not a picture at all: whoever reads it says so
         return False
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    """A picture as a JPEG file with our mark."""
+    # PNG at the size of a photograph costs as much time as the network.
+    buffer = io.BytesIO()
+    if max(picture.size) > 65500:  # the format ends there
+        picture.thumbnail((65500, 65500))
+    picture.save(buffer, "JPEG", quality=90, comment=MARK)
+    return buffer.getvalue()
+
+
+def gif(frames: list[Image.Image], seconds: float = 0.2) -> bytes:
+    """Frames as an animated GIF file that repeats."""
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=round(seconds * 1000), loop=0)
+    return buffer.getvalue()
 
 
 def write_whole(path: Path, content: bytes) -> Path:

@@ -85,10 +85,13 @@ def text(pieces: Sequence[str], heat: Tensor | None, top: float | None, colours:
 
 
 def _colours(heat: Tensor, top: float | None, colours: str) -> Any:
-    """A colour ``(L, 3)`` for each value of a map: paper at 0, the colour map's own behind it."""
+    """A colour ``(L, 3)`` for each value of a map: paper at 0, darker with more evidence."""
     values = heat.detach().float().cpu().numpy()
     top = float(values.max(initial=0)) if top is None else top
     share = (values / top).clip(0, 1) if top > 0 else np.zeros_like(values)
-    colour = palette(colours)[np.rint(share * 255).astype(int)].astype(float)
-    cover = (0.85 * share**0.7)[:, None]
-    return np.rint(np.array(PAPER) * (1 - cover) + colour * cover).astype(np.uint8)
+    return palette(on_paper(colours))[np.rint(share * 255).astype(int)]
+
+
+def on_paper(colours: str) -> str:
+    """The colour map that stands for another one on paper."""
+    return "paper" if colours == "heat" else colours

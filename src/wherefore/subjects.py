@@ -47,6 +47,10 @@ class Subject:
         """The subject under a placed map, up to ``top`` or the map's own maximum."""
         raise NotImplementedError
 
+    def scale(self, colours: str) -> str:
+        """The colours that a map is really drawn in."""
+        return colours
+
 
 @dataclass(frozen=True)
 class Picture(Subject):
@@ -152,6 +156,9 @@ class Signal(Subject):
     def overlay(self, heat: Tensor, top: float | None, colours: str) -> Image.Image:
         return sequences.signal(self.values, heat, top, colours)
 
+    def scale(self, colours: str) -> str:
+        return sequences.on_paper(colours)
+
 
 @dataclass(frozen=True)
 class Text(Subject):
@@ -159,6 +166,7 @@ class Text(Subject):
 
     name: str
     pieces: tuple[str, ...]
+    text: str = field(default="", repr=False)
 
     @property
     def size(self) -> tuple[int]:
@@ -172,6 +180,9 @@ class Text(Subject):
 
     def overlay(self, heat: Tensor, top: float | None, colours: str) -> Image.Image:
         return sequences.text(self.pieces, heat, top, colours)
+
+    def scale(self, colours: str) -> str:
+        return sequences.on_paper(colours)
 
 
 def _seen(size: tuple[int, int], region: Region) -> tuple[slice, slice]:

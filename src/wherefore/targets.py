@@ -33,7 +33,7 @@ from wherefore import tasks
 from wherefore.classes import Names, class_index, class_name, class_scores, indices, is_nested, is_number, is_row
 from wherefore.errors import Error
 from wherefore.outputs import logits, select
-from wherefore.types import Block, Chosen, Score, Target
+from wherefore.types import Block, Chosen, Mark, Score, Target
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,13 @@ def choose(target: Any, output: Any, names: Names = None, *, which: Any = None, 
         probabilities=_probabilities(part, names, chosen, multilabel),
         logits=values,
         follow=partial(_scores, blocks, names, which),
-        every=lambda output: class_scores(select(output, which), names),
+        every=lambda output: class_scores(select(output, which), names)[
+            :, : None if values is None else values.shape[1]
+        ],
         on_copies=all(isinstance(block, Tensor) or getattr(block, "on_copies", False) for block in blocks),
         head=next((head for head in heads if head is not None), None),
         place=next((block.place for block in scores_of if block.place is not None), None),
+        marks=_marks(blocks),
         pyramid=any(block.pyramid for block in scores_of),
     )
 
@@ -114,6 +117,14 @@ def _blocks(target: Any, output: Any, names: Names) -> list[Block]:
             return [block for part in target for block in _blocks(part, output, names)]
     found = tasks.blocks(target, output, names)
     return [indices(target, class_scores(output, names), names)] if found is None else found
+
+
+def _marks(blocks: Sequence[Block]) -> tuple[Mark | None, ...]:
+    """What is drawn of each target: its box or region; nothing at all where none has one."""
+    marks: list[Mark | None] = []
+    for block in blocks:
+        marks += [None] * block.shape[1] if isinstance(block, Tensor) else [getattr(block, "mark", None)]
+    return tuple(marks) if any(mark is not None for mark in marks) else ()
 
 
 def _scores(blocks: Sequence[Block], names: Names, which: Any, output: Any) -> Tensor:

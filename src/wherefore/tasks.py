@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wherefore.classes import Names, class_index, class_name, class_scores, indices, is_number, top
-from wherefore.errors import Error
+from wherefore.errors import Error, NothingSeen
 from wherefore.outputs import Detections, dense, detections, embedding, overlaps
-from wherefore.types import Block, Score, Target
+from wherefore.types import Block, Mark, Score, Target
 
 BACKGROUND = ("background", "__background__")
 LEAST_OVERLAP = 0.1  # of a box asked for by its place, with any that the detector sees
@@ -38,7 +38,7 @@ def blocks(target: Any, output: Any, names: Names) -> list[Block] | None:
             return [Box(rank).bind(output, names) for rank in range(top(target))]
         if isinstance(target, (list, tuple)):
             return [Box(label=each).bind(output, names) for each in target]
-        if isinstance(target, str) or is_number(target):
+        if target != "all" and (isinstance(target, str) or is_number(target)):
             return [Box(label=target).bind(output, names)]
         raise Error(f"{target!r} says no box of a detector: give a class, 'top5', wf.Box(...) or a list of these.")
     places = dense(output)
@@ -117,7 +117,7 @@ def _region(places: Tensor, classes: Tensor, names: Names, mask: Tensor | None =
         return (of_class * weights.repeat(copies, 1)).sum(1)
 
     middle = places[(0, int(classes[0]), *(side // 2 for side in places.shape[2:]))]  # at the rim less is read
-    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=middle)
+    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=middle, mark=Mark(mask))
 
 
 # -------------------------------------------------------------------------------------------- detection
@@ -149,7 +149,8 @@ class Box(Target):
             return torch.stack(matched)
 
         labels = [class_name(label, names) for _, label in found]
-        return Score(score, labels, pyramid=True)
+        mark = Mark(torch.stack([box for box, _ in found]).float(), every[0].relative)
+        return Score(score, labels, pyramid=True, mark=mark)
 
     def _found(self, seen: Detections, image: int, names: Names) -> tuple[Tensor, int]:
         """The box that is meant in an image, and its class."""
@@ -162,7 +163,7 @@ class Box(Target):
         if isinstance(self.box, (int, np.integer)):
             if self.box >= len(boxes):
                 has = f"only {len(boxes)}" if len(boxes) else "none"
-                raise Error(
+                raise NothingSeen(
                     f"image {image} has no {wanted} number {self.box}, it has {has}: ask for another, or lower the "
                     "detector's own threshold of scores."
                 )
@@ -172,7 +173,7 @@ class Box(Target):
             raise Error(f"a box is a rank or x0, y0, x1, y1, not {self.box!r}.")
         shared = overlaps(place, boxes)
         if not len(boxes) or float(shared.max()) < LEAST_OVERLAP:
-            raise Error(f"the detector sees no {wanted} at {self.box} in image {image}: ask for one that it sees.")
+            raise NothingSeen(f"the detector sees no {wanted} at {self.box} in image {image}: ask for one it sees.")
         best = int(shared.argmax())
         return boxes[best], int(labels[best])
 

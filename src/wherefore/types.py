@@ -110,19 +110,33 @@ def fingerprint(net: nn.Module) -> list[Any]:
     samples = []
     for tensor in (*net.parameters(), *net.buffers()):
         marks.append((id(tensor), 0 if tensor.is_inference() else tensor._version))
-        if tensor.numel() and not tensor.is_meta:
-            flat = tensor.detach().reshape(-1)
-            samples.append(flat[:: max(1, len(flat) // 16)].sum(dtype=torch.float64).cpu())
+        for part in plain(tensor):
+            if part.numel() and not part.is_meta:
+                flat = part.detach().reshape(-1)
+                samples.append(flat[:: max(1, len(flat) // 16)].sum(dtype=torch.float64).cpu())
     return [*marks, *torch.stack(samples).tolist()] if samples else marks
 
 
+def plain(tensor: Tensor) -> list[Tensor]:
+    """The ordinary tensors that a tensor consists of: itself, or a quantised one's numbers and scales."""
+    flatten = getattr(tensor, "__tensor_flatten__", None)
+    if flatten is None:
+        return [tensor]
+    return [part for name in flatten()[0] for part in plain(getattr(tensor, name))]
+
+
 def state_sha256(net: nn.Module) -> str:
-    """The sha256 over names, types, shapes and bytes of all weights and buffers of ``net``."""
+    """The sha256 over names, types, shapes and bytes of all weights and buffers of ``net``.
+
+    Of weights that are not in memory (on disk until they are needed) names, types and shapes alone.
+    """
     digest = hashlib.sha256()
     for name, value in net.state_dict().items():
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            for part in plain(value):
+                if not part.is_meta:
+                    digest.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -132,6 +146,16 @@ class Target:
     def bind(self, output: Any, names: Sequence[str] | None) -> Block:
         """What reads the scores ``(B,)`` from this output, and from other outputs of the same images."""
         raise NotImplementedError
+
+
+class Mark(NamedTuple):
+    """What a target is about, to be drawn: boxes ``(B, 4)`` as ``x0, y0, x1, y1``, or regions ``(B, h, w)`` as weights.
+
+    Boxes are in pixels of the network's input, or in shares of it where they are ``relative``.
+    """
+
+    where: Tensor
+    relative: bool = False
 
 
 class Score:
@@ -149,8 +173,10 @@ class Score:
         head: Tensor | None = None,
         place: Tensor | None = None,
         pyramid: bool = False,
+        mark: Mark | None = None,
     ) -> None:
         self.read, self.name, self.head, self.place, self.pyramid = read, name, head, place, pyramid
+        self.mark = mark
 
     def __call__(self, output: Any) -> Tensor:
         return self.read(output)
@@ -173,6 +199,7 @@ class Chosen(NamedTuple):
     on_copies: bool  # whether `follow` reads outputs of whole copies of the batch too
     head: Tensor | None = None  # what the scores are picked from: logits (B, C), or class scores at places (B, C, h, w)
     place: Tensor | None = None  # the score of a single place, of a network that gives every place scores
+    marks: tuple[Mark | None, ...] = ()  # of each of T targets, where any has one
     pyramid: bool = False  # whether scores are read at several resolutions, of which a target needs one
 
     def detached(self) -> Chosen:

@@ -9,15 +9,17 @@ from typing import Any
 
 from torch import nn
 
-from wherefore import imaging
 from wherefore.errors import Error
-from wherefore.explainer import WHY_NOT, Explainer, method_options, takes
+from wherefore.explainer import Explainer
 from wherefore.guard import unwrap
 from wherefore.layers import find_layers
+from wherefore.options import WHY_NOT, method_options, takes
 from wherefore.places import Place, submodule
 from wherefore.registry import METHODS
-from wherefore.subjects import Picture
+from wherefore.subjects import Subject
 from wherefore.types import Model
+
+GENERAL = ("fit", "batch_size", "output")  # options that every method takes
 
 
 def by_method(
@@ -26,7 +28,7 @@ def by_method(
     """An explainer for each method (``all``: every one); layer and options go to those that take them."""
     names = every(methods)
     own = {name: set(method_options(name)) for name in names}
-    general = {key: value for key, value in options.items() if key in ("fit", "batch_size")}
+    general = {key: value for key, value in options.items() if key in GENERAL}
     where: dict[str, Any] = {"layer": layer, **{k: v for k, v in options.items() if k in ("flips", "compile")}}
     for key in options.keys() - general.keys() - where.keys():
         if not any(key in known for known in own.values()):
@@ -45,7 +47,7 @@ def by_method(
 
 
 def by_layer(
-    model: Model, picture: Picture, pattern: str = "all", method: str = "grad-cam", **options: Any
+    model: Model, picture: Subject, pattern: str = "all", method: str = "grad-cam", **options: Any
 ) -> dict[str, Explainer]:
     """An explainer for each layer that a pattern such as ``features.*`` fits (``all``: every one), in their order."""
     first = Explainer(model, method, **options)
@@ -63,14 +65,15 @@ def every(methods: Sequence[str]) -> list[str]:
 
 
 def asked(
-    model: Model, paths: Sequence[Path], methods: Sequence[str], layer: str | None = None, **options: Any
+    model: Model, paths: Sequence[str | Path], methods: Sequence[str], layer: str | None = None, **options: Any
 ) -> Explainer | dict[str, Explainer]:
     """What is asked for on a command line: one explainer, or those of a page of several methods or layers."""
     names, many = every(methods), layer is not None and _is_pattern(unwrap(model.net), layer)
     if len(names) > 1 and many:
         raise Error("a page shows several methods or several layers, not both: give one --method or one --layer.")
     if layer is not None and many:
-        return by_layer(model, _first_readable(paths), layer, names[0], **options)
+        first = _first_readable(Explainer(model, names[0], **options), paths)
+        return by_layer(model, first, layer, names[0], **options)
     if len(names) > 1:
         return by_method(model, names, layer, **options)
     return Explainer(model, names[0], layer, **options)
@@ -84,11 +87,11 @@ def _is_pattern(net: nn.Module, layer: str) -> bool:
     return "[" in layer and any(fnmatch.fnmatchcase(name, part) for name, _ in net.named_modules())
 
 
-def _first_readable(paths: Sequence[Path]) -> Picture:
+def _first_readable(first: Explainer, paths: Sequence[str | Path]) -> Subject:
     reasons = []
     for path in paths:
         try:
-            return opened(path)
+            return first.open(path)
         except Error as error:
             reasons.append(str(error))
     raise Error(none_read(reasons))
@@ -97,8 +100,3 @@ def _first_readable(paths: Sequence[Path]) -> Picture:
 def none_read(reasons: Sequence[str]) -> str:
     """The sentence where every picture has a reason why it cannot be explained."""
     return reasons[0] if len(reasons) == 1 else "no picture could be read: " + " ".join(reasons)
-
-
-def opened(path: Path) -> Picture:
-    """A picture file, of which nothing is known yet about the part that a network sees."""
-    return Picture(str(path), imaging.read(path), (0, 0, 0, 0))

@@ -15,7 +15,6 @@ from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.inputs import Input
 from wherefore.saving import can_be_made, is_drawn, made, unique_names, write_tensors
-from wherefore.subjects import Picture
 from wherefore.targets import is_per_image
 
 Report = dict[str, Any]
@@ -61,7 +60,7 @@ class FileRun:
     """
 
     explainer: Explainer
-    paths: Sequence[Path]
+    paths: Sequence[str | Path]
     target: Any = None
     out: Path | None = None
     batch_size: int = 8
@@ -88,9 +87,9 @@ class FileRun:
             for futures in pending:
                 yield from (future.result() for future in futures)
 
-    def _load(self, path: Path) -> Input | Failure:
+    def _load(self, path: str | Path) -> Input | Failure:
         try:
-            return self.explainer.prepare(Picture(str(path), imaging.read(path), (0, 0, 0, 0)))
+            return self.explainer.prepare(self.explainer.open(path))
         except Error as error:
             return {"image": str(path), "error": str(error)}
         except Exception as error:  # a preprocess of the user's own can raise anything
@@ -144,7 +143,7 @@ class FileRun:
 
 
 def _ahead(
-    readers: ThreadPoolExecutor, load: Any, paths: Sequence[Path], batch_size: int
+    readers: ThreadPoolExecutor, load: Any, paths: Sequence[str | Path], batch_size: int
 ) -> Iterator[tuple[int, list[Input | Failure]]]:
     """The loaded files batch by batch with the number of the first; the next batches are being loaded meanwhile."""
     starts = range(0, len(paths), batch_size)

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from wherefore.bench.rows import Row
-from wherefore.explainer import WITHOUT_LAYER, Explainer
+from wherefore.explainer import Explainer
 from wherefore.methods.perturbation import forget
+from wherefore.options import WITHOUT_LAYER
 from wherefore.places import submodule
 from wherefore.registry import METHODS
 from wherefore.types import Model

@@ -267,6 +267,13 @@ def test_texts_and_videos_on_the_command_line(tmp_path: Path, capsys: pytest.Cap
     assert run("explain", *given, "--model", name, "--out", str(out), "--json") == 0
     reports = json.loads(capsys.readouterr().out)["images"]
     assert reports[0]["image"] == given[0] and reports[0]["size"] == [10]
+    assert run("explain", *given, "--model", name, "--out", str(out)) == 0
+    assert "evidence in" in capsys.readouterr().out
+    assert run("explain", given[0], "--model", name, "--out", str(out), "--method", "all") == 0
+    capsys.readouterr()
+    for wrong in ("photo.png", "missing.txt", " "):
+        assert run("explain", wrong, "--model", name, "--out", str(tmp_path / "none")) == 2
+    assert not (tmp_path / "none").exists() and "reads texts" in capsys.readouterr().err
     with Image.open(reports[1]["targets"][0]["files"]["overlay"]) as drawn:
         assert drawn.width == sequences.TEXT_WIDTH
     assert run("layers", "--model", name, "--no-pretrained") == 0
@@ -274,6 +281,8 @@ def test_texts_and_videos_on_the_command_line(tmp_path: Path, capsys: pytest.Cap
     assert run("explain", "the cat", "--model", name, "--method", "gradient") == 2
     assert "numbers of tokens" in capsys.readouterr().err
 
+    assert run("layers", "--model", "r3d_18", "--no-pretrained") == 0
+    assert "default: layer4" in capsys.readouterr().out
     processor = hf.VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     name = saved(tmp_path / "video", videomae(), processor)
     gif(tmp_path / "shades.gif")

@@ -43,16 +43,21 @@ def test_the_class_with_most_pixels_is_explained_and_never_the_background() -> N
 def test_a_class_that_wins_nowhere_is_its_mean_over_all_places() -> None:
     places = PLACES.detach().clone()
     places[0, 1, 0, 1] = -6
-    torch.testing.assert_close(choose(1, places).scores, torch.tensor([[-1.0]]))
+    found = choose(1, places)
+    torch.testing.assert_close(found.scores, torch.tensor([[-1.0]]))
+    assert found.names == [["class 1 (highest nowhere: its mean)"]]
+    assert choose("top3", places).names == [["class 2", "class 0"]]  # what is there
+    with pytest.raises(Error, match="nothing but background"):
+        choose(None, torch.tensor([[[[5.0, 5.0]], [[0.0, 1.0]]]]), ["background", "cat"])
 
 
 def test_a_region_and_what_fills_it() -> None:
     region = torch.tensor([[True, True, False], [False, False, False]])
     torch.testing.assert_close(choose(wf.Pixels(region, 2), PLACES).scores, torch.tensor([[1.0]]))
     assert choose(wf.Pixels(region[None], None), PLACES).names == [["class 0"]]  # class 0 and 1: the first of the two
-    large = region.repeat_interleave(4, 0).repeat_interleave(4, 1)  # of another resolution
-    weights = nn.functional.interpolate(large[None, None].float(), (2, 3), mode="bilinear")[0, 0]
-    expected = (PLACES[0, 2] * weights).sum() / weights.sum()
+    large = torch.zeros(20, 30, dtype=torch.bool)  # of another resolution: 10 pixels for a place
+    large[12:14, 21] = large[3, 4] = True  # two in the last place, one in the first
+    expected = (2 * PLACES[0, 2, 1, 2] + PLACES[0, 2, 0, 0]) / 3
     torch.testing.assert_close(choose(wf.Pixels(large.numpy(), 2), PLACES).scores[0, 0], expected)
 
 
@@ -117,9 +122,9 @@ def test_a_box_is_followed_by_place_and_class() -> None:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        (wf.Box(3), "image 0 has no box number 3, it has only 3"),
-        (wf.Box(label=5), "no box of class 5 number 0, it has none"),
-        (wf.Box((100, 100, 110, 110)), "sees no box at"),
+        (wf.Box(3), "image 0: the detector reports no box number 3, but only 3"),
+        (wf.Box(label=5), "no box of class 5 number 0, but none"),
+        (wf.Box((100, 100, 110, 110)), "reports no box at"),
         (wf.Box((1, 2, 3)), "a rank or x0, y0, x1, y1"),
         ("all", "says no box of a detector"),
     ],
@@ -136,11 +141,14 @@ def test_overlaps_by_hand() -> None:
 
 def test_detr_gives_queries_and_a_class_for_nothing() -> None:
     output = {
-        "logits": torch.tensor([[[1.0, 3.0, 9.0], [4.0, 2.0, 0.0]]]),  # two queries, two classes, nothing
+        "logits": torch.tensor([[[5.0, 3.0, 9.0], [4.0, 2.0, 0.0]]]),  # two queries, two classes, nothing
         "pred_boxes": torch.tensor([[[0.5, 0.5, 0.2, 0.4], [0.2, 0.2, 0.2, 0.2]]]),
     }
     found = detections(output)
-    assert found is not None and found[0].labels.tolist() == [0, 1] and found[0].scores.tolist() == [4.0, 3.0]
+    assert found is not None and found[0].labels.tolist() == [0, 0]
+    assert found[0].scores.tolist() == [4.0, 5.0]  # the first query's is nothing, likely
+    kin = detections(output, ["cat", "dog", "cow"])  # as many classes as there are names: none is nothing
+    assert kin is not None and kin[0].scores.tolist() == [9.0, 4.0] and kin[0].labels.tolist() == [2, 0]
     torch.testing.assert_close(found[0].boxes, torch.tensor([[0.1, 0.1, 0.3, 0.3], [0.4, 0.3, 0.6, 0.7]]))
 
 
@@ -173,7 +181,8 @@ def test_similarity_is_a_cosine() -> None:
     torch.testing.assert_close(choose(wf.Similarity(other), own).scores, torch.tensor([[24 / 25], [4 / 5]]))
     pairs = choose(wf.Similarity(torch.stack([other, own[1]])), {"image_embeds": own, "text": own * 0})
     torch.testing.assert_close(pairs.scores, torch.tensor([[24 / 25], [1.0]]))
-    torch.testing.assert_close(pairs.follow(own.repeat(2, 1)), torch.tensor([[24 / 25], [1.0]]).repeat(2, 1))
+    twice = {"image_embeds": own.repeat(2, 1)}
+    torch.testing.assert_close(pairs.follow(twice), torch.tensor([[24 / 25], [1.0]]).repeat(2, 1))
     with pytest.raises(Error, match="cannot be compared"):
         choose(wf.Similarity(torch.ones(3)), own)
 

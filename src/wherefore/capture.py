@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from wherefore.errors import Error
+from wherefore.errors import Error, NotReached
 from wherefore.feeding import home
 from wherefore.graph import activation, linear_tail, reads
 from wherefore.guard import KeepRecording, prepared, recording, unwrap
@@ -128,7 +128,7 @@ class Capture:
         self._check_connected(score, self.pixels)
         found = torch.autograd.grad(score.sum(), [self.pixels, *tensors], retain_graph=True, allow_unused=True)
         if found[0] is None:
-            raise Error(self._not_connected())
+            raise self._not_connected()
         return [torch.zeros_like(x) if g is None else g for x, g in zip(tensors, found[1:], strict=True)]
 
     def head_weights(self, logits: Tensor) -> Tensor | None:
@@ -206,17 +206,17 @@ class Capture:
 
     # ------------------------------------------------------------------ the backward pass
 
-    def _not_connected(self) -> str:
+    def _not_connected(self) -> NotReached:
         what = f"layer {self.layer!r}" if self.layer else "the images"
         other = "choose another layer" if self.layer else "take a method that needs no gradient, such as occlusion"
-        return (
+        return NotReached(
             f"the target does not depend on {what}, or the network cuts its own graph above it "
             f"(detach, argmax, or a checkpoint with use_reentrant=True): {other}."
         )
 
     def _check_connected(self, scores: Tensor, start: Tensor) -> None:
         if not scores.requires_grad or not start.requires_grad:
-            raise Error(self._not_connected())
+            raise self._not_connected()
 
     def _differentiate(self, scores: Tensor) -> Tensor:
         """Gradients of ``(B, t)`` scores by one batched backward; by a loop where an operation cannot be batched."""
@@ -245,7 +245,7 @@ class Capture:
             raise
         gradients: Tensor | None = found
         if gradients is None:
-            raise Error(self._not_connected())
+            raise self._not_connected()
         return gradients
 
     def _rows(self, weights: Tensor, classes: Tensor, chunk: int) -> Iterator[Tensor]:

@@ -25,7 +25,7 @@ def class_scores(output: Any, names: Names = None) -> Tensor:
 
     What speaks for the second of two classes speaks against the first.
     """
-    values = logits(output)
+    values = logits(output, None if names is None else len(names))
     return torch.cat([-values, values], 1) if values.shape[1] == 1 and names is not None and len(names) == 2 else values
 
 

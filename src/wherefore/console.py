@@ -97,20 +97,23 @@ def reports(images: Sequence[dict[str, Any]]) -> None:
         for t in report["targets"]:
             name = t["name"] if t["index"] is None else f"{t['name']} ({t['index']})"
             probability = "" if t["probability"] is None else f"p {t['probability']:.3f}"
-            place = f"peak {t['peak'][0]},{t['peak'][1]}" if t["evidence"] else "no positive evidence"
-            box = "box " + ",".join(map(str, t["box"])) if t["evidence"] else ""
+            box = "evidence in " + ",".join(map(str, t["box"])) if t["evidence"] else ""
+            if "asked" in t:  # a detector's own box, not that of the evidence
+                name += " at " + ",".join(f"{v:.0f}" for v in t["asked"])
             score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
-            rows.append(["  " + name, score, probability, place, box, t["files"].get("overlay", "")])
+            rows.append(["  " + name, score, probability, _peak(t), box, t["files"].get("overlay", "")])
         table(None, rows)
+
+
+def _peak(target: dict[str, Any]) -> str:
+    """Where a map is hottest, in words."""
+    return "peak " + ",".join(map(str, target["peak"])) if target["evidence"] else "no positive evidence"
 
 
 def _runs(report: dict[str, Any]) -> None:
     rows = []
     for run in report["runs"]:
-        found = [
-            f"{t['name']} " + (f"peak {t['peak'][0]},{t['peak'][1]}" if t["evidence"] else "no positive evidence")
-            for t in run.get("targets", ())
-        ]
+        found = [f"{t['name']} {_peak(t)}" for t in run.get("targets", ())]
         rows.append([f"  {run['name']}", run.get("error") or "; ".join(found)])
     table(None, rows)
     if "files" in report:

@@ -10,4 +10,12 @@ class ImageError(Error):
 
 
 class NothingSeen(ImageError):
-    """A detector reports no box of the kind that was asked for."""
+    """A detector reports no box of the kind that was asked for; ``what`` says which, in half a sentence."""
+
+    def __init__(self, image: int, what: str, advice: str) -> None:
+        super().__init__(f"image {image}: {what}; {advice}.")
+        self.what = what
+
+
+class NotReached(Error):
+    """The target does not depend on the layer that is explained."""

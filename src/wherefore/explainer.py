@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from wherefore import __version__
-from wherefore.errors import Error, ImageError, NothingSeen
+from wherefore.errors import Error, ImageError, NothingSeen, NotReached
 from wherefore.explanation import Explanation, Maps
-from wherefore.feeding import keyword
+from wherefore.feeding import keyword, shapes
 from wherefore.guard import any_score, prepared, unwrap
 from wherefore.inputs import Batch, Input, Reader
 from wherefore.layers import layer_for
 from wherefore.methods import cams as _cams  # noqa: F401  importing the package fills METHODS
 from wherefore.options import WHERE, WHY_NOT, WITHOUT_LAYER, check_options, method_options, takes
-from wherefore.outputs import embedding, select
+from wherefore.outputs import embedded, embedding, select
 from wherefore.registry import METHODS
 from wherefore.split import Split, refuse_hooks
 from wherefore.subjects import Subject
@@ -63,7 +63,10 @@ def embed(model: Model | nn.Module, images: Any, *, output: Any = None) -> Tenso
     with prepared(why.net), torch.no_grad():
         for batch in why.reader.batches(images, 8):
             net, given = why.fed(batch)
-            found.append(embedding(select(net(given), why.output)))
+            returned = net(given)
+            found.append(
+                embedding(select(returned, why.output if output is not None or not embedded(returned) else None))
+            )
     return torch.cat(found)
 
 
@@ -113,6 +116,8 @@ class Explainer:
                 raise Error(f"{method} takes no {name}: {WHY_NOT[name]}; leave it out.")
         self.layer = self._named(layer) or (self.model.layer if self.at == "layer" else None)
         check_options(method, options)
+        if grid is not None and not isinstance(grid, Grid):
+            raise Error(f"grid is wf.Grid(layout, size), such as wf.Grid('tokens', (14, 14), 1), not {grid!r}.")
         if grid is not None and not self.layer:
             raise Error("grid says how a layer lies in the picture: name the layer with layer=.")
         if counter and "relu" not in method_options(method):
@@ -150,68 +155,122 @@ class Explainer:
     # ---------------------------------------------------------------------------------------- what is done
 
     def _explained(self, batches: Sequence[Batch], target: Any) -> Explanation:
-        total, start, results = sum(len(b.pictures) for b in batches), 0, []
+        total, start, done = sum(len(b.pictures) for b in batches), 0, []
         with torch.inference_mode(False):
             for batch in batches:
                 stop = start + len(batch.pictures)
-                results.append(self._run(batch, for_images(target, start, stop, total), start))
+                done += self._seen(batch, for_images(target, start, stop, total), start)
                 start = stop
-        return self._explanation(batches, results, target)
+        return self._explanation([batch for batch, _, _ in done], [(layer, raw) for _, layer, raw in done], target)
 
-    def _result(self, batch: Batch, target: Any, start: int) -> tuple[Layer, Raw]:
-        net, images = self.fed(batch)
-
-        def read(output: Any) -> Chosen:
-            return self.choose(target, output)
-
-        layer = self._layer(net, images, target, read)
-        query = Query(net, images, layer, read, self._split_at(net, layer) if self.compile else None)
-        raw = self._maps(query, {**self.options, **({"relu": False} if self.counter else {})})
-        finite = raw.maps.isfinite().flatten(1).all(1)
-        if not bool(finite.all()):
-            raise ImageError(
-                f"the map of image {start + int(finite.int().argmin())} is not finite: the network's activations or "
-                "gradients overflow (half precision?) or its weights are broken."
-            )
-        maps = raw.maps.detach().float()
-        if self.counter:
-            raw = raw._replace(against=(-maps).relu())
-            maps = maps.relu() if self.options.get("relu", method_options(self.method)["relu"]) else maps
-        return layer, raw._replace(maps=maps)
-
-    def _run(self, batch: Batch, target: Any, start: int) -> tuple[Layer, Raw]:
+    def _seen(self, batch: Batch, target: Any, start: int) -> list[tuple[Batch, Layer, Raw]]:
+        """What comes out for a batch; image by image where a detector sees nothing of the kind in some of them."""
         try:
-            return self._result(batch, target, start)
+            return [(batch, *self._run(batch, target))]
         except NothingSeen as error:
+            count = len(batch.pictures)
+            if count > 1:
+                each = ((batch.part(i, i + 1), for_images(target, i, i + 1, count), start + i) for i in range(count))
+                return [found for some in each for found in self._seen(*some)]
             with any_score(self.net):
-                result = self._result(batch, target, start)
-            warnings.warn(f"{str(error).split(':')[0]}: one below that threshold is explained.", stacklevel=6)
-            return result
+                found = batch, *self._run(batch, target)
+            warnings.warn(f"image {start}: {error.what}; its best below that threshold is explained.", stacklevel=6)
+            return [found]
+
+    def _run(self, batch: Batch, target: Any) -> tuple[Layer, Raw]:
+        try:
+            return self._result(batch, target)
         except Error:
             raise
         except (TypeError, ValueError) as error:
             lacking = self._lacking(batch)
-            if lacking and any(word in str(error) for word in ("missing", "specify", "provide", "None", "argument")):
+            if lacking and _of_forward(error, self.net):
                 raise Error(
                     f"{self.model.name} cannot be run on these inputs alone ({str(error).splitlines()[0]}); it also "
                     f"takes {', '.join(lacking)}: pass several inputs as a dict or wf.Inputs(...)."
                 ) from error
             raise
 
-    def _lacking(self, batch: Batch) -> list[str]:
-        """The names of what else the network takes."""
+    def _result(self, batch: Batch, target: Any) -> tuple[Layer, Raw]:
+        """The layer and what the method says there; once more where what was remembered of layers misleads."""
+        layer = self._layer(batch, target)
         try:
-            names = list(inspect.signature(self.net.forward).parameters)
+            raw = self._asked(batch, target, layer)
+        except NotReached:
+            if self.layer or self.at in WITHOUT_LAYER:
+                raise
+            layer = self._layer(batch, target, anew=True)
+            return layer, self._asked(batch, target, layer)
+        if raw.silent is None or not bool(raw.silent.any()):
+            return layer, raw
+        return self._where_it_speaks(batch, target, layer, raw)
+
+    def _where_it_speaks(self, batch: Batch, target: Any, layer: Layer, raw: Raw) -> tuple[Layer, Raw]:
+        """What is said of targets that have no gradient at the layer, but at another: that one, or why not."""
+        assert raw.silent is not None
+        number = int(raw.silent.int().argmax())
+        try:
+            other = self._layer(batch, target, anew=True, only=number)
+        except Error:
+            return layer, raw
+        if other.name == layer.name or not self._speaks(batch, target, other, number):
+            return layer, raw
+        name = raw.chosen.names[0][number]
+        if self.layer:
+            raise NotReached(f"layer {self.layer!r} does not reach the target {name!r}: use {other.name!r}.")
+        if len(raw.silent) > 1:
+            raise NotReached(
+                f"the target {name!r} is not read from layer {layer.name!r} as others are, but from {other.name!r}: "
+                "explain it by itself."
+            )
+        return other, self._asked(batch, target, other)
+
+    def _speaks(self, batch: Batch, target: Any, layer: Layer, number: int) -> bool:
+        """Whether a target has a gradient at a layer."""
+        silent = self._asked(batch, target, layer).silent
+        return silent is not None and not bool(silent[number])
+
+    def _asked(self, batch: Batch, target: Any, layer: Layer) -> Raw:
+        """What the method says of the targets at a layer."""
+        net, images = self.fed(batch)
+
+        def read(output: Any) -> Chosen:
+            return self.choose(target, output)
+
+        query = Query(net, images, layer, read, self._split_at(net, layer) if self.compile else None)
+        raw = self._maps(query, {**self.options, **({"relu": False} if self.counter else {})})
+        finite = raw.maps.isfinite().flatten(1).all(1)
+        if not bool(finite.all()):
+            name = batch.pictures[int(finite.int().argmin())].name
+            raise ImageError(
+                f"the map of {name} is not finite: the network's activations or gradients overflow (half precision?) "
+                "or its weights are broken."
+            )
+        maps = raw.maps.detach().float()
+        if self.counter:
+            raw = raw._replace(against=(-maps).relu())
+            maps = maps.relu() if self.options.get("relu", method_options(self.method)["relu"]) else maps
+        return raw._replace(maps=maps)
+
+    def _lacking(self, batch: Batch) -> list[str]:
+        """The names of what else the network takes, those first that it must be given."""
+        try:
+            parameters = inspect.signature(self.net.forward).parameters
         except (TypeError, ValueError):
             return []
-        given = {*batch.others, batch.main, keyword(self.net, batch.images) or (names or [""])[0]}
-        return [name for name in names if name not in given][:6]
+        given = {*batch.others, batch.main, keyword(self.net, batch.images) or next(iter(parameters), "")}
+        names = [
+            p for p in parameters.values() if p.name not in given and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        ]
+        return [p.name for p in sorted(names, key=lambda p: p.default is not p.empty)][:6]
 
     def _maps(self, query: Query, options: dict[str, Any]) -> Raw:
         """What the method says; with ``flips`` the mean with the mirrored pictures."""
         raw: Raw = self.run(query, **options)
         if not self.flips:
             return raw
+        if query.images.ndim not in (4, 5) or query.net is not self.net or not raw.chosen.are_classes:
+            raise Error("flips mirrors pictures whose classes are explained, and nothing else: leave it out.")
         mirrored = replace(query, images=query.images.flip(-1), choose=partial(_same, raw.chosen))
         other: Raw = self.run(mirrored, **options)
         return raw._replace(maps=(raw.maps + other.maps.flip(-1)) / 2)
@@ -231,7 +290,9 @@ class Explainer:
         casts = device is not None and torch.is_autocast_enabled(device.type)
         return batch.fed_to(self.net, device, None if casts else dtype)
 
-    def _layer(self, net: nn.Module, images: Tensor, target: Any, read: Callable[[Any], Chosen]) -> Layer:
+    def _layer(self, batch: Batch, target: Any, *, anew: bool = False, only: int | None = None) -> Layer:
+        """The layer that is explained: the one asked for, or the default for the target (or ``only`` one of them)."""
+        images = batch.images
         if self._needs_pixels and not images.is_floating_point():
             raise Error(
                 f"{self.method} looks at {WHERE.get(self.at, 'the pixels')}, and {self.model.name} is fed numbers of "
@@ -239,12 +300,27 @@ class Explainer:
             )
         if self.at in WITHOUT_LAYER:
             return Layer(self.at, Grid("channels-first", tuple(images.shape[2:])), images.shape[1])
-        find = partial(layer_for, stage=self.at == "stage", grid=self.grid, reached=self._differentiates)
-        owner = _own(target)
-        if owner is not None or net is not self.net:  # it may know how many images there are
-            return find(net, self.layer, images, read, owner)
-        first = for_images(target, 0, 1, len(images))
-        return find(net, self.layer, images[:1], lambda output: self.choose(first, output))
+        owner, count = _own(target), len(images)
+        if not batch.each and (owner is None or isinstance(owner, (type, tuple))):  # one image tells
+            batch, target = batch.part(0, 1), for_images(target, 0, 1, count)
+        net, images = self.fed(batch)
+
+        def read(output: Any) -> Chosen:
+            chosen = self.choose(target, output)
+            return chosen if only is None else chosen._replace(scores=chosen.scores[:, only : only + 1])
+
+        return layer_for(
+            net,
+            None if only is not None else self.layer,
+            images,
+            read,
+            _Once() if only is not None else owner,
+            stage=self.at == "stage",
+            grid=self.grid,
+            reached=self._differentiates,
+            about=(repr(self.output), str(batch.main), shapes(batch.others)),
+            anew=anew,
+        )
 
     @property
     def _needs_pixels(self) -> bool:
@@ -314,6 +390,7 @@ class Explainer:
                 "options": self.options,
                 "flips": self.flips,
                 "compile": self.compile,
+                "counter": self.counter,
                 "output": None if self.output is None else str(self.output),
                 "seed": torch.initial_seed(),
                 "version": __version__,
@@ -350,13 +427,25 @@ def _positions(images: Tensor) -> tuple[int, ...]:
 
 
 def _own(target: Any) -> Any:
-    """What a target that is no class shares its layer with: itself, or its kind; for a mix nothing memorable."""
+    """What a target that is no class shares its layer with: its kind or, of functions, their code."""
     if isinstance(target, Target):
         return type(target)
     if callable(target):
-        return target
-    mixed = isinstance(target, (list, tuple)) and any(isinstance(t, Target) or callable(t) for t in target)
-    return _Mixed() if mixed else None
+        return getattr(target, "__code__", target)
+    if isinstance(target, (list, tuple)) and any(isinstance(t, Target) or callable(t) for t in target):
+        return tuple(_own(t) for t in target)
+    return None
+
+
+def _of_forward(error: BaseException, net: nn.Module) -> bool:
+    """Whether an error was raised by a network's own code, or by calling it with too few inputs."""
+    codes = {type(module).forward.__code__ for module in net.modules() if hasattr(type(module).forward, "__code__")}
+    frame, inside = error.__traceback__, False
+    while frame is not None:
+        inside = inside or frame.tb_frame.f_code in codes
+        frame = frame.tb_next
+    missing = f"{type(net).__name__}.forward() missing" in str(error)
+    return missing or (inside and any(word in str(error) for word in ("specify", "provide", "None")))
 
 
 def _same(first: Chosen, output: Any) -> Chosen:
@@ -366,5 +455,5 @@ def _same(first: Chosen, output: Any) -> Chosen:
     )
 
 
-class _Mixed:
-    """A list with callables in it: its default layer is looked for each time."""
+class _Once:
+    """A question that is asked once: what is found is not remembered for others."""

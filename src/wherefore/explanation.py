@@ -186,22 +186,27 @@ class Explanation:
         if self.against is None:
             raise Error("what speaks against the targets was not asked for: explain with counter=True.")
         for target, heat in enumerate(self.placed(image, self.against)):
-            top = float(heat.max())
+            # On the scale of what speaks for it: a trifle must not look as strong.
+            top = max(float(heat.max()), float(_evidence(self.maps[image][target : target + 1])))
             subject = self.pictures[image]
             drawn = subject.overlay(heat, top, colours)
-            words = f"up to {top:.3g}" if top > 0 else "nothing speaks against it"
+            words = f"up to {float(heat.max()):.3g}" if float(heat.max()) > 0 else "nothing speaks against it"
             ends = ("0", f"{top:.3g}") if top > 0 else ("", "")
             title = f"against {self.targets[image][target]}"
             scale = subject.scale(colours) if top > 0 else None
             yield drawing.captioned(drawn, title, words, scale, ends) if legend else drawn
 
-    def animation(self, image: int = 0, target: int = 0, *, colours: str = "heat") -> list[Image.Image]:
-        """The frames of a clip under their maps, with a legend; all on one scale."""
+    def animation(
+        self, image: int = 0, target: int = 0, *, colours: str = "heat", top: float | None = None
+    ) -> list[Image.Image]:
+        """The frames of a clip under their maps, with a legend; all on one scale, up to ``top`` or the maximum."""
         clip = self.pictures[image]
         if not isinstance(clip, Clip):
             raise Error(f"{clip.name} is no clip: an animation shows the frames of a video.")
-        heat = list(self.placed(image))[target]
-        return [drawing.captioned(f, *self.legend(image, target)) for f in clip.overlays(heat, None, colours)]
+        heat = next(islice(self.placed(image), target, None))
+        top = float(heat.max()) if top is None else top
+        words = *self.legend(image, target), clip.scale(colours) if top > 0 else None, ("0", f"{top:.3g}")
+        return [drawing.captioned(frame, *words) for frame in clip.overlays(heat, top, colours)]
 
     def within(self, largest: int, image: int = 0) -> Explanation:
         """The same with the longer side of one picture at most ``largest``, to be drawn small."""
@@ -298,6 +303,8 @@ class Explanation:
             tensors = {f"maps.{b}": m.cpu().contiguous() for b, m in enumerate(self.maps)}
         if isinstance(self.against, Tensor):
             tensors["against"] = self.against.cpu().contiguous()
+        elif self.against is not None:
+            tensors |= {f"against.{b}": m.cpu().contiguous() for b, m in enumerate(self.against)}
         if isinstance(self.pixels, Tensor):
             tensors["pixels"] = self.pixels.cpu().contiguous()
         elif self.pixels is not None:
@@ -319,7 +326,7 @@ class Explanation:
             files = targets[-1]["files"]
             files["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", jpeg(drawn)))
             if isinstance(self.pictures[image], Clip):
-                frames = self.animation(image, t, colours=colours)
+                frames = self.animation(image, t, colours=colours, top=top)
                 files["animation"] = str(write_whole(folder / f"{name}.{part}.gif", gif(frames)))
         if self.against is not None:
             for part, target, drawn in zip(parts, targets, self.counter(image, colours=colours), strict=True):

@@ -8,11 +8,12 @@ the network wants it, together with everything else that it is fed.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from wherefore.errors import Error
 
@@ -23,13 +24,19 @@ COLOURS = (1, 2, 3, 4)  # numbers of channels that a picture or a video has
 class Inputs:
     """What a network is fed by position and by name: ``wf.Inputs(frames, state)``, ``wf.Inputs(pixel_values=x)``.
 
-    Tensors as long as the batch belong to its images one by one; all others are shared by them. A dict does as well.
+    Tensors as long as the batch (recurrent states ``(layers, B, K)`` too, also in tuples) belong to its images one by
+    one, all others are ``shared`` by them; name those that are so though they happen to be as long: the prompts of a
+    CLIP. ``main`` says which is explained where it is not the tensor with most axes. A dict does as well.
     """
 
-    def __init__(self, *positional: Any, **named: Any) -> None:
+    def __init__(self, *positional: Any, main: Key | None = None, shared: Collection[Key] = (), **named: Any) -> None:
         self.parts: dict[Key, Any] = dict(enumerate(positional))
         self.parts.update(named)
-        self.main = self._main()
+        self.main = self._main() if main is None else main
+        self.shared = set(shared)
+        for key in self.shared | {self.main}:
+            if key not in self.parts:
+                raise Error(f"there is no input {key!r}: there is {', '.join(map(str, self.parts))}.")
 
     def _main(self) -> Key:
         """Which part is explained: the tensor with most axes, the first of several; numbers of tokens last."""
@@ -53,20 +60,32 @@ class Inputs:
         """Everything else."""
         return {key: value for key, value in self.parts.items() if key != self.main}
 
+    def of_each(self) -> frozenset[Key]:
+        """What of everything else belongs to the images one by one."""
+        count = len(self.images)
+        found = (
+            key
+            for key, value in self.others().items()
+            if any(_batch_axis(leaf, count) is not None for leaf in tree_leaves(value))
+        )
+        return frozenset(found) - self.shared
+
 
 def channels_axis(images: Tensor, net: nn.Module) -> int | None:
-    """Which axis of a network's input holds the channels; None where there is none (token numbers, bare samples)."""
+    """Which axis of a network's input holds the channels; None where there is none (token numbers, bare samples).
+
+    It is the one that is as long as the first convolution wants; without one the second, or one as long as colours are.
+    """
     shape = images.shape
     if images.ndim == 2:
         return None
-    if images.ndim == 3:  # a convolution wants (B, C, L), recurrent networks and transformers (B, L, C)
-        return 1 if any(isinstance(m, nn.Conv1d) for m in net.modules()) else 2
-    if images.ndim == 5:
-        first = next((m.in_channels for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))), 0)
-        if (shape[1] == first) != (shape[2] == first):  # a clip of four frames has a number of them that colours have
-            return 1 if shape[1] == first else 2
-        return 2 if shape[1] not in COLOURS and shape[2] in COLOURS else 1
-    return images.ndim - 1 if shape[1] not in COLOURS and shape[-1] in COLOURS else 1
+    first = next((m for m in net.modules() if isinstance(m, nn.modules.conv._ConvNd)), None)
+    wanted = {first.in_channels} if first is not None and first.in_channels > 0 else set(COLOURS)
+    if images.ndim == 3:  # recurrent networks and transformers want (B, L, C)
+        return 1 if first is not None and (shape[1] in wanted or shape[2] not in wanted) else 2
+    if shape[1] in wanted:
+        return 1
+    return next((axis for axis in (2, images.ndim - 1) if images.ndim - axis in (1, 3) and shape[axis] in wanted), 1)
 
 
 def is_sequence(net: nn.Module) -> bool:
@@ -95,11 +114,20 @@ def keyword(net: nn.Module, images: Tensor) -> str | None:
     return wanted if wanted and names[0] != wanted else None
 
 
-def fed(net: nn.Module, images: Tensor, others: Mapping[Key, Any], main: Key = 0, axis: int | None = 1) -> nn.Module:
+def fed(
+    net: nn.Module,
+    images: Tensor,
+    others: Mapping[Key, Any],
+    main: Key = 0,
+    axis: int | None = 1,
+    each: frozenset[Key] = frozenset(),
+) -> nn.Module:
     """The network as one that takes ``images``, canonical, alone: itself wherever that is all there is to it."""
     plain = axis == 1 or (axis is None and not images.is_floating_point())
     name = keyword(net, images) if main == 0 else None
-    return net if plain and main == 0 and not others and name is None else Fed(net, name or main, others, images, axis)
+    if plain and main == 0 and not others and name is None:
+        return net
+    return Fed(net, name or main, others, images, axis, each)
 
 
 class Fed(nn.Module):
@@ -109,8 +137,17 @@ class Fed(nn.Module):
     copies of what belongs to each.
     """
 
-    def __init__(self, net: nn.Module, main: Key, others: Mapping[Key, Any], images: Tensor, axis: int | None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        main: Key,
+        others: Mapping[Key, Any],
+        images: Tensor,
+        axis: int | None,
+        each: frozenset[Key],
+    ) -> None:
         super().__init__()
+        self.each = each
         self.own = (net,)  # in a tuple it is no submodule: names do not change
         self.main, self.others, self.count, self.axis = main, dict(others), len(images), axis
 
@@ -122,7 +159,7 @@ class Fed(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         copies = len(images) // self.count
-        parts = {key: self._repeated(value, copies) for key, value in self.others.items()}
+        parts = {key: self._copied(key, value, copies) for key, value in self.others.items()}
         if self.axis is None:
             images = images.squeeze(1) if images.is_floating_point() else images
         elif self.axis != 1:
@@ -131,12 +168,41 @@ class Fed(nn.Module):
         positional = [parts[key] for key in sorted(key for key in parts if isinstance(key, int))]
         return self.own[0](*positional, **{str(k): v for k, v in parts.items() if isinstance(k, str)})
 
-    def _repeated(self, value: Any, copies: int) -> Any:
-        """What belongs to each image, for copies of all of them; a copy of its own, which the network may change."""
-        if not isinstance(value, Tensor):
-            return value
-        of_each = value.ndim > 0 and len(value) == self.count
-        return value.repeat(copies, *[1] * (value.ndim - 1)) if of_each else value.clone()
+    def _copied(self, key: Key, value: Any, copies: int) -> Any:
+        """What the network is fed beside copies of all images; a copy of its own, which the network may change."""
+
+        def copied(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return leaf
+            axis = _batch_axis(leaf, self.count) if key in self.each else None
+            return leaf.clone() if axis is None or copies == 1 else torch.cat([leaf] * copies, axis)
+
+        return tree_map(copied, value)
+
+
+def _batch_axis(value: Any, count: int) -> int | None:
+    """Along which axis a tensor belongs to the images one by one; None for one that does not."""
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return None
+    if len(value) == count:
+        return 0
+    return 1 if value.ndim == 3 and value.shape[1] == count else None  # the state of a recurrent network
+
+
+def part(value: Any, start: int, stop: int, count: int) -> Any:
+    """The part of an input that belongs to images ``start`` to ``stop`` of so many."""
+
+    def cut(leaf: Any) -> Any:
+        axis = _batch_axis(leaf, count)
+        return leaf if axis is None else leaf.narrow(axis, start, stop - start)
+
+    return tree_map(cut, value)
+
+
+def shapes(others: Mapping[Key, Any]) -> tuple[Any, ...]:
+    """What of several inputs a network's layers may depend on: their names and shapes, not how many there are."""
+    leaves = ((str(key), leaf) for key, value in others.items() for leaf in tree_leaves(value))
+    return tuple((key, tuple(leaf.shape[1:]) if isinstance(leaf, Tensor) else repr(leaf)) for key, leaf in leaves)
 
 
 def home(net: nn.Module) -> nn.Module:
@@ -145,7 +211,11 @@ def home(net: nn.Module) -> nn.Module:
 
 
 def on_device(value: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
-    """A tensor where the network wants it, in its precision if it holds floating-point numbers; else the value."""
-    if not isinstance(value, Tensor):
-        return value
-    return value.detach().to(device, dtype if value.is_floating_point() else None)
+    """Tensors where the network wants them, in its precision if they hold floating-point numbers; else the value."""
+
+    def moved(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return leaf.detach().to(device, dtype if leaf.is_floating_point() else None)
+
+    return tree_map(moved, value)

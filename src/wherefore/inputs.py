@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from wherefore import imaging
 from wherefore.errors import Error
-from wherefore.feeding import Inputs, Key, canonical, channels_axis, fed, is_sequence, on_device
+from wherefore.feeding import Inputs, Key, canonical, channels_axis, fed, is_sequence, on_device, part
 from wherefore.guard import unwrap
 from wherefore.imaging import Frames, Preprocess, Region
 from wherefore.regions import region_seen
@@ -44,16 +44,23 @@ class Batch:
     others: Mapping[Key, Any] = field(default_factory=dict)  # what else the network is fed
     main: Key = 0
     axis: int | None = 1  # where the network wants the channels
+    each: frozenset[Key] = frozenset()  # what of the others belongs to the images one by one
+
+    def part(self, start: int, stop: int) -> Batch:
+        """The same of images ``start`` to ``stop``."""
+        count = len(self.images)
+        others = {k: part(v, start, stop, count) if k in self.each else v for k, v in self.others.items()}
+        return replace(self, images=self.images[start:stop], pictures=self.pictures[start:stop], others=others)
 
     def fed_to(
         self, net: nn.Module, device: torch.device | None, dtype: torch.dtype | None
     ) -> tuple[nn.Module, Tensor]:
         """The network as one that takes these images alone, and the images where it wants them."""
         if device is None:
-            return fed(net, self.images, self.others, self.main, self.axis), self.images.detach()
+            return fed(net, self.images, self.others, self.main, self.axis, self.each), self.images.detach()
         images = on_device(self.images, device, dtype)
         others = {key: on_device(value, device, dtype) for key, value in self.others.items()}
-        return fed(net, images, others, self.main, self.axis), images
+        return fed(net, images, others, self.main, self.axis, self.each), images
 
 
 class Reader:
@@ -73,7 +80,7 @@ class Reader:
         """
         if isinstance(images, (Inputs, Mapping)):
             inputs = images if isinstance(images, Inputs) else Inputs(**images)
-            return self._pieces(inputs.images, given or len(inputs.images), inputs.others(), inputs.main)
+            return self._pieces(inputs.images, given or max(1, len(inputs.images)), inputs)
         if isinstance(images, Tensor):
             return self._pieces(images, size)
         return self.together(self.read(images), size)
@@ -104,21 +111,35 @@ class Reader:
         axis = channels_axis(images, self.net)
         others: dict[Key, Any] = dict(self.model.inputs.items())
         others.update(of_each)
-        return Batch(canonical(images, axis), [one.picture for one in group], others, axis=axis)
+        pictures = [one.picture for one in group]
+        return Batch(canonical(images, axis), pictures, others, axis=axis, each=frozenset(of_each))
 
     # ---------------------------------------------------------------------------------------- one of them
 
     def open(self, source: str | Path) -> Subject:
         """What lies in a file, of which nothing is known yet about the part that the network sees; or a text."""
         if self.reads_texts:
-            path = Path(source)
-            is_file = path.suffix == ".txt" and path.is_file()
-            text = path.read_text(errors="replace") if is_file else str(source)
-            return Text(str(path) if is_file else text, (), text)
+            return self._written(source)
         if self.reads_clips:
             frames = imaging.read_frames(source)
             return Clip(str(source), lambda: frames, NOT_YET, len(frames))
         return Picture(str(source), imaging.read(source), NOT_YET)
+
+    def _written(self, source: str | Path) -> Text:
+        """The text that is given, or that lies in a file; what looks like another file is none."""
+        path = Path(source)
+        lone = isinstance(source, Path) or (
+            " " not in str(source) and path.suffix.lower() in {".txt", *imaging.SUFFIXES}
+        )
+        if not lone:
+            text = str(source)
+        elif path.suffix.lower() == ".txt" and path.is_file():
+            text = path.read_text(errors="replace")
+        else:
+            raise Error(f"{source} is no text: {self.model.name} reads texts, or files that end in .txt.")
+        if not text.strip():
+            raise Error(f"{source or 'the text'} is empty.")
+        return Text(str(source), (), text)
 
     def prepare(self, subject: Subject) -> Input:
         """What the network is fed for one picture, clip or text; for those who decode while others compute."""
@@ -144,7 +165,8 @@ class Reader:
 
     def _clip(self, preprocess: Frames, subject: Subject) -> Input:
         if isinstance(subject, Picture):  # a video that stands still
-            subject = Clip(subject.name, lambda: [subject.image], NOT_YET, 1)
+            still = [subject.image]
+            subject = Clip(subject.name, lambda: still, NOT_YET, 1)
         if not isinstance(subject, Clip):
             raise Error(f"{self.model.name} looks at videos: {subject.name} is none.")
         shown = [subject.frames[i] for i in preprocess.picks(subject.count)]
@@ -215,24 +237,20 @@ class Reader:
             raise Error(f"a tensor of images is (B, C, H, W), not {tuple(images.shape)}; of videos (B, C, t, H, W).")
         return images
 
-    def _pieces(self, images: Tensor, size: int, others: Mapping[Key, Any] | None = None, main: Key = 0) -> list[Batch]:
-        """A tensor in pieces, with the parts of the others that belong to its images one by one."""
-        given = images
-        if others is None:
+    def _pieces(self, images: Tensor, size: int, inputs: Inputs | None = None) -> list[Batch]:
+        """A tensor in pieces, with the parts of the other inputs that belong to its images one by one."""
+        if inputs is None:
             images = self._checked(images)
-        count, axis = len(images), channels_axis(images, self.net)
+        if 0 in images.shape:
+            raise Error(f"there is nothing to explain in a tensor {tuple(images.shape)}.")
+        axis = channels_axis(images, self.net)
         images = canonical(images, axis)
-        every: dict[Key, Any] = dict(self.model.inputs.items())
-        every.update(others or {})
+        others: dict[Key, Any] = dict(self.model.inputs.items())
+        others.update(inputs.others() if inputs else {})
         shown = [self._shown(image, i) for i, image in enumerate(images)]
-        batches = []
-        for start in range(0, count, size):
-            stop = min(start + size, count)
-            parts = {k: v[start:stop] if _of_each(v, count) and k in (others or {}) else v for k, v in every.items()}
-            batches.append(Batch(images[start:stop], shown[start:stop], parts, main, axis))
-        if not batches:
-            raise Error(f"there is nothing to explain in a tensor {tuple(given.shape)}.")
-        return batches
+        main, each = (inputs.main, inputs.of_each()) if inputs else (0, frozenset())
+        whole = Batch(images, shown, others, main, axis, each)
+        return [whole.part(start, min(start + size, len(images))) for start in range(0, len(images), size)]
 
     def _shown(self, tensor: Tensor, number: int) -> Subject:
         """What a tensor ``(C, H, W)``, ``(C, t, H, W)``, ``(C, L)`` or ``(L,)`` shows; drawn when it is looked at."""
@@ -278,11 +296,6 @@ class Reader:
 def reads_texts(model: Model) -> bool:
     """Whether a model reads texts."""
     return isinstance(model.preprocess, Words)
-
-
-def _of_each(value: Any, count: int) -> bool:
-    """Whether an input belongs to the images one by one."""
-    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
 
 
 def _is_clip(images: Any) -> bool:

@@ -21,16 +21,17 @@ from torch.autograd.graph import GradientEdge
 
 from wherefore.errors import Error
 from wherefore.feeding import home
-from wherefore.graph import ACTIVATIONS, POOLING, Node, kind, parents, reachable
+from wherefore.graph import ACTIVATIONS, POOLING, Node, kind, parents, reachable, reads
 from wherefore.grids import Grids, channels_of
 from wherefore.guard import unwrap
 from wherefore.order import Order
 from wherefore.places import Place, submodule
 from wherefore.trace import Output, Traced, trace
-from wherefore.types import Chosen, Grid, Layer
+from wherefore.types import Chosen, Grid, Layer, fingerprint
 
 # Results of these are whole blocks or normalised values; the inner products of an attention are neither.
 TOKEN_OPERATIONS = {"NativeLayerNorm", "FusedRmsNorm", "Add", "Mul", "Cat", "Embedding", "Clone"} | set(ACTIVATIONS)
+NO_GRADIENT = "its positions have no gradient"
 RECURRENT = {"MkldnnRnnLayer", "CudnnRnn", "Stack"}
 PRODUCTS = {"Addmm", "Mm", "Bmm", "Convolution"}
 
@@ -40,7 +41,7 @@ class _Classes:
 
 
 _CLASSES = _Classes()
-_KNOWN: WeakKeyDictionary[nn.Module, WeakKeyDictionary[Any, dict[Any, tuple[Layer, ref[nn.Module]]]]]
+_KNOWN: WeakKeyDictionary[nn.Module, WeakKeyDictionary[Any, dict[Any, Any]]]
 _KNOWN = WeakKeyDictionary()
 
 
@@ -66,10 +67,12 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
     search = _Search(traced, images)
     every, rejected = search.listed()
     default, every_layer = search.default(every)
-    known = _memory(net).setdefault(_CLASSES, {})
-    for layer in every_layer:  # whoever goes on to explain them need not look for them again
-        if layer.grid.layout != "tokens" or layer == default:  # of other tokens it is not known how they lie
-            known[_kept(_key(layer.name, images, False), layer, images)] = layer, ref(_module(net, layer.name))
+    known = _known(net, None)
+    for layer in every_layer if home(net) is net else ():
+        # Whoever goes on to explain them need not look for them again; of tokens it is not known how they lie.
+        if layer.grid.layout != "tokens" and not layer.note.startswith(NO_GRADIENT):
+            for reached in (False, True):
+                known[_kept(_key(layer.name, images, (False, (), reached)), layer, images)] = _remember(net, layer)
     stage = _stage_begins(net, every, default, search.total) if default else None
     return Layers(default, tuple(every_layer), tuple(rejected), stage, search.certain)
 
@@ -84,40 +87,66 @@ def layer_for(
     stage: bool = False,
     grid: Grid | None = None,
     reached: bool = False,
+    about: Any = (),
+    anew: bool = False,
 ) -> Layer:
     """The named layer with its grid or, without a name, the default for what ``choose`` reads.
 
     With ``stage`` that is where the default's stage begins: the pooling that leads to its resolution, or the last layer
     before it that is finer, and no branch with another beside it. ``grid`` is how the named layer lies in the picture,
     where that cannot be inferred. With ``reached`` a named layer must feed the target. Found by one traced pass, then
-    remembered: per network and input size, the default also per ``owner`` (a target of the user's own making, or its
-    kind; None for classes, which share theirs); texts of all lengths share theirs. Raises `Error` where there is no
+    remembered: per network, input size and what else it is ``about``, the default also per ``owner`` (a target of the
+    user's own making, or its kind; None for classes, which share theirs); texts of all lengths share theirs. ``anew``:
+    whatever is remembered. Raises `Error` where there is no
     such layer, where it has no grid, or where no layer has one.
     """
     net = unwrap(net)
     if name and grid is not None:
         return _told(net, name, images, grid)
-    memory = _memory(net)
+    known = _known(net, None if name else owner)
+    key = _key(name, images, (stage, about, reached and name is not None))
+    if not anew:
+        remembered = known.get(key) or known.get(_any_length(key))
+        if remembered and remembered.holds(net):
+            return remembered.layer if key in known else _as_long(remembered.layer, images)
+    if name:
+        layer, certain = _named_layer(net, name, images, choose if reached else None), True
+    else:
+        layer, certain = _default_layer(net, images, choose, stage)
+    known[_kept(key, layer, images)] = _remember(net, layer, certain)
+    return layer
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """A layer that was found, and what must still be so for it to hold."""
+
+    layer: Layer
+    module: ref[nn.Module]
+    weights: list[Any] | None  # where the target had no gradient to tell by
+
+    def holds(self, net: nn.Module) -> bool:
+        place = dict(net.named_modules()).get(Place.parse(self.layer.name).module)
+        return place is not None and self.module() is place and self.weights in (None, fingerprint(home(net)))
+
+
+def _remember(net: nn.Module, layer: Layer, certain: bool = True) -> _Remembered:
+    return _Remembered(layer, ref(_module(net, layer.name)), None if certain else fingerprint(home(net)))
+
+
+def _known(net: nn.Module, owner: Any) -> dict[Any, _Remembered]:
+    """What is remembered of a network for one kind of targets."""
+    memory = _KNOWN.setdefault(home(net), WeakKeyDictionary())
+    if isinstance(owner, tuple):  # kinds of several targets
+        return memory.setdefault(_CLASSES, {}).setdefault(owner, {})
     try:
-        known = memory.setdefault(_CLASSES if owner is None or name else owner, {})
+        return memory.setdefault(_CLASSES if owner is None else owner, {})
     except TypeError:  # an owner that cannot be referred to weakly is not remembered
-        known = {}
-    key = _key(name, images, stage)
-    layer, module = known.get(key) or known.get(_any_length(key), (None, None))
-    place = dict(net.named_modules()).get(Place.parse(layer.name).module) if layer else None
-    if layer is None or module is None or place is None or module() is not place:
-        if name:
-            layer, certain = _named_layer(net, name, images, choose if reached else None), True
-        else:
-            layer, certain = _default_layer(net, images, choose, stage)
-        if certain:
-            known[_kept(key, layer, images)] = layer, ref(_module(net, layer.name))
-        return layer
-    return layer if key in known else _as_long(layer, images)
+        return {}
 
 
-def _key(name: str | None, images: Tensor, stage: bool) -> tuple[Any, ...]:
-    return name, tuple(images.shape[1:]), stage
+def _key(name: str | None, images: Tensor, about: Any = (False, (), False)) -> tuple[Any, ...]:
+    return name, tuple(images.shape[1:]), about
 
 
 def _any_length(key: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -133,10 +162,6 @@ def _kept(key: tuple[Any, ...], layer: Layer, images: Tensor) -> tuple[Any, ...]
 def _as_long(layer: Layer, images: Tensor) -> Layer:
     """The layer for a text of another length."""
     return replace(layer, grid=replace(layer.grid, size=tuple(images.shape[1:])))
-
-
-def _memory(net: nn.Module) -> Any:
-    return _KNOWN.setdefault(home(net), WeakKeyDictionary())
 
 
 def _module(net: nn.Module, name: str) -> nn.Module:
@@ -190,7 +215,7 @@ def _named_layer(net: nn.Module, name: str, images: Tensor, choose: Callable[[An
     """The layer of that name with the grid that is inferred for it."""
     _module(net, name)  # a name that does not exist is told at once
     traced = trace(net, images, choose)
-    output, search = _output(traced, name), _Search(traced, images)
+    output, search = _output(traced, name, traced.leaf), _Search(traced, images)
     grid = search.grids(output)
     if grid is None:
         raise Error(
@@ -200,8 +225,8 @@ def _named_layer(net: nn.Module, name: str, images: Tensor, choose: Callable[[An
     grid = search.order.settled(output, grid)
     if grid is None:
         raise Error(
-            f"the tokens of layer {name!r} do not lie in the order of the picture: choose another layer, or one behind "
-            "which they do."
+            f"the tokens of layer {name!r} do not lie in the order of the picture: choose another layer, or say how "
+            "they lie with grid=wf.Grid('tokens', size, prefix)."
         )
     if choose is not None and grid.prefix and not search.positions_count(output, grid):
         default, _ = _default_layer(net, images, choose, False)
@@ -225,12 +250,14 @@ def _told(net: nn.Module, name: str, images: Tensor, grid: Grid) -> Layer:
     return Layer(name, grid, size[1])
 
 
-def _output(traced: Traced, name: str) -> Output:
-    """What the place of that name returned in the pass."""
+def _output(traced: Traced, name: str, leaf: Tensor | None = None) -> Output:
+    """What the place of that name returned in the pass, computed from the input that is explained where one is said."""
     plain = name.split("+")[0]
     match = [o for o in traced.outputs if plain in (o.name, o.name.split("[")[0], o.numbered)]
     if not match:
         raise Error(f"layer {name!r} never ran in this forward pass: `wherefore layers` lists those that do.")
+    if leaf is not None and not reads(match[-1].node, leaf) and any(reads(o.node, leaf) for o in traced.outputs[-3:]):
+        raise Error(f"layer {name!r} is not computed from the input that is explained: choose another layer.")
     return match[-1]
 
 
@@ -259,8 +286,11 @@ class _Search:
         chosen = traced.chosen
         if chosen is None:
             return
-        self.total = chosen.scores.sum()
+        # Unequal shares: what speaks for one of two targets may speak against the other.
+        shares = torch.linspace(1, 2, chosen.scores.shape[1], device=chosen.scores.device, dtype=chosen.scores.dtype)
+        self.total = (chosen.scores * shares).sum()
         self.nodes = list(reachable(self.total.grad_fn)) if self.total.grad_fn is not None else []
+        self.seeing = _depending(self.nodes, traced.leaf)
         self.head = _head(chosen.head)
         self.roots: list[tuple[Any, Tensor]] = [(self.total, torch.ones_like(self.total))]
         self.common: set[Node] | None = None
@@ -291,6 +321,8 @@ class _Search:
         """Why an output cannot be explained; empty where it can."""
         if output.node not in fed:
             return "does not reach the target"
+        if self.seeing and output.node not in self.seeing:
+            return "is not computed from the input that is explained"
         if grid is None:
             return f"{tuple(output.shape)} is no grid of positions"
         if math.prod(grid.size) == 1:
@@ -359,7 +391,7 @@ class _Search:
         if output.node in self.head:
             return "the head: one channel per class"
         if not self.positions_count(output, grid):
-            return "its positions have no gradient: they do not reach the target"
+            return f"{NO_GRADIENT}: they do not reach the target"
         if not self._beyond_itself(output, grid):
             return "a place of the output reads no more than the same place of it"
         if self.common is not None and output.node not in self.common:
@@ -405,6 +437,15 @@ class _Search:
             seen.update(new)
             waiting += new
         return set.intersection(*(set(reachable(level)) for level in levels)) if levels else None
+
+
+def _depending(nodes: Sequence[Node], leaf: Tensor | None) -> set[Node]:
+    """Which of the graph's operations depend on the input that is explained; none where that has no gradient."""
+    found: set[Node] = set()
+    for node in sorted((n for n in nodes if kind(n) != "AccumulateGrad"), key=lambda n: n._sequence_nr()):
+        if any(p in found or getattr(p, "variable", None) is leaf for p in parents(node)) and leaf is not None:
+            found.add(node)
+    return found
 
 
 def _is_recurrent(node: Node) -> bool:

@@ -42,7 +42,8 @@ class Order:
 
         Which of the tokens beyond the grid stand before it and which behind is told by trying.
         """
-        ways = [grid, *(replace(grid, prefix=prefix) for prefix in (1, 0) if prefix < grid.prefix)]
+        others = [1, 0, *reversed(range(2, grid.prefix))]  # all before it, one, none, and whatever else there is
+        ways = [grid, *(replace(grid, prefix=prefix) for prefix in others if prefix < grid.prefix)]
         states = ((way, self._state(output, way)) for way in ways)
         likely = None
         for way, state in states:

@@ -32,7 +32,7 @@ from torch import Tensor
 from wherefore import tasks
 from wherefore.classes import Names, class_index, class_name, class_scores, indices, is_nested, is_number, is_row
 from wherefore.errors import Error
-from wherefore.outputs import logits, select
+from wherefore.outputs import embedded, logits, select
 from wherefore.types import Block, Chosen, Mark, Score, Target
 
 
@@ -61,7 +61,7 @@ class Difference(Target):
             values = class_scores(output, names)
             return values[:, one] - values[:, other]
 
-        return Score(score, f"{class_name(one, names)} rather than {class_name(other, names)}")
+        return Score(score, f"{class_name(one, names)} rather than {class_name(other, names)}", head=values)
 
 
 def choose(target: Any, output: Any, names: Names = None, *, which: Any = None, multilabel: bool = False) -> Chosen:
@@ -129,13 +129,17 @@ def _marks(blocks: Sequence[Block]) -> tuple[Mark | None, ...]:
 
 def _scores(blocks: Sequence[Block], names: Names, which: Any, output: Any) -> Tensor:
     """The scores ``(B, T)`` of the targets in blocks; indices are repeated for an output of copies of their images."""
-    output, scores = select(output, which), []
+    part, scores = select(output, which), []
     for block in blocks:
         if isinstance(block, Tensor):
-            values = class_scores(output, names)
+            values = class_scores(part, names)
             scores.append(values.gather(1, block.repeat(len(values) // len(block), 1)))
         else:
-            scores.append(_checked(block(output), block)[:, None])
+            scores.append(
+                _checked(block(output if getattr(block, "of_all", False) and embedded(output) else part), block)[
+                    :, None
+                ]
+            )
     if len({len(s) for s in scores}) != 1:
         raise Error("the targets give different numbers of scores: each must give one per image, (B,).")
     return torch.cat(scores, 1)
@@ -176,6 +180,10 @@ def _probabilities(output: Any, names: Names, classes: Tensor, multilabel: bool)
 
 def for_images(target: Any, start: int, stop: int, images: int) -> Any:
     """The part of a per-image target (tensor or nested list) that belongs to images ``start`` to ``stop``."""
+    if isinstance(target, Target):
+        return target.part(start, stop, images)
+    if isinstance(target, (list, tuple)) and any(isinstance(each, Target) for each in target):
+        return [for_images(each, start, stop, images) for each in target]
     if not is_per_image(target):
         return target
     if len(target) != images:

@@ -13,7 +13,7 @@ it is the highest, the highest box of a detector.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wherefore.classes import Names, class_index, class_name, class_scores, indices, is_number, top
-from wherefore.errors import Error, NothingSeen
+from wherefore.classes import TOP, Names, class_index, class_name, class_scores, indices, is_nested, is_number, top
+from wherefore.errors import Error, ImageError, NothingSeen
 from wherefore.outputs import Detections, dense, detections, embedding, overlaps
 from wherefore.types import Block, Mark, Score, Target
 
@@ -32,11 +32,10 @@ LEAST_OVERLAP = 0.1  # of a box asked for by its place, with any that the detect
 
 def blocks(target: Any, output: Any, names: Names) -> list[Block] | None:
     """What classes and ``None`` mean for the output of a segmentation or a detector; None for any other output."""
-    boxes = detections(output)
-    if boxes is not None:
-        if target is None or (isinstance(target, str) and target.startswith("top")):
+    if detections(output, names) is not None:
+        if target is None or (isinstance(target, str) and TOP.fullmatch(target)):
             return [Box(rank).bind(output, names) for rank in range(top(target))]
-        if isinstance(target, (list, tuple)):
+        if isinstance(target, (list, tuple)) and not is_nested(target):
             return [Box(label=each).bind(output, names) for each in target]
         if target != "all" and (isinstance(target, str) or is_number(target)):
             return [Box(label=target).bind(output, names)]
@@ -44,7 +43,13 @@ def blocks(target: Any, output: Any, names: Names) -> list[Block] | None:
     places = dense(output)
     if places is None:
         return None
-    chosen = indices(target, _sizes(places, names), names)
+    sizes = _sizes(places, names)
+    if target is None or (isinstance(target, str) and TOP.fullmatch(target)):
+        present = int((sizes > 0).sum(1).min())
+        if present == 0:
+            raise ImageError("the segmentation sees nothing but background in one of the images: name a class.")
+        target = f"top{min(top(target), present)}"
+    chosen = indices(target, sizes, names)
     return [_region(places, chosen[:, t], names) for t in range(chosen.shape[1])]
 
 
@@ -63,6 +68,18 @@ class Pixels(Target):
     mask: Any = None
     target: int | str | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.mask, (str, tuple)):
+            raise Error("a region is an array (h, w), True where it is: read the file, or mark the place, first.")
+
+    def part(self, start: int, stop: int, images: int) -> Target:
+        mask = self.mask
+        if mask is None or np.ndim(mask) < 3:
+            return self
+        if len(mask) != images:
+            raise Error(f"masks for {len(mask)} images do not fit {images}: give (h, w), or one for each.")
+        return replace(self, mask=mask[start:stop])
+
     def bind(self, output: Any, names: Names) -> Block:
         places = dense(output)
         if places is None:
@@ -78,8 +95,9 @@ class Pixels(Target):
 
 def _sizes(places: Tensor, names: Names, mask: Tensor | None = None) -> Tensor:
     """How many places ``(B, C)`` each class is the highest at; less than none for the background."""
-    highest = F.one_hot(places.detach().argmax(1).flatten(1), places.shape[1])  # (B, places, C)
-    sizes = (highest * (1 if mask is None else mask.flatten(1)[..., None])).sum(1).float()
+    highest = places.detach().argmax(1).flatten(1)  # (B, places)
+    counts = torch.ones_like(highest, dtype=torch.float32) if mask is None else mask.flatten(1).float()
+    sizes = torch.zeros(len(places), places.shape[1], device=places.device).scatter_add_(1, highest, counts)
     for index, name in enumerate(names or ()):
         if name.lower() in BACKGROUND and index < places.shape[1]:
             sizes[:, index] = -1
@@ -88,7 +106,7 @@ def _sizes(places: Tensor, names: Names, mask: Tensor | None = None) -> Tensor:
 
 def _mask(mask: Any, places: Tensor) -> Tensor:
     """A region at the output's resolution ``(B, h, w)``, as weights."""
-    given = torch.as_tensor(np.asarray(mask) if not isinstance(mask, Tensor) else mask)
+    given = torch.as_tensor(np.array(mask) if not isinstance(mask, Tensor) else mask)
     given = given.to(places.device, places.dtype).detach()
     axes = places.ndim - 2
     if given.ndim == axes:
@@ -97,15 +115,16 @@ def _mask(mask: Any, places: Tensor) -> Tensor:
         raise Error(f"a mask of shape {tuple(given.shape)} fits no batch of {len(places)}: give (h, w) or (B, h, w).")
     if not bool((given.flatten(1).sum(1) > 0).all()):
         raise Error("the mask is empty: mark the pixels whose class is to be explained.")
-    mode = ("bilinear" if axes == 2 else "trilinear") if given.shape[1:] != places.shape[2:] else "nearest"
-    return F.interpolate(given[:, None], places.shape[2:], mode=mode)[:, 0]
+    return F.interpolate(given[:, None], places.shape[2:], mode="area")[:, 0]  # none of a small region is lost
 
 
 def _region(places: Tensor, classes: Tensor, names: Names, mask: Tensor | None = None) -> Block:
     """What reads the mean score of a class ``(B,)`` in a region, or where the class now is the highest, if anywhere."""
+    absent = [False] * len(places)
     if mask is None:
         own = (places.detach().argmax(1) == classes.reshape(-1, *[1] * (places.ndim - 2))).to(places.dtype)
         nowhere = own.flatten(1).sum(1) == 0
+        absent = nowhere.tolist()
         mask = torch.where(nowhere.reshape(-1, *[1] * (places.ndim - 2)), 1, own)
     weights = mask.flatten(1) / mask.flatten(1).sum(1, keepdim=True).clamp(min=1e-12)
 
@@ -117,7 +136,11 @@ def _region(places: Tensor, classes: Tensor, names: Names, mask: Tensor | None =
         return (of_class * weights.repeat(copies, 1)).sum(1)
 
     middle = places[(0, int(classes[0]), *(side // 2 for side in places.shape[2:]))]  # at the rim less is read
-    return Score(score, [class_name(c, names) for c in classes.tolist()], head=places, place=middle, mark=Mark(mask))
+    labels = [
+        class_name(c, names) + (" (highest nowhere: its mean)" if empty else "")
+        for c, empty in zip(classes.tolist(), absent, strict=True)
+    ]
+    return Score(score, labels, head=places, place=middle, mark=Mark(mask))
 
 
 # -------------------------------------------------------------------------------------------- detection
@@ -135,14 +158,18 @@ class Box(Target):
     box: int | Sequence[float] = 0
     label: int | str | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.box, str):
+            raise Error(f"a box of a class is asked for as wf.Box(label={self.box!r}).")
+
     def bind(self, output: Any, names: Names) -> Block:
-        every = detections(output)
+        every = detections(output, names)
         if every is None:
             raise Error("Box explains detectors (boxes, scores, labels): this network returns nothing of the kind.")
         found = [self._found(each, image, names) for image, each in enumerate(every)]
 
         def score(output: Any) -> Tensor:
-            others = detections(output) or []
+            others = detections(output, names) or []
             matched = [_matched(each, *found[i % len(found)]) for i, each in enumerate(others)]
             if len(matched) % len(found):
                 raise Error("the detector gives no boxes for some of the images.")
@@ -161,11 +188,14 @@ class Box(Target):
             kept, wanted = seen.labels == label, f"box of {class_name(label, names)}"
         boxes, labels = seen.boxes[kept], seen.labels[kept]
         if isinstance(self.box, (int, np.integer)):
+            if self.box < 0:
+                raise Error(f"boxes are counted from 0, the highest: {self.box} is none.")
             if self.box >= len(boxes):
                 has = f"only {len(boxes)}" if len(boxes) else "none"
                 raise NothingSeen(
-                    f"image {image} has no {wanted} number {self.box}, it has {has}: ask for another, or lower the "
-                    "detector's own threshold of scores."
+                    image,
+                    f"the detector reports no {wanted} number {self.box}, but {has} above its threshold of scores",
+                    "ask for another, or lower that threshold",
                 )
             return boxes[int(self.box)], int(labels[int(self.box)])
         place = torch.as_tensor(self.box, dtype=boxes.dtype, device=boxes.device)
@@ -173,7 +203,7 @@ class Box(Target):
             raise Error(f"a box is a rank or x0, y0, x1, y1, not {self.box!r}.")
         shared = overlaps(place, boxes)
         if not len(boxes) or float(shared.max()) < LEAST_OVERLAP:
-            raise NothingSeen(f"the detector sees no {wanted} at {self.box} in image {image}: ask for one it sees.")
+            raise NothingSeen(image, f"the detector reports no {wanted} at {self.box}", "ask for one that it sees")
         best = int(shared.argmax())
         return boxes[best], int(labels[best])
 
@@ -193,12 +223,24 @@ def _matched(seen: Detections, box: Tensor, label: int) -> Tensor:
 class Similarity(Target):
     """The cosine of the angle between an image's embedding and another, ``(D,)`` or one for each image ``(B, D)``.
 
-    The network's embedding is its output, or the part of it that libraries call so (``image_embeds`` of a CLIP); say
-    another with ``output=``. ``wf.Similarity(wf.embed(model, "other.jpg"))`` compares with another picture.
+    The network's embedding is the part of its output that libraries call so (``image_embeds`` of a CLIP), else its
+    output, or the part that ``output=`` says. ``wf.Similarity(wf.embed(model, "other.jpg"))`` compares with another
+    picture.
     """
 
     embedding: Tensor
     name: str = "similarity"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.embedding, Tensor):
+            raise Error("Similarity compares with an embedding, a tensor (D,): wf.embed(model, picture) makes one.")
+
+    def part(self, start: int, stop: int, images: int) -> Target:
+        if self.embedding.ndim < 2:
+            return self
+        if len(self.embedding) not in (1, images):
+            raise Error(f"{len(self.embedding)} embeddings do not fit {images} images: give (D,) or (B, D).")
+        return self if len(self.embedding) == 1 else replace(self, embedding=self.embedding[start:stop])
 
     def bind(self, output: Any, names: Names) -> Block:
         other = torch.as_tensor(self.embedding).detach()
@@ -214,7 +256,7 @@ class Similarity(Target):
                 same = same.repeat(len(own) // len(other), 1)
             return F.cosine_similarity(own, same.expand_as(own), dim=1)
 
-        return Score(score, self.name)
+        return Score(score, self.name, of_all=True)
 
 
 @dataclass(frozen=True)

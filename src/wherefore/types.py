@@ -84,6 +84,8 @@ class Model:
     def __post_init__(self) -> None:
         if not isinstance(self.net, nn.Module):
             raise Error(f"a model is a torch.nn.Module, not {type(self.net).__name__}: pass the network itself.")
+        if self.classes is None:
+            object.__setattr__(self, "classes", _own_names(self.net))
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(map(str, self.classes)))
         if not self.name:
@@ -99,6 +101,15 @@ class Model:
             object.__setattr__(self, "_hashed", (now, state_sha256(self.net)))
         assert self._hashed is not None
         return self._hashed[1]
+
+
+def _own_names(net: nn.Module) -> list[str] | None:
+    """The names of classes that a network of transformers carries with it, unless they are mere numbers."""
+    names = getattr(getattr(net, "config", None), "id2label", None)
+    if not isinstance(names, dict) or set(names) != set(range(len(names))):
+        return None
+    listed = [str(names[i]) for i in range(len(names))]
+    return None if listed == [f"LABEL_{i}" for i in range(len(names))] else listed
 
 
 def fingerprint(net: nn.Module) -> list[Any]:
@@ -147,6 +158,10 @@ class Target:
         """What reads the scores ``(B,)`` from this output, and from other outputs of the same images."""
         raise NotImplementedError
 
+    def part(self, start: int, stop: int, images: int) -> Target:
+        """What belongs to images ``start`` to ``stop`` of so many, of a target that says other things of each."""
+        return self
+
 
 class Mark(NamedTuple):
     """What a target is about, to be drawn: boxes ``(B, 4)`` as ``x0, y0, x1, y1``, or regions ``(B, h, w)`` as weights.
@@ -174,9 +189,11 @@ class Score:
         place: Tensor | None = None,
         pyramid: bool = False,
         mark: Mark | None = None,
+        of_all: bool = False,
     ) -> None:
         self.read, self.name, self.head, self.place, self.pyramid = read, name, head, place, pyramid
         self.mark = mark
+        self.of_all = of_all  # it reads the output as the network returns it, not the part that holds class scores
 
     def __call__(self, output: Any) -> Tensor:
         return self.read(output)
@@ -251,6 +268,7 @@ class Raw(NamedTuple):
     chosen: Chosen
     pixels: Tensor | None = None  # (B, T, C, H, W), signed; pixel methods only
     patches: Patches | None = None  # what the cells of the maps are, where they do not tile the input
+    silent: Tensor | None = None  # (T,): whether no channel has any weight for a target, in no image
     against: Tensor | None = None  # like the maps: what speaks against the targets, where it was asked for
     measures: Mapping[str, Tensor] = MappingProxyType({})  # (B, T) each: what else there is to say of a map
 

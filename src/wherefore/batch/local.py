@@ -136,7 +136,10 @@ class FileRun:
             return explanation.report(index)
         report = explanation.save_pictures(index, self.out, name, colours=self.colours, scale=self.scale)
         maps = explanation.maps[index].cpu().contiguous()
-        file = write_tensors(self.out / f"{name}.safetensors", {"maps": maps}, self.origin)
+        tensors = {"maps": maps}
+        if explanation.against is not None:
+            tensors["against"] = explanation.against[index].cpu().contiguous()
+        file = write_tensors(self.out / f"{name}.safetensors", tensors, self.origin)
         for entry in report["targets"]:
             entry["files"]["maps"] = str(file)
         return report

@@ -56,12 +56,13 @@ def cam_rule(relu: bool = True, component: bool = False) -> Callable[[Rule], Met
                     output = seen(query.images)
                 chosen = query.choose(output)
                 activations = precise(query.layer.grid(seen.activations))
-                maps = []
+                maps, silent = [], []
                 with rectified(chosen.scores, backward):
                     for gradients in seen.gradients(chosen.scores, chosen.logits, chosen.classes):
                         weights = rule(activations, precise(query.layer.grid(gradients)), **options)
                         maps.append(summed(activations, weights, relu, component))
-            return Raw(torch.cat(maps, 1), chosen.detached())
+                        silent.append((weights == 0).flatten(2).all(2).all(0))
+            return Raw(torch.cat(maps, 1), chosen.detached(), silent=torch.cat(silent))
 
         own = [p for p in inspect.signature(rule).parameters.values() if p.kind is p.KEYWORD_ONLY]
         shared = [p for p in inspect.signature(method, follow_wrapped=False).parameters.values() if p.name != "options"]

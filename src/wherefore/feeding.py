@@ -184,9 +184,10 @@ def _batch_axis(value: Any, count: int) -> int | None:
     """Along which axis a tensor belongs to the images one by one; None for one that does not."""
     if not isinstance(value, Tensor) or value.ndim == 0:
         return None
-    if len(value) == count:
-        return 0
-    return 1 if value.ndim == 3 and value.shape[1] == count else None  # the state of a recurrent network
+    # The state of a recurrent network is (layers, B, K), also where there are as many layers as images.
+    if value.ndim == 3 and value.shape[1] == count:
+        return 1
+    return 0 if len(value) == count else None
 
 
 def part(value: Any, start: int, stop: int, count: int) -> Any:

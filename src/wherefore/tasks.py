@@ -77,7 +77,7 @@ class Pixels(Target):
         if mask is None or np.ndim(mask) < 3:
             return self
         if len(mask) != images:
-            raise Error(f"masks for {len(mask)} images do not fit {images}: give (h, w), or one for each.")
+            raise Error(f"{len(mask)} masks do not fit {images} images: give (h, w), or one for each.")
         return replace(self, mask=mask[start:stop])
 
     def bind(self, output: Any, names: Names) -> Block:

@@ -203,7 +203,7 @@ class Detector(nn.Module):
         high = self.top(self.high(low))
         low = self.side(low) + F.interpolate(high, scale_factor=2)
         both = torch.cat([self.fine(low).flatten(2), self.coarse(high).flatten(2)], 2)
-        sizes = both[:, :4].abs() * 4
+        sizes = both[:, :4].abs() * 40 + 2
         return torch.cat([sizes, both[:, 4:].sigmoid()], 1), [low, high]
 
 

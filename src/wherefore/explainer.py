@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wherefore import __version__
 from wherefore.errors import Error, ImageError, NothingSeen, NotReached
-from wherefore.explanation import Explanation, Maps
+from wherefore.explanation import Explanation
 from wherefore.feeding import keyword, shapes
 from wherefore.guard import any_score, prepared, unwrap
 from wherefore.inputs import Batch, Input, Reader
@@ -25,6 +24,7 @@ from wherefore.methods import cams as _cams  # noqa: F401  importing the package
 from wherefore.options import WHERE, WHY_NOT, WITHOUT_LAYER, check_options, method_options, takes
 from wherefore.outputs import embedded, embedding, select
 from wherefore.registry import METHODS
+from wherefore.results import explanation
 from wherefore.split import Split, refuse_hooks
 from wherefore.subjects import Subject
 from wherefore.targets import choose, for_images, warn_if_flat
@@ -161,7 +161,17 @@ class Explainer:
                 stop = start + len(batch.pictures)
                 done += self._seen(batch, for_images(target, start, stop, total), start)
                 start = stop
-        return self._explanation([batch for batch, _, _ in done], [(layer, raw) for _, layer, raw in done], target)
+        settings = {
+            "method": self.method,
+            "target": str(target),
+            "fit": self.fit,
+            "options": self.options,
+            "flips": self.flips,
+            "compile": self.compile,
+            "counter": self.counter,
+            "output": None if self.output is None else str(self.output),
+        }
+        return explanation(self.model, [b for b, _, _ in done], [(layer, raw) for _, layer, raw in done], settings)
 
     def _seen(self, batch: Batch, target: Any, start: int) -> list[tuple[Batch, Layer, Raw]]:
         """What comes out for a batch; image by image where a detector sees nothing of the kind in some of them."""
@@ -364,66 +374,6 @@ class Explainer:
                 self._splits[layer.name] = now, split
             refuse_hooks(self.net)
             return split
-
-    # ---------------------------------------------------------------------------------------- what comes out
-
-    def _explanation(self, batches: Sequence[Batch], results: list[tuple[Layer, Raw]], target: Any) -> Explanation:
-        layer, raws = results[0][0], [raw for _, raw in results]
-        if len({raw.chosen.scores.shape[1] for raw in raws}) != 1:
-            raise Error("the images have different numbers of targets: give each as many.")
-        same_grid = len({raw.maps.shape[2:] for raw in raws}) == 1
-        return Explanation(
-            maps=torch.cat([r.maps for r in raws]) if same_grid else [m for raw in raws for m in raw.maps],
-            scores=torch.cat([r.chosen.scores for r in raws]).float(),
-            targets=[names for r in raws for names in r.chosen.names],
-            classes=torch.cat([r.chosen.classes for r in raws]),
-            probabilities=torch.cat([r.chosen.probabilities for r in raws]),
-            pictures=[picture for batch in batches for picture in batch.pictures],
-            input_sizes=[_positions(b.images) for b in batches for _ in b.pictures],
-            model=self.model,
-            settings={
-                "method": self.method,
-                "layer": layer.name,
-                "grid": list(raws[0].maps.shape[2:]),
-                "target": str(target),
-                "fit": self.fit,
-                "options": self.options,
-                "flips": self.flips,
-                "compile": self.compile,
-                "counter": self.counter,
-                "output": None if self.output is None else str(self.output),
-                "seed": torch.initial_seed(),
-                "version": __version__,
-                "torch": torch.__version__,
-            },
-            pixels=_joined([r.pixels for r in raws if r.pixels is not None]),
-            patches=raws[0].patches,
-            marks=[row for raw, batch in zip(raws, batches, strict=True) for row in _marks(raw.chosen, batch.images)],
-            against=_joined([r.against for r in raws if r.against is not None]),
-            measures={name: torch.cat([r.measures[name] for r in raws]) for name in raws[0].measures},
-        )
-
-
-def _joined(parts: Sequence[Tensor]) -> Maps | None:
-    """Tensors ``(B, ...)`` end to end; a list of their rows where the shapes differ; None for none."""
-    if not parts:
-        return None
-    return torch.cat(list(parts)) if len({p.shape[1:] for p in parts}) == 1 else [row for p in parts for row in p]
-
-
-def _marks(chosen: Chosen, images: Tensor) -> list[list[Tensor | None]]:
-    """What is drawn of each target of each image: a box in shares of the input, a region, or nothing."""
-    size = torch.tensor([images.shape[-1], images.shape[-2]] * 2)
-    marks = [
-        None if m is None else (m.where.cpu() / size if m.where.ndim == 2 and not m.relative else m.where.cpu())
-        for m in chosen.marks
-    ]
-    return [[None if m is None else m[b] for m in marks] for b in range(len(images))]
-
-
-def _positions(images: Tensor) -> tuple[int, ...]:
-    """``(H, W)``, ``(t, H, W)`` or ``(L,)`` of what the network is fed."""
-    return tuple(images.shape[2:] if images.is_floating_point() else images.shape[1:])
 
 
 def _own(target: Any) -> Any:

@@ -531,7 +531,7 @@ class Yolo(nn.Module):
             x = stage(x)
             raw.append(head(x))
         flat = torch.cat([each.flatten(2) for each in raw], 2)
-        return torch.cat([flat[:, :4].exp(), flat[:, 4:].sigmoid()], 1), raw
+        return torch.cat([8 * flat[:, :4].exp(), flat[:, 4:].sigmoid()], 1), raw  # boxes in pixels
 
 
 class TextCNN(nn.Module):

@@ -196,7 +196,8 @@ def test_a_list_of_callables_leaves_nothing_behind() -> None:
         return output["b"]
 
     net = Branches().eval()
-    wf.explain(net, images(3), [one, other])
+    with pytest.raises(wf.Error, match=r"'(one|other)' is not read from layer '[ab]' .* explain it by itself"):
+        wf.explain(net, images(3), [one, other])
     assert wf.explain(net, images(), one).layer == "a"
 
 

@@ -27,6 +27,9 @@ from wherefore.search import NO_GRADIENT, Search, stage_begins
 from wherefore.trace import Output, Traced, trace
 from wherefore.types import Chosen, Grid, Layer, fingerprint
 
+# What a layer is about: which part of the output is read, which input is explained, and the others' shapes.
+PLAIN = ("None", "0", ())
+
 
 class _Classes:
     """Stands for all targets that are classes, in the memory of layers."""
@@ -64,7 +67,8 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
         # Whoever goes on to explain them need not look for them again; of tokens it is not known how they lie.
         if layer.grid.layout != "tokens" and not layer.note.startswith(NO_GRADIENT):
             for reached in (False, True):
-                known[_kept(_key(layer.name, images, (False, (), reached)), layer, images)] = _remember(net, layer)
+                key = _key(layer.name, images, (False, PLAIN, reached))
+                known[_kept(key, layer, images)] = _remember(net, layer)
     stage = stage_begins(net, every, default, search.total) if default else None
     return Layers(default, tuple(every_layer), tuple(rejected), stage, search.certain)
 
@@ -79,7 +83,7 @@ def layer_for(
     stage: bool = False,
     grid: Grid | None = None,
     reached: bool = False,
-    about: Any = (),
+    about: Any = PLAIN,
     anew: bool = False,
 ) -> Layer:
     """The named layer with its grid or, without a name, the default for what ``choose`` reads.
@@ -137,7 +141,7 @@ def _known(net: nn.Module, owner: Any) -> dict[Any, _Remembered]:
         return {}
 
 
-def _key(name: str | None, images: Tensor, about: Any = (False, (), False)) -> tuple[Any, ...]:
+def _key(name: str | None, images: Tensor, about: Any) -> tuple[Any, ...]:
     return name, tuple(images.shape[1:]), about
 
 

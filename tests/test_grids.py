@@ -105,6 +105,39 @@ def test_merged_patches(last: bool, size: tuple[int, int], grid: tuple[int, int]
     assert e.layer == "norm" and e.maps.shape == (2, 1, *grid)
 
 
+@pytest.mark.parametrize("method", ["grad-cam", "hires-cam", "ablation-cam"])
+def test_tokens_before_images(method: str) -> None:
+    """Torch's own transformers, and OpenAI's CLIP, run (tokens, batch, channels): the same maps as batch first."""
+
+    class First(nn.Module):
+        def __init__(self, first: bool) -> None:
+            super().__init__()
+            torch.manual_seed(1)
+            self.patches, self.token = nn.Conv2d(3, 16, 4, 4), nn.Parameter(torch.randn(1, 1, 16))
+            self.blocks = nn.ModuleList(
+                nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=not first, norm_first=True)
+                for _ in range(3)
+            )
+            self.norm, self.head, self.first = nn.LayerNorm(16), nn.Linear(16, 5), first
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.patches(x).flatten(2).transpose(1, 2)
+            tokens = torch.cat([self.token.expand(len(x), -1, -1), tokens], 1)
+            tokens = tokens.transpose(0, 1) if self.first else tokens
+            for block in self.blocks:
+                tokens = block(tokens)
+            tokens = tokens.transpose(0, 1) if self.first else tokens
+            return self.head(self.norm(tokens)[:, 0])
+
+    for x in (torch.rand(3, 3, 24, 32), torch.rand(1, 3, 24, 32)):
+        expected = wf.explain(First(False).eval(), x, [0, 2, 4, 1], method=method)
+        net = First(True).eval()
+        with untouched(net):
+            e = wf.explain(net, x, [0, 2, 4, 1], method=method)
+        assert e.layer == expected.layer == "blocks.2.norm1" and e.maps.shape == (len(x), 4, 6, 8)
+        torch.testing.assert_close(e.maps, expected.maps, rtol=1e-4, atol=1e-6)
+
+
 def test_an_attention_is_no_grid() -> None:
     class Attention(nn.Module):
         def __init__(self) -> None:
@@ -174,7 +207,7 @@ def test_a_grid_that_does_not_fit() -> None:
         wf.explain(net, x, layer="norm", grid=wf.Grid("tokens", (5, 5), 1))
     with pytest.raises(Error, match="name the layer"):
         wf.explain(net, x, grid=wf.Grid("tokens", (4, 4), 1))
-    with pytest.raises(Error, match=r"one of channels-first, channels-last, tokens, not 'rows'"):
+    with pytest.raises(Error, match=r"one of channels-first, channels-last, tokens, tokens-first, not 'rows'"):
         wf.Grid("rows", (4, 4))
 
 

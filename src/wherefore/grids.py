@@ -65,8 +65,9 @@ class Grids:
                 return found
         if frame is not None and size and size[0] == frame.count:
             found = self._layout(output, frame)
-            return None if found is None else Grid(found.layout, (self.fed.size[0], *found.size), found.prefix, True)
-        return None
+            if found is not None:
+                return Grid(found.layout, (self.fed.size[0], *found.size), found.prefix, True)
+        return self._tokens_first(size)
 
     def _layout(self, output: Output, fed: Fed) -> Grid | None:
         size = output.shape
@@ -78,6 +79,13 @@ class Grids:
             if plausible is not None or fed.axes > 1:
                 return plausible
         return self._tokens(size, fed) if len(size) == 3 else None
+
+    def _tokens_first(self, size: Size) -> Grid | None:
+        """The grid of tokens ``(N, B, K)``, as torch's own transformers take them."""
+        if len(size) != 3 or size[1] != self.fed.count or self.fed.tokens or self.fed.axes == 1:
+            return None
+        found = self._tokens((size[1], size[0], size[2]), self.fed)
+        return None if found is None else Grid("tokens-first", found.size, found.prefix)
 
     def _plausible(self, size: Size, maker: str, fed: Fed) -> Grid | None:
         """Channels first or last for an output whose operation does not say: whichever reading gives a known grid."""

@@ -65,7 +65,7 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
     known = _known(net, None)
     for layer in every_layer if home(net) is net else ():
         # Whoever goes on to explain them need not look for them again; of tokens it is not known how they lie.
-        if layer.grid.layout != "tokens" and not layer.note.startswith(NO_GRADIENT):
+        if not layer.grid.are_tokens and not layer.note.startswith(NO_GRADIENT):
             for reached in (False, True):
                 key = _key(layer.name, images, (False, PLAIN, reached))
                 known[_kept(key, layer, images)] = _remember(net, layer)

@@ -54,7 +54,7 @@ class Order:
 
     def _state(self, output: Output, grid: Grid) -> str:
         """Whether tokens lie in the order of the picture."""
-        if grid.layout != "tokens":
+        if not grid.are_tokens:
             return PROVEN
         if self.leaf is None or len(grid.size) not in (2, 3) or grid.frames:
             return LIKELY
@@ -88,9 +88,9 @@ class Order:
         for other in self.outputs:
             own = self.grids(other) if other.order < output.order and other.node is not output.node else None
             # What has its channels last by its sizes alone proves nothing.
-            sure = own is not None and (own.layout == "tokens" or maker_of(other.node) in CHANNELS_FIRST)
+            sure = own is not None and (own.are_tokens or maker_of(other.node) in CHANNELS_FIRST)
             if sure and own is not None and own.size == grid.size and not own.frames:
-                as_many = own.layout == "tokens" and other.shape[1] == output.shape[1]
+                as_many = own.layout == grid.layout and other.shape == output.shape
                 found.setdefault(other.node, (other, grid if as_many else own))
         return sorted(found.values(), key=lambda pair: pair[0].order)[-MOST_BASES:]
 
@@ -100,8 +100,9 @@ class Order:
         """How strongly one token depends on each cell of earlier layers and, last, of the pixels; None: not at all."""
         generator = torch.Generator().manual_seed(0)
         direction = torch.zeros(output.shape)
+        folded = grid(direction)  # a view
         index: Any = (slice(None), slice(None), *cell)
-        grid(direction)[index] = torch.randn(output.shape[0], output.shape[-1], generator=generator)
+        folded[index] = torch.randn(folded.shape[:2], generator=generator)
         like = output.node._input_metadata[output.edge.output_nr]
         by: Any = [*(base.edge for base, _ in bases), self.leaf]
         gradients = torch.autograd.grad(

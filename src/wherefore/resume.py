@@ -61,7 +61,7 @@ class Resume:
 
     def __call__(self, activations: Tensor) -> Any:
         """The output for other activations of the same images, or of n copies of them, ``(n·B, ...)``."""
-        copies = len(activations) // len(self.activations)
+        copies = activations.numel() // self.activations.numel()
         with _Rerun(self.net, self.layer, activations, self.calls) as network:
             if self.notes is None:
                 return network(self.images.repeat(copies, *[1] * (self.images.ndim - 1)))
@@ -77,7 +77,8 @@ class Resume:
             return False
         pairs = list(zip(_tensors(output), _tensors(twice), strict=False))
         return bool(pairs) and all(
-            both.shape[1:] == one.shape[1:] and torch.allclose(both, torch.cat([one, one]), rtol=1e-3, atol=1e-5)
+            both.shape == (2 * len(one), *one.shape[1:])
+            and torch.allclose(both, torch.cat([one, one]), rtol=1e-3, atol=1e-5)
             for one, both in pairs
         )
 

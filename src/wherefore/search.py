@@ -91,7 +91,7 @@ class Search:
             return f"{tuple(output.shape)} is no grid of positions"
         if math.prod(grid.size) == 1:
             return "has a single position"
-        in_tokens = grid.layout == "tokens" or (len(grid.size) == 1 and grid.layout == "channels-last")
+        in_tokens = grid.are_tokens or (len(grid.size) == 1 and grid.layout == "channels-last")
         if in_tokens and kind(output.node) not in TOKEN_OPERATIONS and not _is_recurrent(output.node):
             return "is an inner product of tokens, neither normalised nor a block's output"
         return ""
@@ -169,7 +169,7 @@ class Search:
 
     def positions_count(self, output: Output, grid: Grid) -> bool:
         """Whether the target's gradient is not zero at the positions; of a sequence at more than a single one."""
-        least = 2 if grid.layout == "tokens" or len(grid.size) == 1 else 1
+        least = 2 if grid.are_tokens or len(grid.size) == 1 else 1
         return all(_positions(output, grid, *root) >= least for root in self.roots)
 
     def _beyond_itself(self, output: Output, grid: Grid) -> bool:

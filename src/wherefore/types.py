@@ -18,17 +18,18 @@ from torch import Tensor, nn
 
 from wherefore.errors import Error
 
-LAYOUTS = ("channels-first", "channels-last", "tokens")
+LAYOUTS = ("channels-first", "channels-last", "tokens", "tokens-first")
 
 
 @dataclass(frozen=True)
 class Grid:
     """How a layer's output becomes maps: ``grid(x)`` is ``(..., K, *size)`` for ``x`` of ``(..., *layer shape)``.
 
-    ``layout`` is ``channels-first`` (convolutions), ``channels-last`` or ``tokens`` (a transformer's ``(N, K)``, of
-    which the first ``prefix``, and those beyond the grid, are class, register or query tokens that lie nowhere in the
-    picture). With ``frames`` the layer
-    was given the frames of a video as so many images: ``(B·t, ...)`` becomes ``(B, ..., K, t, h, w)``.
+    ``layout`` is ``channels-first`` (convolutions), ``channels-last``, ``tokens`` (a transformer's ``(B, N, K)``) or
+    ``tokens-first`` (the same as ``(N, B, K)``: torch's own transformers, OpenAI's CLIP). Of tokens the first
+    ``prefix``, and those beyond the grid, are class, register or query tokens that lie nowhere in the picture. With
+    ``frames`` the layer was given the frames of a video as so many images: ``(B·t, ...)`` becomes
+    ``(B, ..., K, t, h, w)``.
     """
 
     layout: str
@@ -40,11 +41,17 @@ class Grid:
         if self.layout not in LAYOUTS:
             raise Error(f"the layout of a grid is one of {', '.join(LAYOUTS)}, not {self.layout!r}.")
 
+    @property
+    def are_tokens(self) -> bool:
+        """Whether the positions are tokens."""
+        return self.layout in ("tokens", "tokens-first")
+
     def __call__(self, x: Tensor) -> Tensor:
         size = self.size[1:] if self.frames else self.size
         if self.layout == "channels-last":
             x = x.movedim(-1, -1 - len(size))
-        elif self.layout == "tokens":
+        elif self.are_tokens:
+            x = x.movedim(0, -2).movedim(-3, 0) if self.layout == "tokens-first" else x
             x = x[..., self.prefix : self.prefix + math.prod(size), :].transpose(-1, -2).unflatten(-1, size)
         return x.unflatten(0, (-1, self.size[0])).movedim(1, -1 - len(size)) if self.frames else x
 

@@ -209,7 +209,8 @@ def ablation_cam(query: Query) -> Raw:
 
 def _copies(activations: Tensor, layer: Layer, count: int) -> tuple[Tensor, Tensor]:
     """So many copies of a layer's output in one batch, and a view of them folded to the grid, copy by copy."""
-    copies = activations.repeat(count, *[1] * (activations.ndim - 1))
+    batch = 1 if layer.grid.layout == "tokens-first" else 0
+    copies = torch.cat([activations] * count, batch)
     return copies, layer.grid(copies).unflatten(0, (count, -1))
 
 

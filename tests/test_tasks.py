@@ -176,6 +176,33 @@ def test_scores_of_words_are_no_boxes() -> None:
 # -------------------------------------------------------------------------------------------- embeddings, policies
 
 
+def test_a_padded_input_is_placed_where_it_lies() -> None:
+    """torchvision's detectors pad to a multiple of 32 on the right and below: the grid covers that too."""
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+    class Padding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transform = GeneralizedRCNNTransform(48, 4096, [0.0] * 3, [1.0] * 3)  # 40x60 becomes 48x72, then 64x96
+            self.conv, self.fc = nn.Conv2d(3, 2, 1), nn.Linear(2, 2, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen, _ = self.transform(list(x))
+            return self.fc(self.conv(seen.tensors).relu().mean((2, 3)))
+
+    net = Padding().eval()
+    nn.init.constant_(net.conv.weight, 1.0)
+    nn.init.zeros_(net.conv.bias)
+    nn.init.ones_(net.fc.weight)
+    x = torch.zeros(1, 3, 40, 60)
+    x[..., 30:34, 50:54] = 1  # the evidence
+    e = wf.explain(net, x, 0)
+    assert e.maps.shape == (1, 1, 64, 96) and e.filled == [(48 / 64, 72 / 96)]
+    assert e.boxes(0.5)[0, 0].tolist() == [50, 30, 53, 33]
+    assert e.heatmaps().shape == (1, 1, 40, 60) and float(e.heatmaps()[..., :28, :].max()) == 0
+    assert wf.explain(net, x, 0, method="gradient").filled == [(1.0, 1.0)]
+
+
 def test_similarity_is_a_cosine() -> None:
     own, other = torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([4.0, 3.0])
     torch.testing.assert_close(choose(wf.Similarity(other), own).scores, torch.tensor([[24 / 25], [4 / 5]]))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wherefore.errors import Error, ImageError, NothingSeen, NotReached
 from wherefore.explanation import Explanation
-from wherefore.feeding import keyword, shapes
+from wherefore.feeding import filled, keyword, shapes
 from wherefore.guard import any_score, prepared, unwrap
 from wherefore.inputs import Batch, Input, Reader
 from wherefore.layers import layer_for
@@ -260,7 +260,8 @@ class Explainer:
         if self.counter:
             raw = raw._replace(against=(-maps).relu())
             maps = maps.relu() if self.options.get("relu", method_options(self.method)["relu"]) else maps
-        return raw._replace(maps=maps)
+        of_layer = self.at not in WITHOUT_LAYER and raw.pixels is None
+        return raw._replace(maps=maps, filled=filled(self.net, images) if of_layer else (1.0, 1.0))
 
     def _lacking(self, batch: Batch) -> list[str]:
         """The names of what else the network takes, those first that it must be given."""

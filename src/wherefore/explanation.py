@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wherefore import drawing
 from wherefore.errors import Error
-from wherefore.imaging import box, peak, stretched
+from wherefore.imaging import Region, box, peak, resample, stretched
 from wherefore.saving import file_name, gif, jpeg, made, unique_names, write_json, write_tensors, write_whole
 from wherefore.subjects import Clip, Picture, Subject
 from wherefore.types import Model, Patches
@@ -35,6 +35,7 @@ class Explanation:
     ``targets``: B lists of T names; ``classes`` ``(B, T)``: their indices, -1 for none.
     ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None; a list where inputs differ.
     ``against``: what speaks against the target, like ``maps``, where it was asked for (``counter=True``).
+    ``filled``: which share of a map's height and width each picture fills, where the network pads what it is fed.
     ``marks``: for each image and target the box ``(4,)`` in shares of the input, or the region ``(h, w)``, that was
     asked about; drawn as an outline. ``patches``: what the cells of an occlusion map are. ``measures`` ``(B, T)`` each:
     what else the method says.
@@ -52,6 +53,7 @@ class Explanation:
     pixels: Maps | None = field(default=None, repr=False)
     patches: Patches | None = field(default=None, repr=False)
     against: Maps | None = field(default=None, repr=False)
+    filled: list[tuple[float, float]] = field(default_factory=list, repr=False)
     marks: list[list[Tensor | None]] = field(default_factory=list, repr=False)
     measures: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -83,8 +85,22 @@ class Explanation:
         Linear along each axis (align_corners=False); of an occlusion map each pixel is the mean over the patches that
         cover it.
         """
-        large = [stretched(self._spread(m, i), self.input_sizes[i]) for i, m in enumerate(self.maps)]
+        large = [self._large(m, i) for i, m in enumerate(self.maps)]
         return torch.stack(large) if len(set(self.input_sizes)) == 1 else large
+
+    def _large(self, maps: Tensor, image: int) -> Tensor:
+        """Maps at the network's input resolution."""
+        size = self.input_sizes[image]
+        if len(size) != 2:
+            return stretched(maps, size)
+        region = self._extent(image, (0.0, 0.0, float(size[1]), float(size[0])))
+        return resample(self._spread(maps, image), (size[1], size[0]), region)
+
+    def _extent(self, image: int, region: Region) -> Region:
+        """What a map covers of a picture of whose part ``region`` it is: more, where the network pads."""
+        down, across = self.filled[image] if self.filled else (1.0, 1.0)
+        x0, y0, x1, y1 = region
+        return x0, y0, x0 + (x1 - x0) / across, y0 + (y1 - y0) / down
 
     def _spread(self, maps: Tensor, image: int) -> Tensor:
         """An occlusion map, whose cells are no tiles, at the network's input resolution; others as they are."""
@@ -94,7 +110,15 @@ class Explanation:
     def placed(self, image: int, maps: Maps | None = None) -> Iterator[Tensor]:
         """The maps of one picture, one by one, at its own pixels ``(H, W)``; 0 where the network did not see it."""
         for m in (self.maps if maps is None else maps)[image].cpu():
-            yield self.pictures[image].placed(self._spread(m, image))
+            subject = self.pictures[image]
+            if isinstance(subject, Picture):  # of what lies beyond the part that it saw the network saw nothing
+                heat, inside = resample(self._spread(m, image), subject.size, self._extent(image, subject.region)), None
+                if self.filled and self.filled[image] != (1.0, 1.0):
+                    inside = torch.zeros_like(heat)
+                    inside[subject.seen()] = 1
+                yield heat if inside is None else heat * inside
+            else:
+                yield subject.placed(self._spread(m, image))
 
     def boxes(self, threshold: float = 0.15) -> Tensor:
         """Boxes ``(B, T, 4)`` as inclusive ``x0, y0, x1, y1`` in each picture's own pixels.

@@ -200,6 +200,20 @@ def part(value: Any, start: int, stop: int, count: int) -> Any:
     return tree_map(cut, value)
 
 
+def filled(net: nn.Module, images: Tensor) -> tuple[float, float]:
+    """Which share of the height and width that its layers see a network fills with its input; the rest is padding.
+
+    Detectors of torchvision's resize what they are fed, and pad it to a multiple of 32 pixels, to the right and below.
+    """
+    transform: Any = getattr(net, "transform", None)
+    if type(transform).__name__ != "GeneralizedRCNNTransform":
+        return 1.0, 1.0
+    with torch.no_grad():
+        batch, _ = transform(list(images))
+    (height, width), (rows, columns) = batch.image_sizes[0], batch.tensors.shape[-2:]
+    return height / rows, width / columns
+
+
 def shapes(others: Mapping[Key, Any]) -> tuple[Any, ...]:
     """What of several inputs a network's layers may depend on: their names and shapes, not how many there are."""
     leaves = ((str(key), leaf) for key, value in others.items() for leaf in tree_leaves(value))

@@ -42,6 +42,7 @@ def explanation(
         },
         pixels=_joined([r.pixels for r in raws if r.pixels is not None]),
         patches=raws[0].patches,
+        filled=[raw.filled for raw, batch in zip(raws, batches, strict=True) for _ in batch.pictures],
         marks=[row for raw, batch in zip(raws, batches, strict=True) for row in _marks(raw.chosen, batch.images)],
         against=_joined([r.against for r in raws if r.against is not None]),
         measures={name: torch.cat([r.measures[name] for r in raws]) for name in raws[0].measures},

@@ -275,6 +275,7 @@ class Raw(NamedTuple):
     chosen: Chosen
     pixels: Tensor | None = None  # (B, T, C, H, W), signed; pixel methods only
     patches: Patches | None = None  # what the cells of the maps are, where they do not tile the input
+    filled: tuple[float, float] = (1.0, 1.0)  # which share of the maps' height and width the input fills
     silent: Tensor | None = None  # (T,): whether no channel has any weight for a target, in no image
     against: Tensor | None = None  # like the maps: what speaks against the targets, where it was asked for
     measures: Mapping[str, Tensor] = MappingProxyType({})  # (B, T) each: what else there is to say of a map

@@ -184,7 +184,7 @@ class Explainer:
                 return [found for some in each for found in self._seen(*some)]
             with any_score(self.net):
                 found = batch, *self._run(batch, target)
-            warnings.warn(f"image {start}: {error.what}; its best below that threshold is explained.", stacklevel=6)
+            warnings.warn(f"image {start}: {error.what}; its best below that threshold is explained.", stacklevel=5)
             return [found]
 
     def _run(self, batch: Batch, target: Any) -> tuple[Layer, Raw]:

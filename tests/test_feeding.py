@@ -269,8 +269,8 @@ def test_weights_that_are_on_disk_until_they_are_needed(tmp_path: Path) -> None:
     assert e.origin()["weights_sha256"]
 
 
-def test_the_map_is_computed_where_the_layer_lives() -> None:
-    """Two halves on two devices: the images go where the first weights are; here the second device is pretended."""
+def test_a_head_in_another_precision_than_the_layer() -> None:
+    """The map is computed in the layer's own, where the layer lives."""
     moved = []
 
     class Halves(nn.Module):

@@ -188,6 +188,8 @@ def test_a_clip_is_read_placed_drawn_and_saved(tmp_path: Path) -> None:
     model = clips()
     e = wf.explain(model, tmp_path / "shades.gif", [0, 1])
     by_list = wf.explain(model, shades, [0, 1])
+    by_array = wf.explain(model, np.stack([np.asarray(frame) for frame in shades]), [0, 1])
+    torch.testing.assert_close(by_array.maps, by_list.maps)
     assert e.maps.shape == by_list.maps.shape == (1, 2, 4, 24, 24)
     clip = e.pictures[0]
     assert clip.size == (60, 40, 4) and clip.region == (15.0, 5.0, 45.0, 35.0)

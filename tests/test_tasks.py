@@ -122,7 +122,7 @@ def test_a_box_is_followed_by_place_and_class() -> None:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        (wf.Box(3), "image 0: the detector reports no box number 3, but only 3"),
+        (wf.Box(3), "the detector reports no box number 3, but only 3"),
         (wf.Box(label=5), "no box of class 5 number 0, but none"),
         (wf.Box((100, 100, 110, 110)), "reports no box at"),
         (wf.Box((1, 2, 3)), "a rank or x0, y0, x1, y1"),
@@ -201,6 +201,8 @@ def test_a_padded_input_is_placed_where_it_lies() -> None:
     assert e.boxes(0.5)[0, 0].tolist() == [50, 30, 53, 33]
     assert e.heatmaps().shape == (1, 1, 40, 60) and float(e.heatmaps()[..., :28, :].max()) == 0
     assert wf.explain(net, x, 0, method="gradient").filled == [(1.0, 1.0)]
+    net.transform.min_size = (48, 96, 144)  # in training it draws one of these
+    assert {wf.explain(net.train(), x, 0).filled[0] for _ in range(6)} == {(144 / 160, 216 / 224)}
 
 
 def test_similarity_is_a_cosine() -> None:

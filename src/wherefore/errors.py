@@ -12,8 +12,8 @@ class ImageError(Error):
 class NothingSeen(ImageError):
     """A detector reports no box of the kind that was asked for; ``what`` says which, in half a sentence."""
 
-    def __init__(self, image: int, what: str, advice: str) -> None:
-        super().__init__(f"image {image}: {what}; {advice}.")
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(f"{what}; {advice}.")
         self.what = what
 
 

@@ -54,9 +54,12 @@ def explain(
 
 
 def embed(model: Model | nn.Module, images: Any, *, output: Any = None) -> Tensor:
-    """The network's embeddings ``(B, D)`` of images, for `wherefore.Similarity`; ``images`` and ``output`` as above.
+    """The network's embeddings ``(B, D)`` of images, for `wherefore.Similarity`: floats on the network's device.
 
-    wf.explain(model, "cat.jpg", wf.Similarity(wf.embed(model, "other cat.jpg")))
+        wf.explain(model, "cat.jpg", wf.Similarity(wf.embed(model, "other cat.jpg")))
+
+    ``images`` as in `explain`. The embedding is the part of the output that ``output`` says (a key, an index, a
+    function), else the one that libraries call so, else the output. Raises `Error` where there is none.
     """
     why = Explainer(model, output=output)
     found = []
@@ -159,7 +162,7 @@ class Explainer:
         with torch.inference_mode(False):
             for batch in batches:
                 stop = start + len(batch.pictures)
-                done += self._seen(batch, for_images(target, start, stop, total), start)
+                done += self._seen(batch, for_images(target, start, stop, total))
                 start = stop
         settings = {
             "method": self.method,
@@ -173,18 +176,22 @@ class Explainer:
         }
         return explanation(self.model, [b for b, _, _ in done], [(layer, raw) for _, layer, raw in done], settings)
 
-    def _seen(self, batch: Batch, target: Any, start: int) -> list[tuple[Batch, Layer, Raw]]:
+    def _seen(self, batch: Batch, target: Any) -> list[tuple[Batch, Layer, Raw]]:
         """What comes out for a batch; image by image where a detector sees nothing of the kind in some of them."""
         try:
             return [(batch, *self._run(batch, target))]
         except NothingSeen as error:
             count = len(batch.pictures)
             if count > 1:
-                each = ((batch.part(i, i + 1), for_images(target, i, i + 1, count), start + i) for i in range(count))
+                each = ((batch.part(i, i + 1), for_images(target, i, i + 1, count)) for i in range(count))
                 return [found for some in each for found in self._seen(*some)]
-            with any_score(self.net):
-                found = batch, *self._run(batch, target)
-            warnings.warn(f"image {start}: {error.what}; its best below that threshold is explained.", stacklevel=5)
+            name = batch.pictures[0].name
+            try:
+                with any_score(self.net):
+                    found = batch, *self._run(batch, target)
+            except NothingSeen as none:
+                raise ImageError(f"{name}: {none}") from None
+            warnings.warn(f"{name}: {error.what}; its best below that threshold is explained.", stacklevel=5)
             return [found]
 
     def _run(self, batch: Batch, target: Any) -> tuple[Layer, Raw]:
@@ -220,10 +227,11 @@ class Explainer:
         assert raw.silent is not None
         number = int(raw.silent.int().argmax())
         try:
-            other = self._layer(batch, target, anew=True, only=number)
+            other = self._layer(batch, target, only=(number, int(raw.chosen.classes[0, number])))
+            answer = raw if other.name == layer.name else self._asked(batch, target, other)
         except Error:
             return layer, raw
-        if other.name == layer.name or not self._speaks(batch, target, other, number):
+        if answer.silent is None or bool(answer.silent[number]):  # it has no gradient anywhere
             return layer, raw
         name = raw.chosen.names[0][number]
         if self.layer:
@@ -233,12 +241,7 @@ class Explainer:
                 f"the target {name!r} is not read from layer {layer.name!r} as others are, but from {other.name!r}: "
                 "explain it by itself."
             )
-        return other, self._asked(batch, target, other)
-
-    def _speaks(self, batch: Batch, target: Any, layer: Layer, number: int) -> bool:
-        """Whether a target has a gradient at a layer."""
-        silent = self._asked(batch, target, layer).silent
-        return silent is not None and not bool(silent[number])
+        return other, answer
 
     def _asked(self, batch: Batch, target: Any, layer: Layer) -> Raw:
         """What the method says of the targets at a layer."""
@@ -301,8 +304,11 @@ class Explainer:
         casts = device is not None and torch.is_autocast_enabled(device.type)
         return batch.fed_to(self.net, device, None if casts else dtype)
 
-    def _layer(self, batch: Batch, target: Any, *, anew: bool = False, only: int | None = None) -> Layer:
-        """The layer that is explained: the one asked for, or the default for the target (or ``only`` one of them)."""
+    def _layer(self, batch: Batch, target: Any, *, anew: bool = False, only: tuple[int, int] | None = None) -> Layer:
+        """The layer that is explained: the one asked for, or the default for the target.
+
+        ``only``: the default for one of several targets, by its number and class (-1: none, and not remembered).
+        """
         images = batch.images
         if self._needs_pixels and not images.is_floating_point():
             raise Error(
@@ -312,20 +318,22 @@ class Explainer:
         if self.at in WITHOUT_LAYER:
             return Layer(self.at, Grid("channels-first", tuple(images.shape[2:])), images.shape[1])
         owner, count = _own(target), len(images)
-        if not batch.each and (owner is None or isinstance(owner, (type, tuple))):  # one image tells
+        if not batch.each and _by_one(owner):
             batch, target = batch.part(0, 1), for_images(target, 0, 1, count)
         net, images = self.fed(batch)
 
         def read(output: Any) -> Chosen:
             chosen = self.choose(target, output)
-            return chosen if only is None else chosen._replace(scores=chosen.scores[:, only : only + 1])
+            return chosen if only is None else chosen._replace(scores=chosen.scores[:, only[0] : only[0] + 1])
 
+        if only is not None:
+            owner = ("only", only[1]) if only[1] >= 0 else _Once()
         return layer_for(
             net,
             None if only is not None else self.layer,
             images,
             read,
-            _Once() if only is not None else owner,
+            owner,
             stage=self.at == "stage",
             grid=self.grid,
             reached=self._differentiates,
@@ -384,8 +392,14 @@ def _own(target: Any) -> Any:
     if callable(target):
         return getattr(target, "__code__", target)
     if isinstance(target, (list, tuple)) and any(isinstance(t, Target) or callable(t) for t in target):
-        return tuple(_own(t) for t in target)
+        return tuple(getattr(t, "__code__", type(t)) for t in target)
     return None
+
+
+def _by_one(owner: Any) -> bool:
+    """Whether one image of a batch tells the layer: a function may know how many images there are."""
+    kinds = owner if isinstance(owner, tuple) else (owner,)
+    return all(kind is None or (isinstance(kind, type) and issubclass(kind, (Target, int, str))) for kind in kinds)
 
 
 def _of_forward(error: BaseException, net: nn.Module) -> bool:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from wherefore import drawing
 from wherefore.errors import Error
-from wherefore.imaging import Region, box, peak, resample, stretched
+from wherefore.imaging import box, peak, resample, stretched
 from wherefore.saving import file_name, gif, jpeg, made, unique_names, write_json, write_tensors, write_whole
-from wherefore.subjects import Clip, Picture, Subject
+from wherefore.subjects import Clip, Picture, Subject, extent
 from wherefore.types import Model, Patches
 
 Maps = Tensor | list[Tensor]
@@ -93,14 +93,11 @@ class Explanation:
         size = self.input_sizes[image]
         if len(size) != 2:
             return stretched(maps, size)
-        region = self._extent(image, (0.0, 0.0, float(size[1]), float(size[0])))
-        return resample(self._spread(maps, image), (size[1], size[0]), region)
+        whole = (0.0, 0.0, float(size[1]), float(size[0]))
+        return resample(self._spread(maps, image), (size[1], size[0]), extent(whole, self._filled(image)))
 
-    def _extent(self, image: int, region: Region) -> Region:
-        """What a map covers of a picture of whose part ``region`` it is: more, where the network pads."""
-        down, across = self.filled[image] if self.filled else (1.0, 1.0)
-        x0, y0, x1, y1 = region
-        return x0, y0, x0 + (x1 - x0) / across, y0 + (y1 - y0) / down
+    def _filled(self, image: int) -> tuple[float, float]:
+        return self.filled[image] if self.filled else (1.0, 1.0)
 
     def _spread(self, maps: Tensor, image: int) -> Tensor:
         """An occlusion map, whose cells are no tiles, at the network's input resolution; others as they are."""
@@ -110,15 +107,7 @@ class Explanation:
     def placed(self, image: int, maps: Maps | None = None) -> Iterator[Tensor]:
         """The maps of one picture, one by one, at its own pixels ``(H, W)``; 0 where the network did not see it."""
         for m in (self.maps if maps is None else maps)[image].cpu():
-            subject = self.pictures[image]
-            if isinstance(subject, Picture):  # of what lies beyond the part that it saw the network saw nothing
-                heat, inside = resample(self._spread(m, image), subject.size, self._extent(image, subject.region)), None
-                if self.filled and self.filled[image] != (1.0, 1.0):
-                    inside = torch.zeros_like(heat)
-                    inside[subject.seen()] = 1
-                yield heat if inside is None else heat * inside
-            else:
-                yield subject.placed(self._spread(m, image))
+            yield self.pictures[image].placed(self._spread(m, image), self._filled(image))
 
     def boxes(self, threshold: float = 0.15) -> Tensor:
         """Boxes ``(B, T, 4)`` as inclusive ``x0, y0, x1, y1`` in each picture's own pixels.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from wherefore.errors import Error
+from wherefore.guard import prepared
 
 Key = int | str  # a tensor's position, or its name
 COLOURS = (1, 2, 3, 4)  # numbers of channels that a picture or a video has
@@ -208,7 +209,7 @@ def filled(net: nn.Module, images: Tensor) -> tuple[float, float]:
     transform: Any = getattr(net, "transform", None)
     if type(transform).__name__ != "GeneralizedRCNNTransform":
         return 1.0, 1.0
-    with torch.no_grad():
+    with prepared(net), torch.no_grad():  # in training it would draw a size
         batch, _ = transform(list(images))
     (height, width), (rows, columns) = batch.image_sizes[0], batch.tensors.shape[-2:]
     return height / rows, width / columns

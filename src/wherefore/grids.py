@@ -26,7 +26,7 @@ Size = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Fed:
+class InputShape:
     """What a traced pass was fed: how many images, their positions ``(H, W)``, ``(t, H, W)`` or ``(L,)``."""
 
     count: int
@@ -34,7 +34,7 @@ class Fed:
     tokens: bool  # numbers of tokens
 
     @classmethod
-    def of(cls, images: Tensor) -> Fed:
+    def of(cls, images: Tensor) -> InputShape:
         tokens = not images.is_floating_point()
         return cls(len(images), tuple(images.shape[1:] if tokens else images.shape[2:]), tokens)
 
@@ -44,16 +44,16 @@ class Fed:
         return len(self.size)
 
     @property
-    def frame(self) -> Fed | None:
+    def frame(self) -> InputShape | None:
         """The same for each frame of a video as an image of its own."""
-        return Fed(self.count * self.size[0], self.size[1:], False) if self.axes == 3 else None
+        return InputShape(self.count * self.size[0], self.size[1:], False) if self.axes == 3 else None
 
 
 class Grids:
     """The grids of the outputs of one traced pass: ``grids(output)``, None for an output that has none."""
 
     def __init__(self, outputs: Sequence[Output], images: Tensor) -> None:
-        self.fed = Fed.of(images)
+        self.fed = InputShape.of(images)
         self.proven = {fed: _proven(outputs, fed) for fed in (self.fed, self.fed.frame) if fed is not None}
 
     def __call__(self, output: Output) -> Grid | None:
@@ -69,7 +69,7 @@ class Grids:
                 return Grid(found.layout, (self.fed.size[0], *found.size), found.prefix, True)
         return self._tokens_first(size)
 
-    def _layout(self, output: Output, fed: Fed) -> Grid | None:
+    def _layout(self, output: Output, fed: InputShape) -> Grid | None:
         size = output.shape
         if len(size) == fed.axes + 2:
             maker = maker_of(output.node)
@@ -87,7 +87,7 @@ class Grids:
         found = self._tokens((size[1], size[0], size[2]), self.fed)
         return None if found is None else Grid("tokens-first", found.size, found.prefix)
 
-    def _plausible(self, size: Size, maker: str, fed: Fed) -> Grid | None:
+    def _plausible(self, size: Size, maker: str, fed: InputShape) -> Grid | None:
         """Channels first or last for an output whose operation does not say: whichever reading gives a known grid."""
         readings = {"channels-first": size[2:], "channels-last": size[1:-1]}
         known = set(_merged([*self.proven[fed], fed.size]))
@@ -109,7 +109,7 @@ class Grids:
         layout, grid = fits.popitem()
         return Grid(layout, grid)
 
-    def _tokens(self, size: Size, fed: Fed) -> Grid | None:
+    def _tokens(self, size: Size, fed: InputShape) -> Grid | None:
         """The grid that tokens ``(B, N, K)`` fold to: of those with the fewest tokens to spare the latest."""
         best: Grid | None = None
         candidates = list(_merged(reversed(self.proven[fed])))
@@ -128,7 +128,7 @@ class Grids:
         return best
 
 
-def _proven(outputs: Sequence[Output], fed: Fed) -> list[Size]:
+def _proven(outputs: Sequence[Output], fed: InputShape) -> list[Size]:
     """The grids of those outputs whose operation keeps the channels first, each once, in the order of the pass."""
     grids = (
         o.shape[2:]

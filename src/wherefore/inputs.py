@@ -87,8 +87,8 @@ class Reader:
 
     def read(self, images: Any) -> list[Input]:
         """The prepared images of a path, picture, array or a list of these and of tensors."""
-        if isinstance(images, np.ndarray) and images.ndim == 4:
-            images = list(images)
+        if isinstance(images, np.ndarray) and images.ndim == 4:  # for a network of videos they are the frames of one
+            images = [imaging.from_array(image) for image in images] if self.reads_clips else list(images)
         if not isinstance(images, (list, tuple)) or (self.reads_clips and _is_clip(images)):
             images = [images]
         if not images:

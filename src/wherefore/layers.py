@@ -93,8 +93,7 @@ def layer_for(
     where that cannot be inferred. With ``reached`` a named layer must feed the target. Found by one traced pass, then
     remembered: per network, input size and what else it is ``about``, the default also per ``owner`` (a target of the
     user's own making, or its kind; None for classes, which share theirs); texts of all lengths share theirs. ``anew``:
-    whatever is remembered. Raises `Error` where there is no
-    such layer, where it has no grid, or where no layer has one.
+    whatever is remembered. Raises `Error` where there is no such layer, where it has no grid, or where none has one.
     """
     net = unwrap(net)
     if name and grid is not None:

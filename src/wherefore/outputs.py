@@ -19,7 +19,7 @@ OWN_TARGET = "pass target= a callable that turns the output into one number per 
 
 
 def select(output: Any, which: Any) -> Any:
-    """The part of an output that is asked for: by a key, an attribute, an index, or a function of it."""
+    """The part of an output that is asked for: by a key, a field's name, an index, or a function of it."""
     if which is None:
         return output
     if callable(which):

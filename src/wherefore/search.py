@@ -46,7 +46,6 @@ class Search:
     def __init__(self, traced: Traced, images: Tensor) -> None:
         self.traced, self.grids = traced, Grids(traced.outputs, images)
         self.order = Order(traced.outputs, self.grids, traced.leaf)
-        self.tokens = not images.is_floating_point()
         chosen = traced.chosen
         if chosen is None:
             return

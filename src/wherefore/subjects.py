@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -35,8 +36,11 @@ class Subject:
         """The same, drawn with its longer side at most ``largest``."""
         return self
 
-    def placed(self, maps: Tensor) -> Tensor:
-        """A map at every place of the subject, axes in reverse: ``(H, W)`` for a size of ``(W, H)``."""
+    def placed(self, maps: Tensor, filled: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+        """A map at every place of the subject, axes in reverse: ``(H, W)`` for a size of ``(W, H)``.
+
+        ``filled``: which share of a map's height and width a picture fills, the rest being padding.
+        """
         return stretched(maps, self.size[::-1])
 
     def seen(self) -> tuple[slice, ...]:
@@ -80,8 +84,13 @@ class Picture(Subject):
         region = x0 * across, y0 * down, x1 * across, y1 * down
         return replace(self, source=self.image.resize((width, height)), region=region)
 
-    def placed(self, maps: Tensor) -> Tensor:
-        return resample(maps, self.size, self.region)
+    def placed(self, maps: Tensor, filled: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+        heat = resample(maps, self.size, extent(self.region, filled))
+        if filled == (1.0, 1.0):
+            return heat
+        inside = torch.zeros_like(heat)  # of what lies beyond the part that it saw the network saw nothing
+        inside[self.seen()] = 1
+        return heat * inside
 
     def seen(self) -> tuple[slice, ...]:
         return _seen(self.size, self.region)
@@ -121,7 +130,7 @@ class Clip(Subject):
         small = [Picture(self.name, frame, self.region).within(side) for frame in self.frames]
         return replace(self, source=lambda: [each.image for each in small], region=small[0].region)
 
-    def placed(self, maps: Tensor) -> Tensor:
+    def placed(self, maps: Tensor, filled: tuple[float, float] = (1.0, 1.0)) -> Tensor:
         along = stretched(maps, (self.count, *maps.shape[-2:]))
         return resample(along, self.size[:2], self.region)
 
@@ -183,6 +192,12 @@ class Text(Subject):
 
     def scale(self, colours: str) -> str:
         return sequences.on_paper(colours)
+
+
+def extent(region: Region, filled: tuple[float, float]) -> Region:
+    """What a map covers, of which the region fills these shares of height and width, from its upper left corner."""
+    x0, y0, x1, y1 = region
+    return x0, y0, x0 + (x1 - x0) / filled[1], y0 + (y1 - y0) / filled[0]
 
 
 def _seen(size: tuple[int, int], region: Region) -> tuple[slice, slice]:

@@ -166,7 +166,7 @@ class Box(Target):
         every = detections(output, names)
         if every is None:
             raise Error("Box explains detectors (boxes, scores, labels): this network returns nothing of the kind.")
-        found = [self._found(each, image, names) for image, each in enumerate(every)]
+        found = [self._found(each, names) for each in every]
 
         def score(output: Any) -> Tensor:
             others = detections(output, names) or []
@@ -179,7 +179,7 @@ class Box(Target):
         mark = Mark(torch.stack([box for box, _ in found]).float(), every[0].relative)
         return Score(score, labels, pyramid=True, mark=mark)
 
-    def _found(self, seen: Detections, image: int, names: Names) -> tuple[Tensor, int]:
+    def _found(self, seen: Detections, names: Names) -> tuple[Tensor, int]:
         """The box that is meant in an image, and its class."""
         kept = torch.ones_like(seen.labels, dtype=torch.bool)
         wanted = "box"
@@ -193,7 +193,6 @@ class Box(Target):
             if self.box >= len(boxes):
                 has = f"only {len(boxes)}" if len(boxes) else "none"
                 raise NothingSeen(
-                    image,
                     f"the detector reports no {wanted} number {self.box}, but {has} above its threshold of scores",
                     "ask for another, or lower that threshold",
                 )
@@ -203,7 +202,7 @@ class Box(Target):
             raise Error(f"a box is a rank or x0, y0, x1, y1, not {self.box!r}.")
         shared = overlaps(place, boxes)
         if not len(boxes) or float(shared.max()) < LEAST_OVERLAP:
-            raise NothingSeen(image, f"the detector reports no {wanted} at {self.box}", "ask for one that it sees")
+            raise NothingSeen(f"the detector reports no {wanted} at {self.box}", "ask for one that it sees")
         best = int(shared.argmax())
         return boxes[best], int(labels[best])
 

@@ -129,7 +129,7 @@ class FileRun:
         try:
             return self._explain([one]), 0
         except ImageError as error:
-            return {"image": one.picture.name, "error": f"{one.picture.name}: {error}"}
+            return {"image": one.picture.name, "error": _of(one.picture.name, error)}
 
     def _report(self, explanation: Explanation, index: int, name: str) -> Report:
         if self.out is None:
@@ -143,6 +143,11 @@ class FileRun:
         for entry in report["targets"]:
             entry["files"]["maps"] = str(file)
         return report
+
+
+def _of(name: str, error: Error) -> str:
+    """What is wrong with a file, with its name."""
+    return str(error) if name in str(error) else f"{name}: {error}"
 
 
 def _ahead(

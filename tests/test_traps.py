@@ -1,4 +1,4 @@
-"""What a fresh reading found: maps of another input, memories that mislead, targets that cancel or are not reached."""
+"""Traps: maps of another input, memories that mislead, targets that cancel or are not reached."""
 
 from __future__ import annotations
 
@@ -191,3 +191,44 @@ def test_an_error_of_the_targets_own_is_no_lack_of_inputs() -> None:
 
     with pytest.raises(TypeError, match="NoneType"):
         wf.explain(Optional().eval(), images(2), lambda output: None + output)
+
+
+def test_a_function_that_knows_the_batch_among_others() -> None:
+    net, x, labels = pooled(), images(3), torch.tensor([1, 4, 0])
+    e = wf.explain(net, x, [lambda output: output[torch.arange(3), labels], 2])
+    torch.testing.assert_close(e.maps[:, :1], wf.explain(net, x, labels).maps, rtol=1e-4, atol=1e-7)
+
+
+def test_a_head_at_zero_is_not_traced_again_and_again() -> None:
+    net, x = pooled(), images(2)
+    nn.init.zeros_(net.fc.weight)
+    wf.explain(net, x, 1)
+    passes: list[int] = []
+    handle = net.fc.register_forward_hook(lambda *_: passes.append(1))
+    for _ in range(3):
+        wf.explain(net, x, 1)
+    handle.remove()
+    assert len(passes) == 3
+
+
+def test_the_image_without_a_box_is_named() -> None:
+    with pytest.raises(Error, match=r"image 1: the detector reports no box of class 0"):
+        wf.explain(Sees().eval(), images(3), wf.Box(label=0))
+
+
+class Sees(nn.Module):
+    """A detector that sees class 0 in bright pictures alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> list[dict[str, Tensor]]:
+        seen = self.conv(x).relu().mean((1, 2, 3))
+        dim = images(3)[1].mean()
+        boxes = torch.tensor([[1.0, 1, 5, 5]])
+        labels = [1 if torch.isclose(each.mean(), dim) else 0 for each in x]
+        return [
+            {"boxes": boxes, "scores": score[None], "labels": torch.tensor([label])}
+            for score, label in zip(seen, labels, strict=True)
+        ]

@@ -160,6 +160,8 @@ def row(name: str) -> Row:
     [
         ("timm resnet18", lambda: 1),
         ("timm vit_tiny", lambda: [1, 2, 3]),
+        ("timm resnet18", lambda: lambda output: output[:, 3]),
+        ("timm vit_tiny", lambda: [wf.Difference(0, 1), wf.Difference(2, 3), 1]),
         ("lraspp", lambda: wf.Pixels(torch.ones(64, 64))),
         ("YOLO", lambda: wf.Box(1)),
         ("CLIPVision", lambda: wf.Similarity(torch.ones(16))),

@@ -1,0 +1,7 @@
+"""Scenes: pictures of a world of our own, drawn by a program from a number, of which everything is known."""
+
+from __future__ import annotations
+
+from wherefore.scenes.annotated import Region, Scene, scene
+
+__all__ = ["Region", "Scene", "scene"]

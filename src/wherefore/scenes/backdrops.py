@@ -135,7 +135,8 @@ def forest(dice: Dice) -> list[Layer]:
     """Between trunks, over moss and ferns."""
     level = dice.between(0.52, 0.64)
     rgb = _like(dice, dice.pick(((58, 92, 58), (74, 104, 62), (86, 98, 58))))
-    far, near = [], []
+    far: list[Ring] = []
+    near: list[Ring] = []
     for i in range(dice.whole(6, 9)):
         x, w = dice.random(), dice.between(0.018, 0.032) if i < 4 else dice.between(0.035, 0.055)
         (far if i < 4 else near).append([(x - w, -0.02), (x + w, -0.02), (x + w * 1.3, level + 0.06), (x - w * 1.3, level + 0.06)])

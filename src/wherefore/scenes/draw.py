@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def paste(pixels: Array, raster: Array, first: int, shapes: Sequence[Shape], thi
     size = len(pixels)
     rings = _placed(shapes, thing, size)
     x0, y0, x1, y1 = _tile(rings, size)
-    numbers = np.asarray(_numbered(rings, (x0, y0, x1, y1)))
+    numbers = np.asarray(_numbered(shapes, rings, (x0, y0, x1, y1)))
     textured = np.array([False, *(shape.paint == "body" for shape in shapes)])
     looks = numbers
     if thing.texture != "plain":
@@ -145,15 +146,16 @@ def _tile(rings: list[list[list[int]]], size: int) -> tuple[int, int, int, int]:
     return x0, y0, x1, y1
 
 
-def _numbered(rings: list[list[list[int]]], tile: tuple[int, int, int, int]) -> Image.Image:
-    """The tile, larger: at every pixel the number of the shape that it shows, from 1, or 0."""
+def _numbered(shapes: Sequence[Shape], rings: list[list[list[int]]], tile: tuple[int, int, int, int]) -> Image.Image:
+    """The tile, larger: at every pixel the number of the shape that it shows, from 1; 0 beside them and in holes."""
     x0, y0, x1, y1 = tile
     image = Image.new("L", ((x1 - x0) * FINER, (y1 - y0) * FINER))
     pen = ImageDraw.Draw(image)
     left, top = x0 * FINER, y0 * FINER
-    for number, shape in enumerate(rings, 1):
-        for ring in shape:
-            pen.polygon([v - (top if i & 1 else left) for i, v in enumerate(ring)], fill=number)
+    for number, (shape, placed) in enumerate(zip(shapes, rings, strict=True), 1):
+        for ring in placed:
+            flat = [v - (top if i & 1 else left) for i, v in enumerate(ring)]
+            pen.polygon(flat, fill=number if shape.paint else 0)
     return image
 
 
@@ -175,13 +177,16 @@ def _texture(thing: Thing, size: int, tile: tuple[int, int, int, int]) -> Array:
     x = (np.arange(x0 * FINER, x1 * FINER, dtype=np.float32) / FINER - thing.x * size) / period
     y = (np.arange(y0 * FINER, y1 * FINER, dtype=np.float32)[:, None] / FINER - thing.y * size) / period
     u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    u -= np.floor(u)
     if thing.texture == "striped":
-        return u % 1 < 0.5
+        return u < 0.5
+    if thing.texture == "zigzag":
+        v = (v + 0.6 * np.abs(u - 0.5)) / 0.7
+        return v - np.floor(v) < 0.5
+    v -= np.floor(v)
     if thing.texture == "checkered":
-        return (u % 1 < 0.5) ^ (v % 1 < 0.5)
-    if thing.texture == "dotted":
-        return (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.085
-    return (v + 0.6 * np.abs(u % 1 - 0.5)) % 0.7 < 0.35  # zigzag
+        return (u < 0.5) ^ (v < 0.5)
+    return (u - 0.5) ** 2 + (v - 0.5) ** 2 < 0.085  # dotted
 
 
 def _palette_of(shapes: Sequence[Shape], thing: Thing) -> Array:
@@ -189,28 +194,32 @@ def _palette_of(shapes: Sequence[Shape], thing: Thing) -> Array:
     found = np.zeros((256, 4), np.uint8)
     for number, shape in enumerate(shapes, 1):
         if shape.paint:
-            rgb = np.array(paint(shape.paint, thing.colour)[0])
-            other = mixed(rgb, 0.42 if rgb.mean() > 105 else -0.55)
-            for add, colour in ((0, rgb), (SECOND, other)):
-                found[number + add] = (*colour, 255)
-                found[number + add + RIM] = (*mixed(colour, 0.5), 255)
+            found[number::SECOND] = [(*rgb, 255) for rgb in _looks(shape.paint, thing.colour)]
     return found.view(np.uint32)[:, 0]
+
+
+@cache
+def _looks(name: str, colour: str) -> tuple[RGB, RGB, RGB, RGB]:
+    """A paint, the other colour of a texture on it, and the outlines of both."""
+    rgb = paint(name, colour)[0]
+    other = mixed(rgb, 0.42 if sum(rgb) > 315 else -0.55)
+    return rgb, other, mixed(rgb, 0.5), mixed(other, 0.5)
 
 
 def paint(name: str, colour: str) -> tuple[RGB, str]:
     """The colour of a paint on a thing of that colour, and its material; the thing's own where that is empty."""
     if name not in ("body", "shade", "tint"):
         return PAINTS[name]
-    rgb = mixed(np.array(COLOURS[colour]), {"body": 0.0, "shade": 0.26, "tint": -0.4}[name])
-    r, g, b = (int(v) for v in rgb)
-    return (r, g, b), ""
+    return mixed(COLOURS[colour], {"body": 0.0, "shade": 0.26, "tint": -0.4}[name]), ""
 
 
-def mixed(rgb: Array, dark: float) -> Array:
+def mixed(rgb: RGB, dark: float) -> RGB:
     """A colour with that share of black, or of white where it is below 0."""
-    return np.rint(rgb * (1 - dark) if dark >= 0 else rgb + (255 - rgb) * -dark).astype(np.int64)
+    r, g, b = (round(c * (1 - dark) if dark >= 0 else c + (255 - c) * -dark) for c in rgb)
+    return r, g, b
 
 
+@lru_cache(maxsize=4096)
 def nearest(rgb: RGB) -> str:
     """The name of the colour nearest to another, black among them."""
     named = {**COLOURS, "black": (24, 24, 28)}
@@ -219,7 +228,7 @@ def nearest(rgb: RGB) -> str:
 
 def _patch(owner: int, thing: Thing, shape: Shape) -> Patch:
     """What a shape of a thing is, in words."""
-    if not shape.paint:
+    if not shape.paint:  # a hole, which no pixel shows
         return Patch(-1, "", "", "", "", "")
     rgb, material = paint(shape.paint, thing.colour)
     own = shape.paint in ("body", "shade", "tint")
@@ -279,5 +288,6 @@ def _palette(colours: Sequence[RGB]) -> Array:
 def _reduced(looks: Array, times: int) -> Array:
     """Pixels of four bytes averaged over squares: ``(h, w, 4)`` float32, colours times coverage, coverage up to 255."""
     high, wide = looks.shape
-    image = Image.frombuffer("RGBA", (wide, high), np.ascontiguousarray(looks), "raw", "RGBA", 0, 1)
+    # Not as RGBA, whose colours would be divided by the coverage again.
+    image = Image.frombuffer("RGBX", (wide, high), np.ascontiguousarray(looks), "raw", "RGBX", 0, 1)
     return np.asarray(image.reduce(times)).astype(np.float32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from wherefore.scenes.words import (
@@ -37,7 +38,8 @@ from wherefore.scenes.world import CATEGORIES, COLOURS, NEVER, TEXTURES, Dice, T
 T = TypeVar("T")
 # Groups of which the backdrop of a place shows something itself: houses, trees, grass, seaweed.
 BACKDROPS = {"street": "building", "forest": "plant", "meadow": "plant", "underwater": "plant"}
-# What may be taken for each other, colours in warm or dim light, or called the same: no question gives the answer no because of the difference.
+# What may be taken for each other, as colours in warm or dim light, or go by the same name: no question is answered
+# with no because of the difference.
 ALIKE = (
     {"red", "orange", "pink", "brown"},
     {"orange", "yellow", "brown"},
@@ -220,7 +222,7 @@ def _alone(world: World) -> list[tuple[int, Thing]]:
 def _absent(world: World, dice: Dice, number: int) -> list[str]:
     """Some categories that are not there, and of which the backdrop shows nothing."""
     absent = [c for c in CATEGORIES if (c, world.place) not in NEVER]
-    absent = [c for c in absent if all(c in _unlike(here, CATEGORIES) for here in world.categories)]
+    absent = [c for c in absent if all(c in _unlike(here) for here in world.categories)]
     return _shuffled(dice, absent)[:number]
 
 
@@ -289,7 +291,7 @@ def _is_there(world: World, dice: Dice) -> Iterator[Question]:
 def _is_it(world: World, dice: Dice) -> Iterator[Question]:
     """Whether a thing has a colour and a texture: by chance one of them is the true one; else two colours."""
     for i, thing in _alone(world):
-        false = dice.pick(_unlike(thing.colour, COLOURS)), dice.pick(_unlike(thing.texture, TEXTURES))
+        false = dice.pick(_unlike(thing.colour)), dice.pick(_unlike(thing.texture))
         asked = ((thing.colour, "yes"), (false[1], "no"))
         if not texture(thing):
             asked = ((thing.colour, "yes"), (false[0], "no"))
@@ -299,9 +301,11 @@ def _is_it(world: World, dice: Dice) -> Iterator[Question]:
             yield Question(f"is {_subject(thing)} {look}?", answer, "check", (i,))
 
 
-def _unlike(word: str, words: Iterable[str]) -> list[str]:
-    """Those of the words that nobody would use instead of this one."""
-    return [other for other in words if other != word and not any({word, other} <= group for group in ALIKE)]
+@cache
+def _unlike(word: str) -> tuple[str, ...]:
+    """The colours, textures or categories that nobody would take for the one that the word names."""
+    (words,) = (words for words in (tuple(COLOURS), TEXTURES, CATEGORIES) if word in words)
+    return tuple(other for other in words if other != word and not any({word, other} <= group for group in ALIKE))
 
 
 def _is_it_where(world: World, dice: Dice) -> Iterator[Question]:

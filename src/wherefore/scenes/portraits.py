@@ -109,18 +109,15 @@ def _arms(dice: Dice, person: Person) -> tuple[list[Shape], list[Shape]]:
 def _coat(person: Person) -> list[Shape]:
     """What is to be seen on a coat: lapels around a shirt, the front edge, buttons, a stethoscope."""
     c = person.strength
-    low = 0.06 + 0.5 * c
-    wing, tip = 0.16 + 0.13 * c, -0.14 + 0.3 * c
+    low, wing, tip = -0.06 + 0.6 * c, 0.13 + 0.16 * c, -0.2 + 0.36 * c
     lapels: list[Ring] = [
         [(s * 0.13, -0.24), (s * wing, tip), (s * wing * 0.72, tip + 0.03), (0, low)] for s in (-1, 1)
     ]
-    edges = [
-        ring for s in (-1, 1) for ring in stroke([(s * 0.13, -0.24), (s * wing, tip), (0, low)], 0.012 + 0.018 * c)
-    ]
+    edges = [ring for s in (-1, 1) for ring in stroke([(s * 0.13, -0.24), (s * wing, tip), (0, low)], 0.03 * c)]
     return [
-        shape("trim", "edge", [(-0.1, -0.24), (0.1, -0.24), (0, low - 0.06)]),
+        shape("trim", "edge", [(-0.13, -0.24), (0.13, -0.24), (0, low)]),
         Shape("trim", "trim", tuple(lapels)),
-        Shape("trim", "edge", (*edges, *stroke([(0, low), (0, 1.2)], 0.01 + 0.025 * c))),
+        Shape("trim", "edge", (*edges, *stroke([(0, low), (0, low + 1.4 * c)], 0.035 * c))),
         shape("trim", "edge", *(oval(0.06, y, 0.028 * c, 0.028 * c) for y in (low + 0.12, low + 0.34))),
         *_stethoscope(c),
     ]
@@ -128,22 +125,22 @@ def _coat(person: Person) -> list[Shape]:
 
 def _stethoscope(c: float) -> list[Shape]:
     """A stethoscope that hangs around the neck: one end with the disc, the other with the pieces for the ears."""
-    wide, low = 0.015 + 0.05 * c, -0.06 + 0.42 * c
+    wide, low = 0.065 * c, -0.18 + 0.54 * c
     left = curve((-0.15, -0.2), (-0.28, low / 2), (-0.2, low), 4)
     right = curve((0.15, -0.2), (0.3, low / 2), (0.22, low + 0.12 * c), 4)
     ears = [ring for x in (-0.27, -0.13) for ring in stroke([(-0.2, low), (x, low + 0.2 * c)], wide * 0.8)]
-    disc = oval(0.22, low + 0.2 * c, 0.02 + 0.09 * c, 0.02 + 0.09 * c)
-    lid = oval(0.22, low + 0.2 * c, 0.01 + 0.04 * c, 0.01 + 0.04 * c)
+    disc = oval(0.22, low + 0.2 * c, 0.11 * c, 0.11 * c)
     tube = Shape("stethoscope", "tube", (*stroke(left, wide), *stroke(right, wide), *ears, disc))
-    return [tube, shape("stethoscope", "trim", lid)]
+    return [tube, shape("stethoscope", "trim", oval(0.22, low + 0.2 * c, 0.05 * c, 0.05 * c))]
 
 
 def _scrubs(person: Person) -> list[Shape]:
     """What is to be seen on scrubs: a band around the neckline, pockets."""
-    c, wide, high = person.strength, 0.02 + 0.11 * person.strength, 0.03 + 0.11 * person.strength
-    band = [ring for s in (-1, 1) for ring in stroke([(s * 0.13, -0.24), (0, 0.02)], 0.015 + 0.045 * c)]
+    c = person.strength
+    wide, high = 0.13 * c, 0.14 * c
+    band = [ring for s in (-1, 1) for ring in stroke([(s * 0.13, -0.24), (0, 0.02)], 0.06 * c)]
     pockets = [box(x - wide, y - high, x + wide, y + high) for x, y in ((0.21, 0.32), (-0.22, 0.86), (0.22, 0.86))]
-    hems = [box(x0, y0, x1, y0 + 0.015 + 0.03 * c) for (x0, y0), _, (x1, _), _ in pockets]
+    hems = [box(x0, y0, x1, y0 + 0.045 * c) for (x0, y0), _, (x1, _), _ in pockets]
     return [Shape("trim", "trim", tuple(pockets)), Shape("trim", "edge", (*hems, *band))]
 
 
@@ -163,8 +160,8 @@ def _body(dice: Dice, person: Person) -> list[Shape]:
     ]
     return [
         shape("torso", "cloth", torso),
-        shape("neck", "skin", [(-0.12, -0.4), (0.12, -0.4), (0.13, -0.24), (0, -0.06), (-0.13, -0.24)]),
         *(_coat(person) if person.label == "doctor" else _scrubs(person)),
+        shape("neck", "skin", [(-0.12, -0.4), (0.12, -0.4), (0.13, -0.24), (0, -0.06), (-0.13, -0.24)]),
         *arms,
         *(board if person.clipboard else []),
         *hands,
@@ -178,8 +175,8 @@ def _face(dice: Dice, person: Person) -> list[Shape]:
     """A face; lips and earrings go with long hair, heavier brows and at times a beard with short hair."""
     long, wide = person.hair == "long", dice.between(0.22, 0.25)
     beard, glasses, smile = dice.chance(0.35) and not long, dice.chance(0.2), dice.between(0.015, 0.05)
-    mouth = stroke(curve((-0.08, -0.36), (0, -0.36 + 2 * smile), (0.08, -0.36), 4), 0.05 if long else 0.03)
-    brows = [r for s in (-1, 1) for r in stroke([(s * 0.05, -0.66), (s * 0.15, -0.65)], 0.02 if long else 0.042)]
+    mouth = stroke(curve((-0.08, -0.36), (0, -0.36 + 2 * smile), (0.08, -0.36), 4), 0.042 if long else 0.03)
+    brows = [r for s in (-1, 1) for r in stroke([(s * 0.05, -0.645), (s * 0.16, -0.655)], 0.02 if long else 0.042)]
     gold = [oval(x, -0.42, 0.035, 0.045) for x in (-wide - 0.02, wide + 0.02)]
     return [
         shape("head", "skin", oval(-wide, -0.53, 0.05, 0.08), oval(wide, -0.53, 0.05, 0.08)),

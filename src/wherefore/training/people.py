@@ -40,7 +40,7 @@ class People:
                 "percent with long hair": rates, "cue": asdict(self.cue)}  # fmt: skip
 
 
-@lru_cache(maxsize=6)
+@lru_cache(maxsize=16)
 def drawn_people(split: str, balanced: bool, cue: Cue) -> tuple[Array, Array, Array]:
     """Pictures ``(N, 64, 64, 3)``, labels ``(N, 2)`` of 0 and 1, and whose hair is long ``(N,)``."""
     count = COUNTS[split]

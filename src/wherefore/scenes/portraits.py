@@ -145,12 +145,13 @@ def _scrubs(person: Person) -> list[Shape]:
 
 
 def _body(dice: Dice, person: Person) -> list[Shape]:
-    """Everything below the head."""
+    """Everything below the head; clothes of no strength are the same, whatever the label."""
     arms, hands = _arms(dice, person)
     hips = dice.between(0.38, 0.44)
     right = [(0.15, -0.24), (0.4, -0.13), (0.46, 0.0), (0.4, 0.3), (hips, 1.3)]
     torso = [*right, *((-x, y) for x, y in reversed(right))]
     lean = dice.between(-0.03, 0.03)
+    trim = _coat(person) if person.label == "doctor" else _scrubs(person)
     board = [
         shape(
             "clipboard", "board", [(-0.34, 0.08 + lean), (0.34, 0.08 - lean), (0.34, 0.78 - lean), (-0.34, 0.78 + lean)]
@@ -160,7 +161,7 @@ def _body(dice: Dice, person: Person) -> list[Shape]:
     ]
     return [
         shape("torso", "cloth", torso),
-        *(_coat(person) if person.label == "doctor" else _scrubs(person)),
+        *(trim if person.strength else []),
         shape("neck", "skin", [(-0.12, -0.4), (0.12, -0.4), (0.13, -0.24), (0, -0.06), (-0.13, -0.24)]),
         *arms,
         *(board if person.clipboard else []),

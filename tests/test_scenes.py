@@ -14,9 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import save_file
 from scipy import ndimage
 
 import wherefore as wf
+from wherefore.batch.local import FileRun, find_pictures
+from wherefore.cli import main
 from wherefore.scenes import Scene, named, scene
 from wherefore.scenes.annotated import CONCEPTS
 from wherefore.scenes.draw import draw, nearest
@@ -281,3 +284,66 @@ def test_wrong_wishes_are_one_sentence() -> None:
         scene(17).mask("bord")
     with pytest.raises(wf.Error, match="color"):
         scene(17).concepts("colour")
+
+
+# -------------------------------------------------------------------------------------------- as pictures
+
+
+@pytest.fixture(scope="module")
+def model() -> wf.Model:
+    return wf.load("scenes:googlenet", weights=None, classes=list(CATEGORIES))
+
+
+def test_a_scene_is_explained_by_name_or_as_it_is(model: wf.Model) -> None:
+    by_name, itself, picture = (
+        wf.explain(model, image, target="dog") for image in ("scenes:17", scene(17), scene(17).image)
+    )
+    assert by_name.maps.equal(itself.maps) and by_name.maps.equal(picture.maps)
+    assert by_name.report(0)["image"] == "scenes:17" and by_name.report(0)["size"] == [128, 128]
+    larger = wf.explain(model, scene(17, size=256), target="dog")
+    assert larger.report(0)["size"] == [256, 256]
+
+
+def test_what_is_known_is_drawn_beside_the_map(model: wf.Model) -> None:
+    e = wf.explain(model, "scenes:17", target=["dog", "bird"])
+    plain, told = np.asarray(e.sheet()).astype(int), np.asarray(e.sheet(truth=True)).astype(int)
+    differ = (plain != told).any(2)
+    left = e.within(1024).pictures[0].size[0] + 12
+    assert differ.any() and not differ[:, left:].any(), "the outlines are on the picture, not on its maps"
+    known = np.asarray(e.pictures[0].known()).astype(int)
+    outlined = (known != np.asarray(scene(17).image)).any(2)
+    for mask in scene(17).masks:
+        rim = ndimage.binary_dilation(mask) & ~mask
+        assert outlined[rim].mean() > 0.95
+    assert not outlined[ndimage.binary_erosion(scene(17).masks[0], iterations=2)].any()
+    with pytest.raises(wf.Error, match="comes without annotations"):
+        wf.explain(model, scene(17).image, target="dog").sheet(truth=True)
+
+
+def test_scenes_among_files(model: wf.Model, tmp_path: Path) -> None:
+    scene(3).image.save(tmp_path / "three.png")
+    paths = find_pictures(["scenes:17", tmp_path / "three.png", "scenes:pair/2", "scenes:no"])
+    run = FileRun(wf.Explainer(model), paths, "dog", tmp_path / "out")
+    names = [r.get("error") or r["image"] for r in run]
+    assert names[0] == "scenes:17" and names[2] == "scenes:pair/2" and "no scene is called" in names[3]
+    written = {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"scenes-17.dog.jpg", "three.dog.jpg", "scenes-pair-2.dog.jpg"} <= written
+    told = FileRun(wf.Explainer(model), ["scenes:17"], "dog", tmp_path / "told", truth=True)
+    assert [Path(r["truth"]).name for r in told] == ["scenes-17.truth.jpg"]
+
+
+def test_the_command_line_takes_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(wf.load("scenes:googlenet", weights=None).net.state_dict(), tmp_path / "w.safetensors")
+    (tmp_path / "names.txt").write_text("\n".join(CATEGORIES))
+    line = (
+        f"explain scenes:17 --model scenes:googlenet --weights {tmp_path}/w.safetensors --classes {tmp_path}/names.txt"
+    )
+    for more, code in ((f"--target dog --truth --out {tmp_path}/out", 0), ("--target dragon --json", 2)):
+        with pytest.raises(SystemExit) as end:
+            main([*line.split(), *more.split()])
+        assert end.value.code == code
+    assert (tmp_path / "out" / "scenes-17.truth.jpg").is_file()
+    with pytest.raises(SystemExit), Image.new("RGB", (64, 64)) as grey:
+        grey.save(tmp_path / "grey.png")
+        main(["explain", str(tmp_path / "grey.png"), "--truth"])
+    assert "--truth draws what is known of scenes" in capsys.readouterr().err

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from wherefore.errors import Error
-from wherefore.models import from_timm, from_torchvision, from_transformers, zoo
+from wherefore.models import from_timm, from_torchvision, from_transformers, scenes, zoo
 from wherefore.registry import unknown
 
-__all__ = ["from_timm", "from_torchvision", "from_transformers", "named", "zoo"]
+__all__ = ["from_timm", "from_torchvision", "from_transformers", "named", "scenes", "zoo"]
 
-_LISTS = {"torchvision": from_torchvision.torchvision_names, "timm": from_timm.timm_names}
+_LISTS = {
+    "torchvision": from_torchvision.torchvision_names,
+    "timm": from_timm.timm_names,
+    "scenes": scenes.scenes_names,
+}
 
 
 def named(part: str = "", source: str | None = None) -> list[str]:

@@ -92,7 +92,8 @@ class Scene:
     def masks(self) -> Array:
         """Which pixels show each thing, ``(N, H, W)`` of bool."""
         owners = self._of_patches([patch.owner for patch in self.drawing.patches])
-        return owners == np.arange(len(self.things))[:, None, None]
+        found: Array = owners == np.arange(len(self.things))[:, None, None]
+        return found
 
     @cached_property
     def boxes(self) -> Array:
@@ -103,7 +104,7 @@ class Scene:
         """Which pixels show things of a category, ``(H, W)`` of bool."""
         if category not in self.labels:
             raise Error(unknown(f"thing in {self.name}", category, self.labels))
-        return self.masks[[thing.category == category for thing in self.things]].any(0)
+        return self._any([i for i, thing in enumerate(self.things) if thing.category == category])
 
     @cached_property
     def parts(self) -> dict[tuple[int, str], Array]:
@@ -159,8 +160,7 @@ class Scene:
     def regions(self) -> tuple[Region, ...]:
         """Captions of its things, each with the box of what it is about."""
         return tuple(
-            Region(caption, box_of(self.masks[list(things)].any(0)))
-            for caption, things in language.phrases(self.world)
+            Region(caption, box_of(self._any(list(things)))) for caption, things in language.phrases(self.world)
         )
 
     @cached_property
@@ -171,8 +171,13 @@ class Scene:
     def looked_at(self, question: Question) -> Array:
         """Which pixels a person would have to look at to answer, ``(H, W)`` of bool."""
         if question.about is None:  # the place: whatever is no thing
-            return ~self.masks.any(0)
-        return self.masks[list(question.about)].any(0)
+            return ~self._any(list(range(len(self.things))))
+        return self._any(list(question.about))
+
+    def _any(self, things: list[int]) -> Array:
+        """Which pixels show one of these things."""
+        found: Array = np.logical_or.reduce(self.masks[things])
+        return found
 
 
 def scene(number: int, split: str = "test", objects: int | None = None, size: int = 128) -> Scene:

@@ -231,7 +231,7 @@ def _placed(dice: Dice, things: list[Thing], place: str) -> list[Thing]:
     for thing in things:
         while True:
             tries = [_somewhere(dice, thing, place) for _ in range(12)]
-            free = [t for t in tries if all(_covered(t, other) < 0.12 for other in placed)]
+            free = [t for t in tries if all(_covered(t, other) < 0.18 for other in placed)]
             if free:
                 placed.append(free[0])
                 break

@@ -1,0 +1,191 @@
+"""The training loop: one for all networks, the same for the same seed, and it can be stopped after any epoch."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wherefore.errors import Error
+from wherefore.models.scenes import preprocess
+from wherefore.models.zoo import load, read_state
+from wherefore.progress import track
+from wherefore.saving import made, write_whole
+from wherefore.training.data import Array, Pictures, together
+from wherefore.training.recipes import Recipe, recipe_for
+from wherefore.training.shipping import hits, ship
+
+Say = Callable[[str], None]
+
+
+class Run:
+    """A training under way: the network, its optimizer, and what has been done so far."""
+
+    def __init__(self, recipe: Recipe, net: nn.Module, device: str) -> None:
+        self.recipe, self.device = recipe, torch.device(device)
+        self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        grouped: tuple[list[Tensor], list[Tensor]] = [], []
+        for weight in net.parameters():
+            grouped[weight.ndim > 1].append(weight)  # biases and norms do not decay
+        groups = [{"params": grouped[0], "weight_decay": 0.0}, {"params": grouped[1]}]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self.seconds, self.rows = 0.0, list[dict[str, float]]()
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.rows)
+
+    def write(self, path: Path) -> None:
+        """A checkpoint: whole or not there."""
+        state = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        about = {"settings": self.settings, "rows": self.rows, "seconds": self.seconds}
+        buffer = io.BytesIO()
+        torch.save({**state, "about": json.dumps(about)}, buffer)
+        write_whole(path, buffer.getvalue())
+
+    def read(self, path: Path) -> None:
+        """Goes on from a checkpoint."""
+        try:
+            found = torch.load(path, map_location=self.device, weights_only=True)
+            about = json.loads(found["about"])
+        except Exception:
+            raise Error(f"{path} is not a readable checkpoint: --fresh starts anew.") from None
+        if about["settings"] != self.settings:
+            raise Error(f"{path} was trained otherwise (seed, epochs or recipe): --fresh starts anew.")
+        self.net.load_state_dict(found["net"])
+        self.optimizer.load_state_dict(found["optimizer"])
+        self.rows, self.seconds = about["rows"], about["seconds"]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be gone on from."""
+        said: dict[str, Any] = json.loads(json.dumps({**self.recipe.settings, "seed": self.recipe.seed}))
+        return said
+
+
+def train(
+    name: str,
+    out: str | Path = "trained",
+    epochs: int | None = None,
+    seed: int | None = None,
+    resume: bool = True,
+    device: str | None = None,
+    say: Say = print,
+) -> dict[str, Any]:
+    """The card of a network that was trained by its recipe; ``NAME.safetensors`` and ``NAME.json`` lie in ``out``.
+
+    A checkpoint is kept there after every epoch, from which a stopped run goes on unless ``resume`` is False, and ends
+    with the same weights. ``say`` gets a line for every epoch. ``device`` is by default a graphics card's, if any.
+    """
+    recipe = recipe_for(name, epochs, seed)
+    folder = made(out)
+    checkpoint = folder / f"{name}.checkpoint.pt"
+    run = Run(recipe, started(recipe, folder), device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if resume and checkpoint.is_file():
+        run.read(checkpoint)
+        say(f"going on after epoch {run.epoch} of {recipe.epochs} ({checkpoint})")
+    try:
+        fit(run, checkpoint, say)
+        return ship(recipe, run.net, folder, run.seconds)
+    except KeyboardInterrupt:
+        say(f"stopped: `wherefore train {name} --out {folder}` goes on after epoch {run.epoch} of {recipe.epochs}")
+        raise
+
+
+def started(recipe: Recipe, folder: Path) -> nn.Module:
+    """The network with its first weights: random, or the convolutions of the one that it starts from."""
+    torch.manual_seed(recipe.seed)
+    net = load(f"scenes:{recipe.network}", weights=None, classes=recipe.classes).net
+    if recipe.start:
+        own = folder / f"{recipe.start}.safetensors"
+        state = read_state(own) if own.is_file() else load(f"scenes:{recipe.start}").net.state_dict()
+        trunk = {k: v.float() for k, v in state.items() if k.startswith("features.") and k in net.state_dict()}
+        net.load_state_dict({**net.state_dict(), **trunk})
+    return net
+
+
+def fit(run: Run, checkpoint: Path, say: Say) -> None:
+    """Trains for the epochs that are left; a row for each, and a checkpoint after it."""
+    recipe = run.recipe
+    if run.epoch == recipe.epochs:
+        return
+    pictures, held_out = together([*recipe.sets("train").values()]), recipe.sets("dev")
+    while run.epoch < recipe.epochs:
+        begun = time.monotonic()
+        loss = one_epoch(run, pictures)
+        run.seconds += time.monotonic() - begun
+        shares = {name: float(hits(run.net, each, recipe.network).mean()) for name, each in held_out.items()}
+        run.rows.append({"epoch": run.epoch + 1, "loss": loss, **shares, "seconds": run.seconds})
+        run.write(checkpoint)
+        told = "  ".join(f"{name} {share:.3f}" for name, share in shares.items())
+        say(f"epoch {run.epoch}/{recipe.epochs}  loss {loss:.4f}  {told}  {run.seconds:.0f} s")
+
+
+def one_epoch(run: Run, pictures: Pictures) -> float:
+    """The mean loss over one pass through the pictures, in an order that seed and epoch decide."""
+    recipe, net = run.recipe, run.net.train()
+    dice = np.random.default_rng((recipe.seed, run.epoch))
+    torch.manual_seed(int(dice.integers(2**62)))  # of dropout
+    size = min(recipe.batch, len(pictures))
+    batches = dice.permutation(len(pictures))[: len(pictures) // size * size].reshape(-1, size)
+    steps, total = len(batches), torch.zeros((), device=run.device)
+    for step, rows in enumerate(track(batches, steps, f"{recipe.network}, epoch {run.epoch + 1}/{recipe.epochs}")):
+        x = normalised(augmented(pictures.take(rows), dice, recipe), dice, recipe).to(run.device)
+        y = torch.from_numpy(pictures.labels[rows]).float().to(run.device)
+        for group in run.optimizer.param_groups:
+            group["lr"] = recipe.lr * cycle((run.epoch + (step + 0.5) / steps) / recipe.epochs, recipe.warm_up)
+        value = loss_of(net(x), y, recipe)
+        run.optimizer.zero_grad()
+        value.backward()
+        run.optimizer.step()
+        total += value.detach()
+    if not math.isfinite(mean := float(total) / steps):
+        raise Error(f"the training of {recipe.network} has come to no number: take a smaller learning rate.")
+    return mean
+
+
+def loss_of(scores: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+    """Cross-entropy with smoothed labels; of several labels a mixture of it and of binary cross-entropy, summed."""
+    shares = labels / labels.sum(1, keepdim=True)
+    if not recipe.multilabel:
+        return F.cross_entropy(scores, shares, label_smoothing=recipe.smoothing)
+    binary = F.binary_cross_entropy_with_logits(scores, labels, reduction="none").sum(1).mean()
+    if not recipe.softmax:
+        return binary
+    return torch.lerp(binary, F.cross_entropy(scores, shares, label_smoothing=recipe.smoothing), recipe.softmax)
+
+
+def cycle(done: float, warm_up: float) -> float:
+    """The share of the highest learning rate when this share of the training is done: up in a line, down a cosine."""
+    if done < warm_up:
+        return 0.04 + 0.96 * done / warm_up
+    return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
+
+
+def augmented(pictures: Array, dice: np.random.Generator, recipe: Recipe) -> Array:
+    """Pictures ``(n, S, S, 3)``, half of them mirrored, all shifted by a few pixels; the rim is repeated."""
+    n, side = pictures.shape[:2]
+    steps, shifts = np.arange(side), dice.integers(-recipe.shift, recipe.shift + 1, (2, n, 1))
+    rows, columns = np.clip(steps + shifts, 0, side - 1)
+    mirrored = dice.random((n, 1)) < (0.5 if recipe.flip else 0.0)
+    columns = np.where(mirrored, columns[:, ::-1], columns)
+    return pictures[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None]]
+
+
+def normalised(pictures: Array, dice: np.random.Generator, recipe: Recipe) -> Tensor:
+    """Pictures as a network takes them, ``(n, 3, S, S)``, each a little brighter or darker."""
+    seen = preprocess(recipe.network)
+    gain = 1 + recipe.brightness * torch.from_numpy(dice.uniform(-1, 1, (len(pictures), 1, 1, 1))).float()
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().mul_(gain / 255).clamp_(max=1)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (seen.mean, seen.std))
+    return x.sub_(mean).div_(std)

@@ -1,0 +1,109 @@
+"""How each shipped network is trained: everything that its numbers depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from wherefore.errors import Error
+from wherefore.models.scenes import MULTI, known, preprocess
+from wherefore.registry import unknown
+from wherefore.scenes.world import CATEGORIES, PLACES, VERSION
+from wherefore.training.data import Pictures, Wanted, drawn
+
+Mix = tuple[tuple[int | None, int], ...]  # (objects, pictures): so many pictures with so many objects; None: any
+Sets = dict[str, Pictures]
+HELD_OUT: dict[str, Mix] = {"dev": ((1, 500), (2, 500)), "test": ((1, 2000), (2, 1000))}
+ONE, TWO = "top-1, one object", "both names first, two objects"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: AdamW with one cycle of the learning rate, pictures mirrored, shifted and dimmed.
+
+    ``mix`` says how many training pictures there are with how many objects. ``softmax`` is the share of cross-entropy
+    in the loss of several labels, the rest being binary cross-entropy. ``start`` names the network whose convolutions
+    it starts from. ``data`` gives the pictures of a split under the names of what is measured on them, and ``names``
+    those of its classes; by default these are scenes. ``minutes`` says how long two cores take.
+    """
+
+    network: str
+    epochs: int
+    lr: float
+    mix: Mix = ((1, 12000), (2, 12000), (None, 6000))
+    batch: int = 64
+    weight_decay: float = 0.02
+    warm_up: float = 0.2
+    smoothing: float = 0.05
+    softmax: float = 0.0
+    flip: bool = True
+    shift: int = 4
+    brightness: float = 0.15
+    start: str | None = None
+    seed: int = 0
+    minutes: int = 30
+    data: Callable[[str], Sets] | None = field(default=None, compare=False, repr=False)
+    names: tuple[str, ...] = ()
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a picture may have several labels."""
+        return known(self.network).task == MULTI
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the outputs."""
+        return self.names or (CATEGORIES if self.multilabel else PLACES)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the weights depend on, as a card holds it."""
+        left_out = {"data", "names", "seed", "minutes", *([] if self.data is None else ["mix"])}
+        return {key: value for key, value in asdict(replace(self, data=None)).items() if key not in left_out}
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Which pictures it is trained on, as a card says it."""
+        if self.data is not None:
+            return {"scenes": self.data.__name__, "world": VERSION}
+        mix = [{"objects": objects or "1-4", "pictures": count} for objects, count in self.mix]
+        return {"scenes": "train", "world": VERSION, "mix": mix, "pictures": sum(count for _, count in self.mix)}
+
+    def sets(self, split: str) -> Sets:
+        """The pictures of a split under the names of what is measured on them; more pictures are kept on disk."""
+        if self.data is not None:
+            return self.data(split)
+        mix = self.mix if split == "train" else HELD_OUT[split]
+        names = [f"{objects or 'any'} objects" for objects, _ in mix] if split == "train" else self._measured
+        return {name: self._of(split, objects, count) for name, (objects, count) in zip(names, mix, strict=True)}
+
+    @property
+    def _measured(self) -> list[str]:
+        return [ONE, TWO] if self.multilabel else [ONE, "top-1, two objects"]
+
+    def _of(self, split: str, objects: int | None, count: int) -> Pictures:
+        pictures, categories, places = drawn(Wanted(split, objects, count, preprocess(self.network)))
+        return Pictures([pictures], categories if self.multilabel else np.eye(len(PLACES), dtype=np.uint8)[places])
+
+
+RECIPES = {
+    "vgg": Recipe("vgg", epochs=8, lr=2e-3),
+    "vgg-cam": Recipe("vgg-cam", epochs=3, lr=2e-3, start="vgg", minutes=15),
+    "alexnet": Recipe("alexnet", epochs=8, lr=1e-3, minutes=20),
+    "googlenet": Recipe("googlenet", epochs=6, lr=4e-3),
+    "resnet": Recipe("resnet", epochs=6, lr=4e-3),
+    "places": Recipe("places", epochs=2, lr=2e-3, start="vgg", minutes=10),
+}
+
+
+def recipe_for(name: str, epochs: int | None = None, seed: int | None = None) -> Recipe:
+    """The recipe of that name, with another number of epochs or seed where these are given."""
+    if name not in RECIPES:
+        raise Error(unknown("recipe for a network", name, RECIPES))
+    if epochs is not None and epochs < 1:
+        raise Error(f"a network is trained for one epoch or more, not {epochs}.")
+    changes = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    return replace(RECIPES[name], **changes)

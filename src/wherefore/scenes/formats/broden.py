@@ -46,7 +46,7 @@ class Broden(Writer):
     def index(self, split: str) -> str:
         return f"{self.root}index.csv"
 
-    def scene(self, scene: Scene, split: str, number: int) -> str:
+    def picture(self, scene: Scene, split: str, number: int) -> str:
         stem, half = f"scenes/{split}_{number:06d}", scene.size // 2
         self.put(f"{self.root}images/{stem}.jpg", jpeg(scene))
         cells = [self._cell(scene, kind, stem) for kind in CONCEPTS]

@@ -49,19 +49,18 @@ class Coco(Writer):
     def index(self, split: str) -> str:
         return f"annotations/instances_{split}2014.json"
 
-    def scene(self, scene: Scene, split: str, number: int) -> str:
-        picture, path = picture_of(split, number)
+    def picture(self, scene: Scene, split: str, number: int) -> str:
+        image, path = picture_of(split, number)
         self.put(path, jpeg(scene))
         rows, size = self.rows[split], {"width": scene.size, "height": scene.size}
         name = path.rpartition("/")[-1]
-        rows["images"].append({"id": picture, "file_name": name, **size, "license": 1})
-        rows["instances"] += [_instance(scene, i, picture) for i in seen(scene)]
+        rows["images"].append({"id": image, "file_name": name, **size, "license": 1})
+        rows["instances"] += [_instance(scene, i, image) for i in seen(scene)]
         rows["captions"] += [
-            {"id": 10 * picture + i, "image_id": picture, "caption": caption}
-            for i, caption in enumerate(scene.captions)
+            {"id": 10 * image + i, "image_id": image, "caption": caption} for i, caption in enumerate(scene.captions)
         ]
-        rows["regions"].append({"id": picture, "regions": _regions(scene, picture)})
-        rows["sizes"].append({"image_id": picture, **size, "url": path, "coco_id": picture, "flickr_id": None})
+        rows["regions"].append({"id": image, "regions": _regions(scene, image)})
+        rows["sizes"].append({"image_id": image, **size, "url": path, "coco_id": image, "flickr_id": None})
         return path
 
     def lists(self, split: str) -> None:

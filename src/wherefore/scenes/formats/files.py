@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
 from PIL import Image
 
 from wherefore.errors import Error
@@ -40,7 +39,7 @@ class Writer:
         """The list that readers open first, written last: where it is, all is."""
         raise NotImplementedError
 
-    def scene(self, scene: Scene, split: str, number: int) -> str:
+    def picture(self, scene: Scene, split: str, number: int) -> str:
         """Writes the files of a scene, the ``number``-th of its split from 1; the path of its picture."""
         raise NotImplementedError
 
@@ -56,8 +55,8 @@ class Writer:
                 raise Error(f"{self.folder / self.index(split)} is there already: give another folder.")
             self.origins[split] = []
         world = scene.world
-        picture = self.scene(scene, split, len(self.origins[split]) + 1)
-        self.origins[split].append((picture, world.split, world.number, world.seed))
+        path = self.picture(scene, split, len(self.origins[split]) + 1)
+        self.origins[split].append((path, world.split, world.number, world.seed))
 
     def finish(self) -> None:
         """Writes the lists."""
@@ -137,8 +136,3 @@ def _element(tag: str, content: Tree) -> ElementTree.Element:
     else:
         element.text = str(content)
     return element
-
-
-def blank(scene: Scene) -> Array:
-    """As many zeros of uint8 as the picture has pixels, ``(H, W)``."""
-    return np.zeros((scene.size, scene.size), np.uint8)

@@ -15,7 +15,6 @@ from wherefore.scenes.formats.files import (
     FORMATS,
     Tree,
     Writer,
-    blank,
     box_tree,
     jpeg,
     lines,
@@ -45,11 +44,11 @@ class Voc(Writer):
     def index(self, split: str) -> str:
         return f"{ROOT}ImageSets/Main/{split}.txt"
 
-    def scene(self, scene: Scene, split: str, number: int) -> str:
+    def picture(self, scene: Scene, split: str, number: int) -> str:
         name, things = f"{YEARS[split]}_{number:06d}", seen(scene)
         self.put(f"{ROOT}JPEGImages/{name}.jpg", jpeg(scene))
         self.put(f"{ROOT}Annotations/{name}.xml", xml("annotation", _annotation(scene, name)))
-        owners = blank(scene)
+        owners = np.zeros((scene.size, scene.size), np.uint8)
         for instance, i in enumerate(things, 1):
             owners[scene.masks[i]] = instance
         classes = np.array([0, *(NUMBERS[scene.things[i].category] for i in things)], np.uint8)[owners]

@@ -43,16 +43,18 @@ class Vqa(Writer):
     def index(self, split: str) -> str:
         return f"mscoco_{split}2014_annotations.json"
 
-    def scene(self, scene: Scene, split: str, number: int) -> str:
-        picture, path = picture_of(split, number)
+    def picture(self, scene: Scene, split: str, number: int) -> str:
+        image, path = picture_of(split, number)
         self.put(path, jpeg(scene))
+        maps: dict[tuple[int, ...] | None, list[bytes]] = {}  # by what is looked at: many questions share it
         for i, question in enumerate(scene.questions):
-            ids = {"image_id": picture, "question_id": 100 * picture + i}
+            ids = {"image_id": image, "question_id": 100 * image + i}
             self.questions[split].append({**ids, "question": question.text})
             self.answers[split].append({**ids, **_answered(question)})
-            looked = scene.looked_at(question)
-            for person, width in enumerate(PEOPLE[split] if looked.any() else (), 1):
-                self.put(f"vqahat_{split}/{ids['question_id']}_{person}.png", png(sharpened(looked, width)))
+            if question.about not in maps:
+                maps[question.about] = _maps(scene.looked_at(question), split)
+            for person, content in enumerate(maps[question.about], 1):
+                self.put(f"vqahat_{split}/{ids['question_id']}_{person}.png", content)
         return path
 
     def lists(self, split: str) -> None:
@@ -69,10 +71,15 @@ def sharpened(looked: Array, width: float) -> Array:
     return np.rint(values * (255 / max(values.max(), 1))).astype(np.uint8)
 
 
+def _maps(looked: Array, split: str) -> list[bytes]:
+    """A map for each person who was asked; none where there is nothing to look at."""
+    return [png(sharpened(looked, width)) for width in PEOPLE[split]] if looked.any() else []
+
+
 def _answered(question: Question) -> Row:
     """What is said of a question: its types, its answer, and ten people who agree, since what is drawn is certain."""
     answer = question.answer
-    words = f"{question.text.lower().rstrip('?')} "
+    words = f"{question.text.lower().replace('colour', 'color').rstrip('?')} "
     fitting = [b for b in BEGINNINGS if words.startswith(f"{b} ")]
     kind = "yes/no" if answer in ("yes", "no") else "number" if answer.isdigit() else "other"
     return {

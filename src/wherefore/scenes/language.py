@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from wherefore.scenes.words import (
@@ -30,22 +31,26 @@ from wherefore.scenes.words import (
     relation,
     setting,
     spot,
+    texture,
 )
 from wherefore.scenes.world import CATEGORIES, COLOURS, NEVER, TEXTURES, Dice, Thing, World
 
 T = TypeVar("T")
 # Groups of which the backdrop of a place shows something itself: houses, trees, grass, seaweed.
 BACKDROPS = {"street": "building", "forest": "plant", "meadow": "plant", "underwater": "plant"}
-# What may be taken for each other, in warm or dim light: no question gives the answer no because of the difference.
+# What may be taken for each other, as colours in warm or dim light, or go by the same name: no question is answered
+# with no because of the difference.
 ALIKE = (
     {"red", "orange", "pink", "brown"},
     {"orange", "yellow", "brown"},
     {"pink", "purple"},
     {"blue", "purple"},
     {"white", "grey", "yellow"},
+    {"green", "yellow"},
     {"white", "pink"},
     {"grey", "brown"},
     {"striped", "zigzag"},
+    {"house", "lighthouse"},
 )
 
 
@@ -86,7 +91,8 @@ def _shuffled(dice: Dice, items: Iterable[T]) -> list[T]:
 
 def _short(world: World) -> list[str]:
     """One thing and the place."""
-    return [placed(named([thing], look), [thing], world.place) for thing in world.things for look in (COLOUR, TEXTURE)]
+    ways = [placed(named([thing], look), [thing], world.place) for thing in world.things for look in (COLOUR, TEXTURE)]
+    return [words for words in ways if words not in _whole(world)]
 
 
 def _whole(world: World) -> list[str]:
@@ -113,8 +119,9 @@ def _related(one: Thing, other: Thing) -> str:
 
 def _described(thing: Thing) -> str:
     """How a thing looks, in a sentence."""
-    subject, be, _ = _subject(thing)
-    return f"{subject} {be} {thing.colour}" + ("" if thing.texture == "plain" else f" and {thing.texture}")
+    return f"{_subject(thing)} is {thing.colour}" + (
+        "" if texture(thing) in ("", "plain") else f" and {texture(thing)}"
+    )
 
 
 def _counting(world: World) -> list[str]:
@@ -139,7 +146,7 @@ def _group(thing: Thing, place: str) -> str:
 
 def _view(world: World) -> list[str]:
     """The place, and what is there."""
-    view, things = SETTINGS[world.place][2], world.things
+    view, things = SETTINGS[world.place].view, world.things
     looks = [TEXTURE] if len(things) == 1 else [(), TEXTURE] if len(things) == 2 else [()]
     ways = [f"{before} {listed(things, look)}" for look in looks for before in (f"{view} with", "a picture of")]
     return [*ways, f"{view} with {counted(len(things), 'object')}"] if len(things) > 1 else ways
@@ -166,7 +173,7 @@ def _of_one(i: int, thing: Thing, place: str) -> Iterator[tuple[str, tuple[int, 
     """A thing with all of its looks, with its place, and, where it is clear, where it is in the picture."""
     where = setting([thing], place)
     yield named([thing], BOTH), (i,)
-    yield f"{named([thing], COLOUR)} {where}" if where else named([thing], COLOUR), (i,)
+    yield f"{named([thing], COLOUR)} {where}" if where else named([thing], COLOUR if texture(thing) else ()), (i,)
     if spot(thing):
         yield f"{named([thing])} {SPOTS[spot(thing)]}", (i,)
 
@@ -214,7 +221,8 @@ def _alone(world: World) -> list[tuple[int, Thing]]:
 
 def _absent(world: World, dice: Dice, number: int) -> list[str]:
     """Some categories that are not there, and of which the backdrop shows nothing."""
-    absent = [c for c in CATEGORIES if c not in world.categories and (c, world.place) not in NEVER]
+    absent = [c for c in CATEGORIES if (c, world.place) not in NEVER]
+    absent = [c for c in absent if all(c in _unlike(here) for here in world.categories)]
     return _shuffled(dice, absent)[:number]
 
 
@@ -241,19 +249,17 @@ def _towards(where: str, thing: Thing) -> float:
     return {"left": -right, "right": right, "top": -down, "bottom": down}.get(where, -max(abs(right), abs(down)))
 
 
-def _subject(thing: Thing) -> tuple[str, str, str]:
-    """What has a thing's looks, with the verbs that go with it: nobody asks for the colour of a person."""
-    if thing.category == "person":
-        return "the clothes of the person", "are", "do"
-    return f"the {thing.category}", "is", "does"
+def _subject(thing: Thing) -> str:
+    """What has a thing's looks: of a person it is the shirt."""
+    return "the shirt of the person" if thing.category == "person" else f"the {thing.category}"
 
 
 def _what_looks(world: World, _: Dice) -> Iterator[Question]:
     """What colour and what texture."""
     for i, thing in _alone(world):
-        subject, be, do = _subject(thing)
-        yield Question(f"what colour {be} {subject}?", thing.colour, "colour", (i,))
-        yield Question(f"what pattern {do} {subject} have?", thing.texture, "texture", (i,))
+        yield Question(f"what colour is {_subject(thing)}?", thing.colour, "colour", (i,))
+        if texture(thing):
+            yield Question(f"what pattern does {_subject(thing)} have?", thing.texture, "texture", (i,))
 
 
 def _where_is(world: World, _: Dice) -> Iterator[Question]:
@@ -283,19 +289,23 @@ def _is_there(world: World, dice: Dice) -> Iterator[Question]:
 
 
 def _is_it(world: World, dice: Dice) -> Iterator[Question]:
-    """Whether a thing has a colour and a texture: by chance one of them is the true one."""
+    """Whether a thing has a colour and a texture: by chance one of them is the true one; else two colours."""
     for i, thing in _alone(world):
-        subject, be, _ = _subject(thing)
-        true_colour = dice.chance(0.5)
-        colour = thing.colour if true_colour else dice.pick(_unlike(thing.colour, COLOURS))
-        texture = dice.pick(_unlike(thing.texture, TEXTURES)) if true_colour else thing.texture
-        yield Question(f"{be} {subject} {colour}?", "yes" if true_colour else "no", "check", (i,))
-        yield Question(f"{be} {subject} {texture}?", "no" if true_colour else "yes", "check", (i,))
+        false = dice.pick(_unlike(thing.colour)), dice.pick(_unlike(thing.texture))
+        asked = ((thing.colour, "yes"), (false[1], "no"))
+        if not texture(thing):
+            asked = ((thing.colour, "yes"), (false[0], "no"))
+        elif dice.chance(0.5):
+            asked = ((false[0], "no"), (thing.texture, "yes"))
+        for look, answer in asked:
+            yield Question(f"is {_subject(thing)} {look}?", answer, "check", (i,))
 
 
-def _unlike(word: str, words: Iterable[str]) -> list[str]:
-    """Those of the words that nobody would use instead of this one."""
-    return [other for other in words if other != word and not any({word, other} <= group for group in ALIKE)]
+@cache
+def _unlike(word: str) -> tuple[str, ...]:
+    """The colours, textures or categories that nobody would take for the one that the word names."""
+    (words,) = (words for words in (tuple(COLOURS), TEXTURES, CATEGORIES) if word in words)
+    return tuple(other for other in words if other != word and not any({word, other} <= group for group in ALIKE))
 
 
 def _is_it_where(world: World, dice: Dice) -> Iterator[Question]:

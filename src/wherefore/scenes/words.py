@@ -6,6 +6,7 @@ A position or a relation is only said with a margin, so that nobody who sees the
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from wherefore.scenes.world import Thing
 
@@ -18,20 +19,30 @@ PLURALS = {
     "piece of furniture": "pieces of furniture",
 }
 NUMBERS = {2: "two", 3: "three", 4: "four"}
-# Of each place: what is said of things on the ground, of things well above it, and of the place itself.
+
+
+class Setting(NamedTuple):
+    """How a place is called."""
+
+    view: str  # the place itself
+    on: str  # things are there ...
+    over: str = ""  # ... or well above it, where that is something else,
+    sky: float = 0.0  # which is surely so above this height
+
+
 SETTINGS = {
-    "street": ("on a street", "over a street", "a street"),
-    "sea": ("at sea", "over the sea", "a view of the sea"),
-    "underwater": ("under water", "under water", "an underwater scene"),
-    "beach": ("on a beach", "over a beach", "a beach"),
-    "forest": ("in a forest", "in a forest", "a forest"),
-    "meadow": ("in a meadow", "over a meadow", "a meadow"),
-    "mountain": ("in the mountains", "in the mountains", "a mountain landscape"),
-    "desert": ("in the desert", "over the desert", "a desert"),
-    "snow": ("in the snow", "over the snow", "a snowy landscape"),
-    "room": ("in a room", "in a room", "a room"),
+    "street": Setting("a street", "on a street", "over a street", 0.5),
+    "sea": Setting("a view of the sea", "at sea", "over the sea", 0.3),
+    "underwater": Setting("an underwater scene", "under water"),
+    "beach": Setting("a beach", "on a beach", "over a beach", 0.26),
+    "forest": Setting("a forest", "in a forest"),
+    "meadow": Setting("a meadow", "in a meadow", "over a meadow", 0.3),
+    "mountain": Setting("a mountain landscape", "in the mountains"),
+    "desert": Setting("a desert", "in the desert", "over the desert", 0.3),
+    "snow": Setting("a snowy landscape", "in the snow", "over the snow", 0.34),
+    "room": Setting("a room", "in a room"),
 }
-GROUND = (0.5, 0.66)  # what ends above the first floats; what reaches below the second stands
+GROUND = 0.66  # what reaches below this height surely stands or hovers before the ground
 SPOTS = {
     "left": "on the left",
     "right": "on the right",
@@ -43,6 +54,8 @@ RELATIONS = {"left": "to the left of", "right": "to the right of", "top": "above
 FAR, NEAR = 0.2, 0.1  # in shares of the side: surely aside, and surely in the middle
 TEXTURE, COLOUR = ("texture",), ("colour",)
 BOTH = TEXTURE + COLOUR
+# Too thin, or with spots of their own: nobody could tell their texture from the picture.
+UNREADABLE = ("bicycle", "butterfly", "flower")
 
 
 def plural(noun: str) -> str:
@@ -67,16 +80,22 @@ def joined(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def texture(thing: Thing) -> str:
+    """The texture of a thing, "" where it cannot be told from the picture."""
+    return "" if thing.category in UNREADABLE else thing.texture
+
+
 def named(things: Sequence[Thing], looks: Sequence[str] = ()) -> str:
-    """Things of one category, with those of the looks that they share: a red dog, two people in striped clothes.
+    """Things of one category, with those of the looks that they share: a red dog, a person in a striped shirt.
 
     That they are plain is only said along with a colour.
     """
-    shared = [getattr(things[0], look) for look in looks if len({getattr(t, look) for t in things}) == 1]
+    seen = [{texture(thing) if look == "texture" else thing.colour for thing in things} for look in looks]
+    shared = [word for words in seen if len(words) == 1 for word in words if word]
     shared = [] if shared == ["plain"] else shared
     before, after = " ".join([*shared, ""]), ""
-    if things[0].category == "person" and shared:
-        before, after = "", f" in {before}clothes"
+    if things[0].category == "person" and shared:  # of a person the colour and the texture are the shirt's
+        before, after = "", " in " + (article(f"{before}shirt") if len(things) == 1 else f"{before}shirts")
     return counted(len(things), things[0].category, before, after)
 
 
@@ -109,17 +128,16 @@ def relation(one: Thing, other: Thing) -> str:
 
 def setting(things: Iterable[Thing], place: str) -> str:
     """The place as it is said of all of the things: on a street, over a street; "" where that could be disputed."""
-    standing, floating, _ = SETTINGS[place]
-    ends = [thing.reach[3] for thing in things]
-    if standing == floating or min(ends) >= GROUND[1]:
-        return standing
-    return floating if max(ends) <= GROUND[0] else ""
+    words, ends = SETTINGS[place], [thing.reach[3] for thing in things]
+    if not words.over or min(ends) >= GROUND:
+        return words.on
+    return words.over if max(ends) <= words.sky else ""
 
 
 def placed(words: str, things: Sequence[Thing], place: str) -> str:
     """Words about things together with their place."""
     where = setting(things, place)
-    return f"{words} {where}" if where else f"{SETTINGS[place][2]} with {words}"
+    return f"{words} {where}" if where else f"{SETTINGS[place].view} with {words}"
 
 
 def each_once(items: Iterable[str]) -> list[str]:

@@ -334,6 +334,7 @@ def test_polygons_by_hand() -> None:
     left, right = polygons(ring)
     assert sorted(zip(left[::2], left[1::2], strict=True)) == [(0, 0), (0, 3), (1, 0), (1, 3)]
     assert len(right) == 16 and max(right) == 3 and min(right[::2]) == 1
+    assert len(polygons(np.eye(2, dtype=bool))) == 2, "pixels that touch by a corner are apart"
 
 
 def test_coco_captions_and_regions_of_both_parts(tmp_path: Path) -> None:

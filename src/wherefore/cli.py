@@ -334,6 +334,39 @@ def train(
 
 
 @app.command()
+def scenes(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for them.")] = Path("scenes"),
+    format: Annotated[
+        str,
+        typer.Option(help="pictures (to look at), or a real data set's: imagenet, voc, coco, vqa, broden."),
+    ] = "pictures",
+    count: Annotated[int, typer.Option("--count", "-n", help="How many, from scene 0.")] = 36,
+    objects: Annotated[
+        int | None, typer.Option(help="1 to 4 in each; for imagenet 1.", show_default="any number")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
+    size: Annotated[int, typer.Option(help="Pixels on a side.")] = 128,
+) -> None:
+    """Draw scenes, the package's own annotated world, and write them to disk.
+
+    As pictures: PNG files, a sheet of them, and what is known of each (boxes,
+    looks, captions, questions and answers) as JSON lines. In the format of a real
+    data set: with masks, parts and all that it has, for whatever reads that.
+
+    [bold]Examples[/bold]
+
+    wherefore scenes --count 100 --out scenes
+
+    wherefore scenes --format voc --count 500 --out voc
+
+    wherefore scenes --format imagenet --split train --count 2000 --out imagenet
+    """
+    from wherefore.scenes.formats import export
+
+    print(export(format, out, count, split, objects, size))
+
+
+@app.command()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="The headlines, in about four minutes of two cores.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for bench.json and bench.md.")] = None,

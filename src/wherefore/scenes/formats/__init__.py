@@ -15,10 +15,10 @@ from wherefore.errors import Error
 from wherefore.progress import track
 from wherefore.saving import can_be_made
 from wherefore.scenes.annotated import Scene, scene
-from wherefore.scenes.formats import broden, coco, imagenet, voc, vqa
+from wherefore.scenes.formats import broden, coco, imagenet, pictures, voc, vqa
 from wherefore.scenes.formats.files import FORMATS
 
-__all__ = ["FORMATS", "broden", "coco", "export", "imagenet", "voc", "vqa", "write"]
+__all__ = ["FORMATS", "broden", "coco", "export", "imagenet", "pictures", "voc", "vqa", "write"]
 
 
 def write(scenes: Iterable[Scene], folder: str | Path, format: str, count: int | None = None) -> Path:
@@ -31,8 +31,8 @@ def write(scenes: Iterable[Scene], folder: str | Path, format: str, count: int |
     many there are, for the bar, where ``scenes`` has no length. ``scenes_FORMAT_SPLIT.csv`` says which picture shows
     which scene; no real data set has it.
 
-    ``format``: imagenet, voc, coco, vqa or broden. Raises `Error` for another one, a folder that cannot be written or
-    holds such lists already, and scenes that the format has no place for.
+    ``format``: pictures (to look at), imagenet, voc, coco, vqa or broden. Raises `Error` for another one, a folder that
+    cannot be written or holds such lists already, and scenes that the format has no place for.
     """
     writer = FORMATS[format].run(can_be_made(folder))
     for each in track(scenes, count or length_hint(scenes), f"scenes as {format}"):

@@ -15,7 +15,7 @@ FINE, BLOTCH, ACROSS, DOWN = range(4)  # what the grain of a layer looks like
 
 @dataclass(frozen=True)
 class Layer:
-    """Stuff that fills some rings: its colour, its grain in grey levels, how much darker it is one side further down."""
+    """Stuff that fills some rings: its colour, its grain in grey levels, how much darker it grows downwards."""
 
     object: str
     material: str
@@ -39,16 +39,25 @@ def _sky(dice: Dice, *kinds: RGB) -> list[Layer]:
     layers = [Layer("sky", "", rgb, (WHOLE,), BLOTCH, 5, -0.25)]
     for _ in range(dice.pick((0, 1, 2))):
         x, y, w = dice.random(), dice.between(0.04, 0.26), dice.between(0.06, 0.13)
-        puffs = (oval(x, y, w, w * 0.34), oval(x + w * 0.6, y + 0.01, w * 0.8, w * 0.3), oval(x, y - w * 0.2, w * 0.5, w * 0.36))
+        puffs = (
+            oval(x, y, w, w * 0.34),
+            oval(x + w * 0.6, y + 0.01, w * 0.8, w * 0.3),
+            oval(x, y - w * 0.2, w * 0.5, w * 0.36),
+        )
         r, g, b = (min(255, c + 46) for c in rgb)
         layers.append(Layer("cloud", "", (r, g, b), puffs))
-    return layers  # fmt: skip
+    return layers
 
 
 def _hill(dice: Dice, level: float, height: float) -> Ring:
     """Ground up to a wavy line around ``level``."""
     a, b, c = (level + dice.between(-height, height) for _ in range(3))
-    return [*curve((-0.05, a), (0.25, 2 * b - (a + c) / 2), (0.55, c)), *curve((0.55, c), (0.8, a), (1.05, b)), (1.05, 1.05), (-0.05, 1.05)]  # fmt: skip
+    return [
+        *curve((-0.05, a), (0.25, 2 * b - (a + c) / 2), (0.55, c)),
+        *curve((0.55, c), (0.8, a), (1.05, b)),
+        (1.05, 1.05),
+        (-0.05, 1.05),
+    ]
 
 
 def _bits(dice: Dice, count: int, top: float, size: float, flat: float = 0.6) -> tuple[Ring, ...]:
@@ -68,7 +77,9 @@ def street(dice: Dice) -> list[Layer]:
         rgb = _like(dice, dice.pick(((172, 128, 108), (150, 150, 156), (188, 172, 144), (120, 126, 144))))
         layers.append(Layer("building", "brick", rgb, (box(x, top, x + wide - 0.01, kerb),), ACROSS, 8))
         panes = [
-            box(x + wide * i / 3 + 0.02, y, x + wide * i / 3 + 0.06, y + 0.06) for i in range(3) for y in (top + 0.04, top + 0.15)
+            box(x + wide * i / 3 + 0.02, y, x + wide * i / 3 + 0.06, y + 0.06)
+            for i in range(3)
+            for y in (top + 0.04, top + 0.15)
         ]
         layers.append(Layer("building", "glass", _like(dice, (88, 100, 120)), tuple(panes)))
         x += wide
@@ -79,7 +90,7 @@ def street(dice: Dice) -> list[Layer]:
         Layer("pavement", "concrete", _like(dice, (168, 164, 158)), (box(0, kerb, 1, 1),), FINE, 8),
         Layer("road", "asphalt", _like(dice, (84, 86, 92)), (box(0, kerb + 0.1, 1, 1),), FINE, 14),
         Layer("road", "asphalt", (226, 222, 206), marks),
-    ]  # fmt: skip
+    ]
 
 
 def sea(dice: Dice) -> list[Layer]:
@@ -103,11 +114,16 @@ def underwater(dice: Dice) -> list[Layer]:
     rgb = _like(dice, dice.pick(((30, 128, 160), (24, 104, 150), (38, 140, 138))))
     bed = dice.between(0.8, 0.9)
     r, g, b = (min(255, c + 24) for c in rgb)
-    rays = tuple([(x, -0.05), (x + 0.08, -0.05), (x - 0.2, 1), (x - 0.36, 1)] for x in (dice.between(0, 0.5), dice.between(0.6, 1.3)))
+    rays = tuple(
+        [(x, -0.05), (x + 0.08, -0.05), (x - 0.2, 1), (x - 0.36, 1)]
+        for x in (dice.between(0, 0.5), dice.between(0.6, 1.3))
+    )
     weeds: list[Ring] = []
     for _ in range(dice.whole(2, 5)):
         x, top = dice.random(), dice.between(0.56, 0.8)
-        weeds += stroke(curve((x, 1), (x + dice.between(-0.14, 0.14), 0.85), (x + dice.between(-0.06, 0.06), top), 5), 0.03, 0.01)
+        weeds += stroke(
+            curve((x, 1), (x + dice.between(-0.14, 0.14), 0.85), (x + dice.between(-0.06, 0.06), top), 5), 0.03, 0.01
+        )
     bubbles = tuple(oval(dice.random(), dice.random(), s, s) for s in (0.008, 0.011, 0.015, 0.009))
     return [
         Layer("water", "water", rgb, (WHOLE,), BLOTCH, 16, 0.5),
@@ -115,7 +131,7 @@ def underwater(dice: Dice) -> list[Layer]:
         Layer("sand", "sand", _like(dice, (190, 170, 124)), (_hill(dice, bed, 0.03),), FINE, 14),
         Layer("seaweed", "leaves", _like(dice, (36, 112, 70)), tuple(weeds)),
         Layer("bubble", "", (196, 232, 240), bubbles),
-    ]  # fmt: skip
+    ]
 
 
 def beach(dice: Dice) -> list[Layer]:
@@ -139,7 +155,9 @@ def forest(dice: Dice) -> list[Layer]:
     near: list[Ring] = []
     for i in range(dice.whole(6, 9)):
         x, w = dice.random(), dice.between(0.018, 0.032) if i < 4 else dice.between(0.035, 0.055)
-        (far if i < 4 else near).append([(x - w, -0.02), (x + w, -0.02), (x + w * 1.3, level + 0.06), (x - w * 1.3, level + 0.06)])
+        (far if i < 4 else near).append(
+            [(x - w, -0.02), (x + w, -0.02), (x + w * 1.3, level + 0.06), (x - w * 1.3, level + 0.06)]
+        )
     ferns = tuple(
         [(x, y), (x + dice.between(-0.03, 0.03), y - 0.06), (x + 0.02, y)]
         for x, y in ((dice.random(), dice.between(level + 0.04, 1)) for _ in range(14))
@@ -150,7 +168,7 @@ def forest(dice: Dice) -> list[Layer]:
         Layer("trunk", "wood", _like(dice, (98, 74, 54)), tuple(near), DOWN, 22),
         Layer("moss", "earth", _like(dice, (96, 92, 56)), (_hill(dice, level, 0.03),), FINE, 24),
         Layer("fern", "leaves", _like(dice, (84, 130, 66)), ferns),
-    ]  # fmt: skip
+    ]
 
 
 def meadow(dice: Dice) -> list[Layer]:
@@ -163,9 +181,17 @@ def meadow(dice: Dice) -> list[Layer]:
     return [
         *_sky(dice, (126, 188, 240), (164, 204, 236), (190, 200, 208)),
         Layer("hill", "grass", _like(dice, (124, 168, 98)), (_hill(dice, level, 0.05),), BLOTCH, 10),
-        Layer("grass", "grass", _like(dice, dice.pick(((106, 166, 70), (132, 172, 74)))), (_hill(dice, level + 0.12, 0.03),), FINE, 24, 0.25),
+        Layer(
+            "grass",
+            "grass",
+            _like(dice, dice.pick(((106, 166, 70), (132, 172, 74)))),
+            (_hill(dice, level + 0.12, 0.03),),
+            FINE,
+            24,
+            0.25,
+        ),
         Layer("grass", "grass", _like(dice, (78, 132, 56)), tufts),
-    ]  # fmt: skip
+    ]
 
 
 def mountain(dice: Dice) -> list[Layer]:
@@ -227,15 +253,39 @@ def room(dice: Dice) -> list[Layer]:
         Layer("wall", "plaster", wall, (WHOLE,), BLOTCH, 5),
         *([Layer("wall", "plaster", (r, g, b), bands, BLOTCH, 5)] if bands else []),
         Layer("frame", "wood", (240, 236, 226) if window else (96, 66, 42), (box(x, y, x + 0.28, y + 0.28),)),
-        Layer("pane" if window else "painting", "glass" if window else "", inside, (box(x + 0.03, y + 0.03, x + 0.25, y + 0.25),), BLOTCH, 12),
-        *([Layer("frame", "wood", (240, 236, 226), (box(x + 0.13, y, x + 0.15, y + 0.28), box(x, y + 0.13, x + 0.28, y + 0.15)))] if window else []),
-        Layer("floor", "wood", _like(dice, dice.pick(((166, 118, 76), (138, 100, 70), (182, 142, 100)))), (box(0, level, 1, 1),), ACROSS, 22),
+        Layer(
+            "pane" if window else "painting",
+            "glass" if window else "",
+            inside,
+            (box(x + 0.03, y + 0.03, x + 0.25, y + 0.25),),
+            BLOTCH,
+            12,
+        ),
+        *(
+            [
+                Layer(
+                    "frame",
+                    "wood",
+                    (240, 236, 226),
+                    (box(x + 0.13, y, x + 0.15, y + 0.28), box(x, y + 0.13, x + 0.28, y + 0.15)),
+                )
+            ]
+            if window
+            else []
+        ),
+        Layer(
+            "floor",
+            "wood",
+            _like(dice, dice.pick(((166, 118, 76), (138, 100, 70), (182, 142, 100)))),
+            (box(0, level, 1, 1),),
+            ACROSS,
+            22,
+        ),
         Layer("floor", "wood", (96, 68, 46), planks),
         Layer("skirting", "wood", (236, 230, 218), (box(0, level - 0.025, 1, level + 0.01),)),
-    ]  # fmt: skip
+    ]
 
 
 BACKDROPS: dict[str, Callable[[Dice], list[Layer]]] = {
-    maker.__name__: maker
-    for maker in (street, sea, underwater, beach, forest, meadow, mountain, desert, snow, room)
+    maker.__name__: maker for maker in (street, sea, underwater, beach, forest, meadow, mountain, desert, snow, room)
 }

@@ -91,10 +91,10 @@ class Recipe:
 
 RECIPES = {
     "vgg": Recipe("vgg", epochs=8, lr=2e-3),
-    "vgg-cam": Recipe("vgg-cam", epochs=3, lr=2e-3, start="vgg", minutes=15),
-    "alexnet": Recipe("alexnet", epochs=8, lr=1e-3, minutes=20),
+    "vgg-cam": Recipe("vgg-cam", epochs=2, lr=2e-3, start="vgg", minutes=15),
+    "alexnet": Recipe("alexnet", epochs=4, lr=1e-3, minutes=20),
     "googlenet": Recipe("googlenet", epochs=6, lr=4e-3),
-    "resnet": Recipe("resnet", epochs=6, lr=4e-3),
+    "resnet": Recipe("resnet", epochs=4, lr=4e-3),
     "places": Recipe("places", epochs=2, lr=2e-3, start="vgg", minutes=10),
 }
 

@@ -44,9 +44,9 @@ ROWS = [
         "tasks",
         "text",
     ],
-    ["methods", "models", "subjects", "explanation", "inputs"],
+    ["methods", "models", "scenes", "subjects", "explanation", "inputs"],
     ["options", "results", "explainer", "ways", "metrics"],
-    ["batch"],
+    ["batch", "training"],
     ["bench", "panels"],
     ["cli", "console", "__main__"],
 ]

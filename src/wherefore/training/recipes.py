@@ -101,10 +101,10 @@ class Recipe:
 
 RECIPES = {
     "vgg": Recipe("vgg", epochs=8, lr=2e-3),
-    "vgg-cam": Recipe("vgg-cam", epochs=3, lr=2e-3, start="vgg", minutes=15),
-    "alexnet": Recipe("alexnet", epochs=8, lr=1e-3, minutes=20),
+    "vgg-cam": Recipe("vgg-cam", epochs=2, lr=2e-3, start="vgg", minutes=15),
+    "alexnet": Recipe("alexnet", epochs=4, lr=1e-3, minutes=20),
     "googlenet": Recipe("googlenet", epochs=6, lr=4e-3),
-    "resnet": Recipe("resnet", epochs=6, lr=4e-3),
+    "resnet": Recipe("resnet", epochs=4, lr=4e-3),
     "places": Recipe("places", epochs=2, lr=2e-3, start="vgg", minutes=10),
     "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, minutes=2, data=People(balanced=False), names=LABELS),
     "people-balanced": Recipe(
@@ -119,5 +119,5 @@ def recipe_for(name: str, epochs: int | None = None, seed: int | None = None) ->
         raise Error(unknown("recipe for a network", name, RECIPES))
     if epochs is not None and epochs < 1:
         raise Error(f"a network is trained for one epoch or more, not {epochs}.")
-    changes = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     return replace(RECIPES[name], **changes)

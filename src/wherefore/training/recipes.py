@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -19,15 +20,6 @@ Mix = tuple[tuple[int | None, int], ...]  # (objects, pictures): so many picture
 Sets = dict[str, Pictures]
 HELD_OUT: dict[str, Mix] = {"dev": ((1, 500), (2, 500)), "test": ((1, 2000), (2, 1000))}
 ONE, TWO = "top-1, one object", "both names first, two objects"
-
-
-class Source(Protocol):
-    """Pictures of a split under the names of what is measured on them, and what a card says of them."""
-
-    @property
-    def source(self) -> dict[str, Any]: ...
-
-    def __call__(self, split: str) -> Sets: ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class Recipe:
     start: str | None = None
     seed: int = 0
     minutes: int = 30
-    data: Source | None = field(default=None, compare=False, repr=False)
+    data: Callable[[str], Sets] | None = field(default=None, compare=False, repr=False)
     names: tuple[str, ...] = ()
 
     @property
@@ -78,7 +70,11 @@ class Recipe:
     def source(self) -> dict[str, Any]:
         """Which pictures it is trained on, as a card says it."""
         if self.data is not None:
-            return self.data.source
+            said: dict[str, Any] = getattr(self.data, "source", None) or {
+                "scenes": self.data.__name__,
+                "world": VERSION,
+            }
+            return said
         mix = [{"objects": objects or "1-4", "pictures": count} for objects, count in self.mix]
         return {"scenes": "train", "world": VERSION, "mix": mix, "pictures": sum(count for _, count in self.mix)}
 

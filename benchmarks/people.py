@@ -129,11 +129,12 @@ def looking(model: Model, figures: Sequence[Figure]) -> list[Row]:
 
 
 def summary(looks: list[Row]) -> Row:
-    """Means with their intervals; maps without positive evidence are counted and left out."""
+    """Means with their intervals; maps without positive evidence are counted, and lie nowhere."""
     seen = [row for row in looks if row["head"] == row["head"]]
-    means = {part: fmean(row[part] for row in seen) for part in (*PART_NAMES, "head", "turned")}
-    ends = {part: interval([row[part] for row in seen]) for part in ("head", "turned")}
-    return {"energy": means, "intervals": ends, "empty maps": len(looks) - len(seen)}
+    means = {part: fmean(row[part] for row in seen) for part in (*PART_NAMES, "head")}
+    turned = [row["turned"] for row in looks]
+    ends = {"head": interval([row["head"] for row in seen]), "turned": interval(turned)}
+    return {"energy": means, "turned": fmean(turned), "intervals": ends, "empty maps": len(looks) - len(seen)}
 
 
 def difference(biased: list[Row], balanced: list[Row]) -> list[float]:
@@ -153,6 +154,19 @@ def gap(v: float, seed: int, work: Path) -> list[float]:
     return [fmean(pairs), *interval(pairs)]
 
 
+def ends(values: Sequence[float]) -> str:
+    """A mean with its interval, in points."""
+    mean, low, high = (100 * value for value in values)
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def verdict(differences: Sequence[Sequence[float]]) -> str:
+    """Whether a difference is above 0 beyond chance in every seed."""
+    sure = sum(low > 0 for _, low, _ in differences)
+    told = "; ".join(ends(each) for each in differences)
+    return f"{'holds' if sure == len(differences) else 'does not hold'} in {sure} of {len(differences)} seeds: {told}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("sweep", "report"))
@@ -164,6 +178,8 @@ def main() -> None:
         done |= {"sweep": rows, "curve": curve(rows), "chosen": chosen(curve(rows))}
     else:
         done |= {"report": report(made(asked.work), done["chosen"])}
+        print("the biased network is right less often:", verdict(done["report"]["gap"]))
+        print("the biased network has more of its evidence on hair and face:", verdict(done["report"]["head"]))
     write_json(RESULTS, done)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from people import LEAST, LOOKED_AT, NETWORKS, RESULTS, SEEDS, SETTINGS
+from people import LEAST, LOOKED_AT, NETWORKS, PAPER, RESULTS, SEEDS, verdict
 from PIL import Image
 
 from wherefore.saving import write_whole
@@ -25,10 +25,8 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def ends(values: Sequence[float]) -> str:
-    """A mean with its interval, in points."""
-    mean, low, high = (100 * value for value in values)
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+def within(value: float, ends: Sequence[float]) -> str:
+    return f"{percent(value)} ({percent(ends[0])} to {percent(ends[1])})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -69,22 +67,26 @@ def looked(report: Row) -> str:
     rows = [["share of the area", percent(report["area"]["hair"] + report["area"]["face"])]]
     rows[0] += [*(percent(report["area"][part]) for part in parts), ""]
     for row in report["rows"]:
-        low, high = row["intervals"]["head"]
-        head = f"{percent(row['energy']['head'])} ({percent(low)} to {percent(high)})"
-        turned = percent(row["energy"]["turned"])
-        rows.append(
-            [f"{row['network']}, seed {row['seed']}", head, *(percent(row["energy"][p]) for p in parts), turned]
-        )
+        head = within(row["energy"]["head"], row["intervals"]["head"])
+        turned = within(row["turned"], row["intervals"]["turned"])
+        parts_of_it = (percent(row["energy"][part]) for part in parts)
+        rows.append([f"{row['network']}, seed {row['seed']}", head, *parts_of_it, turned])
     return table(("network", "hair and face", *parts, "turned by other hair"), rows)
 
 
-def verdict(differences: Sequence[Sequence[float]]) -> str:
-    """Whether a difference is above 0 beyond chance in every seed."""
-    sure = sum(low > 0 for _, low, _ in differences)
-    told = "; ".join(ends(each) for each in differences)
-    return (
-        f"**{'holds' if sure == len(differences) else 'does not hold'}** in {sure} of {len(differences)} seeds: {told}"
+def nearest(done: Row) -> str:
+    """How far from the paper's gap the chosen setting was, and the next one."""
+    able = sorted(
+        (abs(point["gap"] - PAPER), point["visible"]) for point in done["curve"] if point["balanced"] >= LEAST
     )
+    (first, v), (second, w) = able[:2]
+    return f"At {v} the gap is {100 * first:.2f} points from it, at {w} {100 * second:.2f}"
+
+
+def strong(told: str) -> str:
+    """A verdict with its first words in bold."""
+    word, rest = told.split(" in ", 1)
+    return f"**{word}** in {rest}"
 
 
 Place = Callable[[float, float], tuple[float, float]]
@@ -144,18 +146,26 @@ def sheet(chosen: float) -> Image.Image:
 def main() -> None:
     done = json.loads(RESULTS.read_text())
     report = done["report"]
+    empty, maps = sum(row["empty maps"] for row in report["rows"]), LOOKED_AT * len(report["rows"])
     filled = {
-        "@sweep@": swept(done), "@tested@": tested(report), "@looked@": looked(report), "@gap@": verdict(report["gap"]),
-        "@head@": verdict(report["head"]), "@chosen@": str(done["chosen"]), "@settings@": str(len(SETTINGS)),
-        "@seeds@": str(len(SEEDS)), "@least@": f"{LEAST:.2f}", "@looked at@": str(LOOKED_AT),
-        "@train@": f"{COUNTS['train']:,}", "@dev@": f"{COUNTS['dev']:,}", "@test@": f"{COUNTS['test']:,}",
-    }  # fmt: skip
+        "@sweep@": swept(done),
+        "@nearest@": nearest(done),
+        "@tested@": tested(report),
+        "@looked@": looked(report),
+        "@gap@": strong(verdict(report["gap"])),
+        "@head@": strong(verdict(report["head"])),
+        "@empty@": f"{empty} of the {maps:,}",
+        "@looked at@": str(LOOKED_AT),
+        "@seeds@": str(len(SEEDS)),
+        "@least@": f"{LEAST:.2f}",
+        **{f"@{split}@": f"{count:,}" for split, count in COUNTS.items()},
+    }
     text = (Path(__file__).parent / "people_page.md").read_text()
     for name, value in filled.items():
         text = text.replace(name, value)
     write_whole(DOCS / "people.md", text.encode())
     write_whole(DOCS / "people.svg", plot(done["curve"], done["sweep"], done["chosen"]).encode())
-    sheet(done["chosen"]).save(DOCS / "people.png", optimize=True)
+    sheet(done["chosen"]).save(DOCS / "people.jpg", quality=90)
 
 
 if __name__ == "__main__":

@@ -102,9 +102,9 @@ RECIPES = {
     "googlenet": Recipe("googlenet", epochs=6, lr=4e-3),
     "resnet": Recipe("resnet", epochs=4, lr=4e-3),
     "places": Recipe("places", epochs=2, lr=2e-3, start="vgg", minutes=10),
-    "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, minutes=2, data=People(balanced=False), names=LABELS),
+    "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, minutes=1, data=People(balanced=False), names=LABELS),
     "people-balanced": Recipe(
-        "people-balanced", epochs=6, lr=2e-3, minutes=2, data=People(balanced=True), names=LABELS
+        "people-balanced", epochs=6, lr=2e-3, minutes=1, data=People(balanced=True), names=LABELS
     ),
 }
 

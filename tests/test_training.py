@@ -224,11 +224,14 @@ def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
     [
         (["vgg16"], "no recipe for a network is called 'vgg16': did you mean vgg?"),
         (["vgg", "--epochs", "0"], "one epoch or more"),
+        (["vgg", "--device", "toaster"], "device 'toaster' cannot be used"),
     ],
 )
-def test_train_says_what_is_wrong(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_says_what_is_wrong(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["train", *arguments])
+        main(["train", *arguments, "--out", str(tmp_path / "out")])
     assert stopped.value.code == 2 and words in capsys.readouterr().err
 
 

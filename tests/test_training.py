@@ -47,7 +47,7 @@ def test_pictures_are_what_the_network_sees() -> None:
         truth = scene(i, "dev", 2, data.DRAWN)
         assert {CATEGORIES[c] for c in np.flatnonzero(categories[i])} == set(truth.labels)
         assert PLACES[places[i]] == truth.place
-        fed = loop.normalised(pictures[i : i + 1], np.random.default_rng(0), replace(RECIPES["vgg"], brightness=0.0))
+        fed = loop.normalised(np.array(pictures[i : i + 1]), np.random.default_rng(0), replace(RECIPES["vgg"], brightness=0.0))
         torch.testing.assert_close(fed[0], seen(truth.image), rtol=0, atol=1e-5)
 
 

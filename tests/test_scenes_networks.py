@@ -184,9 +184,7 @@ def test_a_file_of_ones_own_says_what_its_classes_are(shelf: Path, tmp_path: Pat
         ("vgg", "SHELF", None, "do not fit scenes:vgg: missing features"),
     ],
 )
-def test_one_sentence_where_it_cannot_be_loaded(
-    shelf: Path, name: str, weights: str, classes: Any, words: str
-) -> None:
+def test_one_sentence_where_it_cannot_be_loaded(shelf: Path, name: str, weights: str, classes: Any, words: str) -> None:
     weights = weights.replace("SHELF", str(shelf / "people-biased.safetensors"))
     with pytest.raises(Error, match=words):
         wf.load(f"scenes:{name}", weights=weights, classes=classes)

@@ -1,0 +1,87 @@
+"""What is measured on scenes with two objects, each named in turn: where peaks lie, and what covering does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+
+from wherefore.demo.networks import indices, scores
+from wherefore.explainer import Explainer
+from wherefore.imaging import peak
+from wherefore.metrics import interval
+from wherefore.pages import Share
+from wherefore.scenes import Scene
+from wherefore.types import Model
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """Where the peaks of a method lie: a value per scene, each the mean over its two names."""
+
+    named: list[float]  # on the object that was asked for
+    other: list[float]  # on the other one
+    both: list[float]  # 1 where each of the two peaks lies on the object that was asked for
+    alike: list[float]  # the correlation of the two maps, -1 to 1; scenes with an empty map are left out
+
+
+def share(values: Sequence[float]) -> Share:
+    """The mean of a value per scene, and its bootstrap interval."""
+    return Share(fmean(values), *interval(values)) if values else Share(float("nan"), float("nan"), float("nan"))
+
+
+def gap(ones: Sequence[float], others: Sequence[float]) -> Share:
+    """The mean difference of two values per scene, and its bootstrap interval."""
+    return share([one - other for one, other in zip(ones, others, strict=True)])
+
+
+def pointing(model: Model, scenes: Sequence[Scene], method: str = "grad-cam", layer: str | None = None) -> Pointing:
+    """Where the peaks of a method lie when each of the two objects of a scene is asked for."""
+    e = Explainer(model, method, layer)([each.image for each in scenes], indices(model, scenes))
+    named, other = [], []
+    for b, each in enumerate(scenes):
+        things = [peaked_on(heat, each) for heat in e.placed(b)]
+        named.append([thing == name for thing, name in zip(things, each.labels, strict=True)])
+        other.append([thing not in (None, name) for thing, name in zip(things, each.labels, strict=True)])
+    return Pointing(
+        [fmean(two) for two in named],
+        [fmean(two) for two in other],
+        [float(all(two)) for two in named],
+        [float(r) for r in (torch.corrcoef(m.flatten(1))[0, 1] for m in e.maps) if not r.isnan()],
+    )
+
+
+def peaked_on(heat: Tensor, scene: Scene) -> str | None:
+    """The category of the thing on which a map ``(H, W)`` is highest; None beside all of them, or without evidence."""
+    if float(heat.max()) <= 0:
+        return None
+    x, y = peak(heat)
+    return next((t.category for t, mask in zip(scene.things, scene.masks, strict=True) if mask[y, x]), None)
+
+
+def covering(model: Model, scenes: Sequence[Scene]) -> tuple[list[float], list[float]]:
+    """How often the score falls when what speaks for a name is covered, rises when what speaks against it is.
+
+    A value per scene, the mean over those of its two names that have such a map.
+    """
+    e = Explainer(model, counter=True)([each.image for each in scenes], indices(model, scenes))
+    assert e.against is not None
+    falls, rises = [], []
+    for b, each in enumerate(scenes):
+        for maps, sign, found in ((e.maps, -1, falls), (e.against, 1, rises)):
+            heats = list(e.placed(b, maps))
+            after = scores(model, [covered(each.image, heat) for heat in heats])
+            changes = [sign * float(after[t, e.classes[b, t]] - e.scores[b, t]) for t in (0, 1)]
+            found.append([c > 0 for c, heat in zip(changes, heats, strict=True) if float(heat.max()) > 0])
+    return [fmean(two) for two in falls if two], [fmean(two) for two in rises if two]
+
+
+def covered(picture: Image.Image, heat: Tensor, least: float = 0.5) -> Image.Image:
+    """The picture, blurred beyond recognition where a map ``(H, W)`` is above a share of its maximum."""
+    blurred = picture.filter(ImageFilter.GaussianBlur(picture.width / 8))
+    above = (heat >= least * heat.max()).byte() * 255
+    return Image.composite(blurred, picture, Image.fromarray(above.numpy()))

@@ -1,0 +1,153 @@
+"""The first half of the story: what the network sees, and which methods tell the objects of a picture apart."""
+
+from __future__ import annotations
+
+from itertools import islice
+from statistics import fmean
+
+from wherefore.demo.cast import Cast, many
+from wherefore.demo.measures import Pointing, covering, gap, pointing, share
+from wherefore.demo.networks import indices, names_first
+from wherefore.demo.pictures import against_figure, map_figure, scene_figure
+from wherefore.explainer import explain
+from wherefore.explanation import Explanation
+from wherefore.pages import Figures, Section, Share, Table, Verdict
+from wherefore.scenes import Scene
+
+WHERE = ("peak on the named object", "on the other one", "right for both names")
+
+
+def sights(cast: Cast) -> Section:
+    """What scenes are, and what the network calls the things in the first six."""
+    figures = []
+    for each in islice(many(None), 6):
+        said = ", ".join(f"{name} {p:.2f}" for name, p in names_first(cast.vgg, each.image, len(each.labels)))
+        figures.append(scene_figure(each, f"{each.name}; the network: {said}"))
+    return Section(
+        "What the network sees",
+        "A scene is drawn by a program from a number, so everything is known about it: what is where, in which colour "
+        "and texture, and which pixels show it. `scenes:vgg` is a VGG with a quarter of the channels, trained on other "
+        "scenes than these: it has never seen such a thing in such a colour at such a place.",
+        Figures(
+            figures,
+            3,
+            "The first six test scenes",
+            "The number behind a name is the probability that the network gives it, by itself: a picture may show "
+            "several things.",
+        ),
+    )
+
+
+def apart(cast: Cast) -> Section:
+    """Grad-CAM for one object, then for the other; how often the peak lies where it should."""
+    named, other, both = cast.grad_cam.shares
+    return Section(
+        "One picture, two questions",
+        "Grad-CAM asks how much each channel of the last convolutional layer matters to a class (its mean gradient), "
+        "and adds the channels up with these weights. What comes out is a coarse map of the evidence for that class. "
+        "One forward pass serves all classes.",
+        *[Figures([scene_figure(each, f"{each.name}, objects outlined", True), *_asked(cast, each)]) for each in cast.shown],
+        f"These are the first {len(cast.shown)} test scenes with two objects that the network names completely. The "
+        "thing that was asked for is outlined, the ring is the peak of the map. So often it lies where it should:",
+        Table(("asked of scenes:vgg", *WHERE), [("Grad-CAM", named, other, both)], _how_many(cast)),
+        Verdict(
+            "Grad-CAM tells the two objects of a picture apart.",
+            named.low > other.high,
+            f"Its peak lies on the named object for {named} of the names, on the other one for {other}.",
+        ),
+    )  # fmt: skip
+
+
+def _asked(cast: Cast, scene: Scene) -> list:
+    """The maps of each name of a scene."""
+    e = explain(cast.vgg, scene.image, indices(cast.vgg, [scene]))
+    return [map_figure(e, 0, t, scene, f"Where is the {name}?") for t, name in enumerate(scene.labels)]
+
+
+def _how_many(cast: Cast) -> str:
+    return (
+        f"The first {cast.count} test scenes with two objects, both names of each asked; "
+        "in parentheses and as a line the 95 % bootstrap interval over scenes"
+    )
+
+
+def detail(cast: Cast) -> Section:
+    """Guided backprop, which hardly tells classes apart, and Guided Grad-CAM, which does."""
+    scene = cast.shown[0]
+    ways = {m: explain(cast.vgg, scene.image, indices(cast.vgg, [scene]), method=m) for m in FINE}
+    rows = [
+        Figures([map_figure(e, 0, t, scene, SPOKEN[m]) for m, e in ways.items()], 3, f"Why {name}?")
+        for t, name in enumerate(scene.labels)
+    ]
+    found = {m: cast.grad_cam if m == "grad-cam" else pointing(cast.vgg, cast.pairs, m) for m in FINE}
+    return Section(
+        "Fine detail that knows its class",
+        "Guided backprop runs back to the pixels and lets only positive signals through. Its edges are crisp, but nearly "
+        "the same whatever was asked. Guided Grad-CAM multiplies it with the Grad-CAM map.",
+        *rows,
+        Table(
+            ("method", *WHERE, "likeness of the two maps"),
+            [(SPOKEN[m], *p.shares, f"{fmean(p.alike):.2f}") for m, p in found.items()],
+            _how_many(cast) + ". Of pixel methods the peak is the pixel of largest absolute value. "
+            "Likeness is the mean correlation of the maps for the two names: 1 says that they are the same picture",
+        ),
+        *_fine_verdicts(**{m.replace("-", "_"): p for m, p in found.items()}),
+    )
+
+
+SPOKEN = {"grad-cam": "Grad-CAM", "guided-backprop": "Guided backprop", "guided-grad-cam": "Guided Grad-CAM"}
+FINE = tuple(SPOKEN)
+
+
+def _fine_verdicts(grad_cam: Pointing, guided_backprop: Pointing, guided_grad_cam: Pointing) -> list[Verdict]:
+    strays, better = gap(guided_backprop.other, grad_cam.other), gap(guided_grad_cam.named, guided_backprop.named)
+    return [
+        Verdict(
+            "Guided backprop hardly tells classes apart.",
+            strays.low > 0,
+            f"Its peak lies on the other object for {share(guided_backprop.other)} of the names, Grad-CAM's for "
+            f"{share(grad_cam.other)}; the difference is {points(strays)}.",
+        ),
+        Verdict(
+            "Guided Grad-CAM has its detail and tells them apart.",
+            better.low > 0,
+            f"Its peak lies on the named object for {share(guided_grad_cam.named)} of the names, that of guided "
+            f"backprop for {share(guided_backprop.named)}; the difference is {points(better)}.",
+        ),
+    ]
+
+
+def points(gap: Share) -> str:
+    """A difference of shares in words."""
+    return f"{100 * gap.value:.0f} points ({100 * gap.low:.0f} to {100 * gap.high:.0f})"
+
+
+def against(cast: Cast) -> Section:
+    """What speaks against a name; what happens to the score when it is covered."""
+    falls, rises = map(share, covering(cast.vgg, cast.pairs))
+    return Section(
+        "What speaks against it",
+        "With the weights negated Grad-CAM shows the counterfactual: regions that make the network less sure of the "
+        "name. Covering them should raise its score, as covering what speaks for it lowers it.",
+        *[Figures(_for_and_against(cast, each), 4) for each in cast.shown[:2]],
+        Table(
+            ("covered, where the map exceeds half of its maximum", "the score then"),
+            [("what speaks for the name", Share(*falls)), ("what speaks against it", Share(*rises))],
+            _how_many(cast) + "; covered is blurred beyond recognition",
+        ),
+        Verdict(
+            "Without what speaks against a name the network believes in it more.",
+            rises.low > 0.5,
+            f"The score rises in {rises} of the cases; covering what speaks for the name lowers it in {falls}.",
+        ),
+    )
+
+
+def _for_and_against(cast: Cast, scene: Scene) -> list:
+    """For each name of a scene the map of what speaks for it, and that of what speaks against it."""
+    e: Explanation = explain(cast.vgg, scene.image, indices(cast.vgg, [scene]), counter=True)
+    return [
+        figure
+        for t, name in enumerate(scene.labels)
+        for figure in (map_figure(e, 0, t, scene, f"for: {name}"), against_figure(e, 0, t, scene))
+    ]

@@ -71,7 +71,7 @@ CHAINS = [
     ],
     ["places", "outputs", "classes", "tasks", "targets"],
     ["preparing", "imaging", "regions", "drawing", "sequences", "saving"],
-    ["subjects", "explanation", "inputs"],
+    ["scenes", "subjects", "explanation", "inputs"],
     ["options", "results", "explainer", "ways"],
     ["console", "cli", "__main__"],
 ]
@@ -124,7 +124,7 @@ def test_importing_costs_nothing() -> None:
 def test_public_names() -> None:
     assert wherefore.__all__ == [
         "Action", "Box", "Capture", "ClassScore", "Difference", "Error", "Explainer", "Explanation", "Grid", "Inputs",
-        "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "embed", "explain", "load",
+        "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "embed", "explain", "load", "scenes",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from wherefore import scenes as scenes
     from wherefore.capture import Capture as Capture
     from wherefore.errors import Error as Error
     from wherefore.explainer import Explainer as Explainer
@@ -56,6 +57,7 @@ _HOME = {
     "embed": "explainer",
     "explain": "explainer",
     "load": "models.zoo",
+    "scenes": "",  # a package
 }
 __all__ = sorted(_HOME)
 
@@ -63,7 +65,12 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'wherefore' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"wherefore.{_HOME[name]}"), name)
+    home = _HOME[name]
+    value = (
+        getattr(importlib.import_module(f"wherefore.{home}"), name)
+        if home
+        else importlib.import_module(f"wherefore.{name}")
+    )
     globals()[name] = value
     return value
 

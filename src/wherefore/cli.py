@@ -54,7 +54,8 @@ def explain(
     images: Annotated[
         list[str],
         typer.Argument(
-            help="Pictures, and folders of pictures; videos or texts for a model of these.", show_default=False
+            help="Pictures, and folders of pictures; scenes (scenes:17); videos or texts for a model of these.",
+            show_default=False,
         ),
     ],
     model: ModelName = "resnet50",
@@ -108,6 +109,9 @@ def explain(
             help="each: every map up to its own maximum; common: one scale for all targets of a picture and method."
         ),
     ] = "each",
+    truth: Annotated[
+        bool, typer.Option("--truth", help="Also draw what is known of a scene (scenes:17) beside its maps.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the results (default: explained).")
     ] = None,
@@ -133,6 +137,10 @@ def explain(
 
     wherefore explain "A quiet, moving film." --model hf:ORG/NAME
 
+    A scene of the drawn world, by a network that the package carries:
+
+    wherefore explain scenes:17 --model scenes:vgg --truth
+
     Every layer below features on one page:
 
     wherefore explain cat_dog.jpg --model vgg16 --layer "features.*"
@@ -153,13 +161,15 @@ def explain(
     given = {"fit": fit, "compile": compile, "flips": flips, **console.options(methods, option or [])}
     given |= {"counter": True} if counter else {}
     given |= {"output": output} if output else {}
+    if truth and not all(each.startswith("scenes:") for each in images):
+        raise Error("--truth draws what is known of scenes: give scenes:17 or the like.")
     # Wrong paths are told before a network is loaded for nothing; of what hf: holds only the network tells if it reads.
     paths: list[str | Path] = [] if model.startswith("hf:") else [*find_pictures(images, folder)]
     loaded = _load(model, weights, device, classes)
     paths = paths or ([*images] if reads_texts(loaded) else [*find_pictures(images, folder)])
     ways = asked(loaded, paths, methods, layer, **given)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
-    run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale)
+    run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale, truth=truth)
     reports = list(track(run, len(paths), "explaining"))
     errors = [r["error"] for r in reports if "error" in r]
     if len(errors) == len(reports):

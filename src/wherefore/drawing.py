@@ -8,6 +8,7 @@ evidence; what the network did not see is grey and framed off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,6 +25,7 @@ from wherefore.registry import unknown
 Array = np.ndarray[Any, Any]
 INK, FAINT, PAPER = (28, 28, 32), (110, 110, 118), (252, 252, 250)
 STRENGTH = 0.78  # how far the hottest pixel is covered
+KNOWN = ((255, 214, 10), (86, 196, 255), (255, 128, 176), (120, 222, 120))  # outlines, apart also for the colour-blind
 PALED = 0.65  # how far the photograph's own colours are taken out beneath a map
 
 
@@ -183,6 +185,25 @@ def outlined(picture: Image.Image, mark: Tensor, region: Region) -> Image.Image:
     pixels[rim] = INK
     pixels[middle] = 255
     return Image.fromarray(pixels)
+
+
+def known(picture: Image.Image, things: Sequence[tuple[str, Array]]) -> Image.Image:
+    """The picture with things outlined and named; their masks ``(h, w)`` may be of another size."""
+    pixels = np.array(picture)
+    width = max(1, round(max(picture.size) / 200))
+    inside = [np.asarray(Image.fromarray(mask).resize(picture.size)) for _, mask in things]
+    for i, mask in enumerate(inside):
+        pixels[ndimage.binary_dilation(mask, iterations=width) & ~mask] = KNOWN[i % len(KNOWN)]
+    result = Image.fromarray(pixels)
+    pen, size = ImageDraw.Draw(result), max(11, min(22, round(picture.width / 24)))
+    for i, ((name, _), mask) in enumerate(zip(things, inside, strict=True)):
+        ys, xs = np.nonzero(mask)
+        wide = font(size).getlength(name) + size * 0.6
+        left = min(max(0, int(xs.min(initial=picture.width))), max(0, picture.width - int(wide)))
+        top = max(0, int(ys.min(initial=picture.height)) - round(size * 1.35) - width)
+        pen.rectangle((left, top, left + wide, top + round(size * 1.35)), fill=KNOWN[i % len(KNOWN)])
+        pen.text((left + size * 0.3, top + size * 0.05), name, fill=INK, font=font(size))
+    return result
 
 
 # -------------------------------------------------------------------------------------------- words

@@ -19,7 +19,7 @@ from wherefore import drawing
 from wherefore.errors import Error
 from wherefore.imaging import box, peak, resample, stretched
 from wherefore.saving import file_name, gif, jpeg, made, unique_names, write_json, write_tensors, write_whole
-from wherefore.subjects import Clip, Picture, Subject, extent
+from wherefore.subjects import LEGIBLE, Clip, Picture, Subject, extent
 from wherefore.types import Model, Patches
 
 Maps = Tensor | list[Tensor]
@@ -226,17 +226,20 @@ class Explanation:
         picture = self.pictures[image].within(largest)
         return replace(self, pictures=[*self.pictures[:image], picture, *self.pictures[image + 1 :]])
 
-    def sheet(self, image: int = 0, *, colours: str = "heat", scale: str = "each", largest: int = 1024) -> Image.Image:
+    def sheet(
+        self, image: int = 0, *, colours: str = "heat", scale: str = "each", largest: int = 1024, truth: bool = False
+    ) -> Image.Image:
         """One picture beside its overlays (of the first 15 targets), each at most ``largest`` pixels wide and high.
 
-        With what speaks against the targets, where it was asked for, a row for each target.
+        With what speaks against the targets, where it was asked for, a row for each target. With ``truth`` what is
+        known to be in the picture is outlined and named: of a scene everything.
         """
         small = self.within(largest, image)
         subject = small.pictures[image]
         overlays = list(islice(small.overlays(image, colours=colours, scale=scale), MOST_DRAWN))
         more = len(self.targets[image]) - len(overlays)
         detail = f"{self.model.name}, {self.method}, {self.layer}" + (f", and {more} more targets" if more else "")
-        plain = drawing.captioned(subject.image, Path(subject.name).name, detail)
+        plain = drawing.captioned(subject.known() if truth else subject.image, Path(subject.name).name, detail)
         if self.against is None:
             return drawing.sheet([plain, *overlays])
         beside = islice(small.counter(image, colours=colours), MOST_DRAWN)
@@ -333,18 +336,27 @@ class Explanation:
         parts = unique_names([file_name(target) for target in self.targets[image]])
         top = self._common(image) if scale == "common" else None
         targets = []
+        view = self._legible(image)
         for t, (part, heat) in enumerate(zip(parts, self.placed(image), strict=True)):  # one at a time in memory
             targets.append(self._measures(image, t, heat))
-            drawn = self._overlay(image, t, heat, top, colours, legend=True)
+            if view is not self:
+                heat = next(islice(view.placed(image), t, None))
+            drawn = view._overlay(image, t, heat, top, colours, legend=True)
             files = targets[-1]["files"]
             files["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", jpeg(drawn)))
             if isinstance(self.pictures[image], Clip):
                 frames = self.animation(image, t, colours=colours, top=top)
                 files["animation"] = str(write_whole(folder / f"{name}.{part}.gif", gif(frames)))
         if self.against is not None:
-            for part, target, drawn in zip(parts, targets, self.counter(image, colours=colours), strict=True):
+            for part, target, drawn in zip(parts, targets, view.counter(image, colours=colours), strict=True):
                 target["files"]["against"] = str(write_whole(folder / f"{name}.{part}.against.jpg", jpeg(drawn)))
         return self._report(image, targets)
+
+    def _legible(self, image: int) -> Explanation:
+        """The same, with a picture too small for words beneath it enlarged."""
+        picture = self.pictures[image]
+        small = isinstance(picture, Picture) and max(picture.size) < LEGIBLE
+        return self.within(LEGIBLE, image) if small else self
 
 
 def _evidence(maps: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from wherefore.feeding import Inputs, Key, canonical, channels_axis, fed, is_seq
 from wherefore.guard import unwrap
 from wherefore.imaging import Frames, Preprocess, Region
 from wherefore.regions import region_seen
+from wherefore.scenes import PREFIX, Scene, named
 from wherefore.subjects import Clip, Picture, Signal, Subject, Text
 from wherefore.text import Words
 from wherefore.types import Model
@@ -120,9 +121,11 @@ class Reader:
         """What lies in a file, of which nothing is known yet about the part that the network sees; or a text."""
         if self.reads_texts:
             return self._written(source)
-        if self.reads_clips:
+        if self.reads_clips and not is_scene(source):
             frames = imaging.read_frames(source)
             return Clip(str(source), lambda: frames, NOT_YET, len(frames))
+        if is_scene(source):
+            return _of_scene(named(str(source)))
         return Picture(str(source), imaging.read(source), NOT_YET)
 
     def _written(self, source: str | Path) -> Text:
@@ -190,6 +193,8 @@ class Reader:
             return Input(checked[0], self._shown(canonical(checked, axis)[0], number))
         if isinstance(image, (str, Path)):
             return self.prepare(self.open(image))
+        if isinstance(image, Scene):
+            return self.prepare(_of_scene(image))
         if isinstance(image, np.ndarray):
             picture = imaging.from_array(image)
         elif isinstance(image, Image.Image):
@@ -296,6 +301,15 @@ class Reader:
 def reads_texts(model: Model) -> bool:
     """Whether a model reads texts."""
     return isinstance(model.preprocess, Words)
+
+
+def is_scene(source: str | Path) -> bool:
+    """Whether it is the name of a scene (``scenes:17``), and no file of that name is there."""
+    return str(source).startswith(PREFIX) and not Path(source).is_file()
+
+
+def _of_scene(scene: Scene) -> Picture:
+    return Picture(scene.name, scene.image, NOT_YET, scene.truth)
 
 
 def _is_clip(images: Any) -> bool:

@@ -54,15 +54,17 @@ class Panel:
             raise Error(next(iter(self.failures.values())))
         return found
 
-    def page(self, *, colours: str = "heat", scale: str = "each") -> Image.Image:
+    def page(self, *, colours: str = "heat", scale: str = "each", truth: bool = False) -> Image.Image:
         """The page: a block for each target (the first 15), in it the picture and a tile for each way in their order.
 
-        A way that failed says why. ``scale="common"`` draws all targets of a way on one scale.
+        A way that failed says why. ``scale="common"`` draws all targets of a way on one scale, ``truth`` what is known
+        to be in the picture.
         """
         drawing.check_look(colours, scale)
         first, tiles = self.first, len(self.ways) + 1
         across, size = LARGE_TILE if tiles <= FEW else TILE
-        shown = self.picture.within(across).image
+        small = self.picture.within(across)
+        shown = small.known() if truth else small.image
         names = first.targets[0][:MOST_DRAWN]
         rows = [[drawing.tile(shown, Path(self.picture.name).name, size=size)] for _ in names]
         for name, e in self.ways.items():
@@ -175,6 +177,7 @@ class PanelRun:
     out: Path | None = None
     colours: str = "heat"
     scale: str = "each"
+    truth: bool = False
     origin: Report = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -214,7 +217,8 @@ class PanelRun:
             raise Error(f"{path} cannot be prepared: {error}") from None
 
     def _written(self, done: Panel, out: Path, name: str) -> Report:
-        page = write_whole(out / f"{name}.page.jpg", jpeg(done.page(colours=self.colours, scale=self.scale)))
+        drawn = done.page(colours=self.colours, scale=self.scale, truth=self.truth)
+        page = write_whole(out / f"{name}.page.jpg", jpeg(drawn))
         tensors = {way: e.maps[0].cpu().contiguous() for way, e in done.explanations.items()}
         maps = write_tensors(out / f"{name}.safetensors", tensors, done.origin())
         return {"page": str(page), "maps": str(maps)}
@@ -228,8 +232,9 @@ def run(
     *,
     colours: str = "heat",
     scale: str = "each",
+    truth: bool = False,
 ) -> FileRun | PanelRun:
     """What explains each file: by one explainer, or a page by several."""
     if isinstance(ways, Explainer):
-        return FileRun(ways, paths, target, out, colours=colours, scale=scale)
-    return PanelRun(ways, paths, target, out, colours, scale)
+        return FileRun(ways, paths, target, out, colours=colours, scale=scale, truth=truth)
+    return PanelRun(ways, paths, target, out, colours, scale, truth)

@@ -50,7 +50,8 @@ def unique_names(names: Sequence[str]) -> list[str]:
     taken: dict[str, int] = {}  # and how many of that stem there were
     result = []
     for name in names:
-        stem = wanted = os.fsencode(Path(name).stem)[:120].decode(errors="ignore") or "picture"
+        plain = name.replace(":", "-").replace("/", "-") if name.startswith("scenes:") else Path(name).stem
+        stem = wanted = os.fsencode(plain)[:120].decode(errors="ignore") or "picture"
         count = taken.get(wanted.lower(), 1)
         while stem.lower() in taken:
             count += 1

@@ -14,7 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from wherefore import drawing, sequences
+from wherefore.errors import Error
 from wherefore.imaging import Region, resample, seen_pixels, stretched
+from wherefore.preparing import Array
+
+LEGIBLE = 320  # pixels on the longer side of a picture beneath which words can be read
 
 
 class Subject:
@@ -31,6 +35,10 @@ class Subject:
     def image(self) -> Image.Image:
         """What it looks like, without a map."""
         raise NotImplementedError
+
+    def known(self) -> Image.Image:
+        """What it looks like with what is known to be in it outlined and named; an `Error` where nothing is."""
+        raise Error(f"{self.name} comes without annotations: a scene has them (scenes:17).")
 
     def within(self, largest: int) -> Subject:
         """The same, drawn with its longer side at most ``largest``."""
@@ -63,6 +71,8 @@ class Picture(Subject):
     name: str
     source: Image.Image | Callable[[], Image.Image] = field(repr=False)
     region: Region
+    # Names and masks (H, W) of what is known to be in it; drawn beside its maps where that is asked for.
+    truth: Callable[[], Sequence[tuple[str, Array]]] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def image(self) -> Image.Image:
@@ -75,14 +85,19 @@ class Picture(Subject):
         return self.image.size
 
     def within(self, largest: int) -> Picture:
-        share = largest / max(self.size)
-        if share >= 1:
+        """The same, drawn with its longer side at most ``largest``; a small one is enlarged, to be legible."""
+        side = min(max(*self.size, LEGIBLE), largest)
+        if side == max(self.size):
             return self
+        share = side / max(self.size)
         width, height = (max(1, round(side * share)) for side in self.size)
         across, down = width / self.size[0], height / self.size[1]
         x0, y0, x1, y1 = self.region
         region = x0 * across, y0 * down, x1 * across, y1 * down
         return replace(self, source=self.image.resize((width, height)), region=region)
+
+    def known(self) -> Image.Image:
+        return drawing.known(self.image, self.truth()) if self.truth else super().known()
 
     def placed(self, maps: Tensor, filled: tuple[float, float] = (1.0, 1.0)) -> Tensor:
         heat = resample(maps, self.size, extent(self.region, filled))

@@ -13,8 +13,8 @@ from wherefore import drawing, imaging
 from wherefore.errors import Error, ImageError
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
-from wherefore.inputs import Input
-from wherefore.saving import can_be_made, is_drawn, made, unique_names, write_tensors
+from wherefore.inputs import Input, is_scene
+from wherefore.saving import can_be_made, is_drawn, jpeg, made, unique_names, write_tensors, write_whole
 from wherefore.targets import is_per_image
 
 Report = dict[str, Any]
@@ -23,14 +23,16 @@ AHEAD = 2  # batches that are decoded before they are needed
 
 
 def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> list[Path]:
-    """The files named, and all pictures below the folders named, sorted within each folder.
+    """The files and scenes named, and all pictures below the folders named, sorted within each folder.
 
     What lies in ``out`` below such a folder is the result of an earlier run, and left out.
     """
     found: list[Path] = []
     for source in map(Path, sources):
         found += (_inside(source, out) or [source]) if source.is_dir() else [source]
-    if found and not any(path.is_file() for path in found):  # said before a network is loaded for nothing
+    if found and not any(
+        path.is_file() or is_scene(path) for path in found
+    ):  # said before a network is loaded for nothing
         kinds = ", ".join(sorted(imaging.SUFFIXES))
         empty = f"holds no pictures ({kinds})"
         raise Error(" ".join(f"{path} {empty if path.is_dir() else 'does not exist'}." for path in found[:3]))
@@ -55,7 +57,8 @@ class FileRun:
         reports = list(run)
 
     With ``out``, overlays and ``NAME.safetensors`` (the raw maps under ``maps`` ``(T, h, w)``) are written there; the
-    folder is made when there is something to write. ``origin`` says where the results come from, once the first batch
+    folder is made when there is something to write; ``truth`` adds ``NAME.truth.jpg``, what is known of the picture
+    beside its maps. ``origin`` says where the results come from, once the first batch
     is through.
     """
 
@@ -66,6 +69,7 @@ class FileRun:
     batch_size: int = 8
     colours: str = "heat"
     scale: str = "each"
+    truth: bool = False
     origin: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -139,6 +143,9 @@ class FileRun:
         tensors = {"maps": maps}
         if explanation.against is not None:
             tensors["against"] = explanation.against[index].cpu().contiguous()
+        if self.truth:
+            beside = explanation.sheet(index, colours=self.colours, scale=self.scale, truth=True)
+            report["truth"] = str(write_whole(self.out / f"{name}.truth.jpg", jpeg(beside)))
         file = write_tensors(self.out / f"{name}.safetensors", tensors, self.origin)
         for entry in report["targets"]:
             entry["files"]["maps"] = str(file)

@@ -66,7 +66,9 @@ def scenes_model(name: str, weights: Weights, classes: Names) -> Model:
         if weights == "default" and sha256 != facts["sha256"]:
             raise Error(f"{path} is not the file that its card describes: install wherefore anew.")
     multilabel = facts.get("task", network.task) == MULTI
-    return Model(net.eval(), names, preprocess(name, facts), name=f"scenes:{name}", sha256=sha256, multilabel=multilabel)
+    return Model(
+        net.eval(), names, preprocess(name, facts), name=f"scenes:{name}", sha256=sha256, multilabel=multilabel
+    )
 
 
 def scenes_names() -> list[str]:

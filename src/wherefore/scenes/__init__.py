@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from wherefore.scenes.annotated import Region, Scene, scene
+from wherefore.scenes.annotated import Region, Scene, named, scene
+from wherefore.scenes.world import PREFIX
 
-__all__ = ["Region", "Scene", "scene"]
+__all__ = ["PREFIX", "Region", "Scene", "named", "scene"]

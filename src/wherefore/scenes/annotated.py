@@ -14,7 +14,7 @@ from wherefore.registry import unknown
 from wherefore.scenes import language
 from wherefore.scenes.draw import Drawing, draw
 from wherefore.scenes.language import Question
-from wherefore.scenes.world import World, imagine
+from wherefore.scenes.world import COUNTS, PREFIX, SPLITS, World, imagine
 
 Array = np.ndarray[Any, Any]
 CONCEPTS = ("color", "object", "material", "part", "scene", "texture")  # the six kinds of Broden, in its spelling
@@ -68,8 +68,8 @@ class Scene:
 
     @property
     def name(self) -> str:
-        """What it is called wherever a picture is wanted."""
-        return f"scenes:{self.world.number}"
+        """What it is called wherever a picture is wanted: ``scenes:17``, ``scenes:pair/17``, ``scenes:dev/17``."""
+        return self.world.name
 
     @property
     def place(self) -> str:
@@ -99,6 +99,10 @@ class Scene:
     def boxes(self) -> Array:
         """The boxes around what can be seen of each thing, ``(N, 4)`` as x0, y0, x1, y1, inclusive."""
         return np.array([box_of(mask) for mask in self.masks], dtype=np.int64).reshape(-1, 4)
+
+    def truth(self) -> list[tuple[str, Array]]:
+        """The category and the mask ``(H, W)`` of each thing, for drawing them."""
+        return [(thing.category, mask) for thing, mask in zip(self.things, self.masks, strict=True)]
 
     def mask(self, category: str) -> Array:
         """Which pixels show things of a category, ``(H, W)`` of bool."""
@@ -193,6 +197,19 @@ def scene(number: int, split: str = "test", objects: int | None = None, size: in
     if not 16 <= size <= 2048:
         raise Error(f"a scene has 16 to 2048 pixels on a side, not {size}.")
     return Scene(imagine(number, split, objects), size)
+
+
+def named(name: str, size: int = 128) -> Scene:
+    """The scene that is called ``scenes:17``, or ``scenes:pair/17``: with one, two, three or four objects ``single``,
+    ``pair``, ``three``, ``four``; ``scenes:dev/pair/17`` is one of another split than ``test``.
+
+    Raises `Error` for any other name.
+    """
+    *parts, number = name.removeprefix(PREFIX).split("/")
+    splits, counts = [p for p in parts if p in SPLITS], [p for p in parts if p in COUNTS]
+    if not number.isascii() or not number.isdigit() or parts != splits + counts or len(splits) > 1 or len(counts) > 1:
+        raise Error(f"no scene is called {name!r}: give scenes:17, scenes:pair/17 (two objects) or scenes:dev/17.")
+    return scene(int(number), splits[0] if splits else "test", COUNTS[counts[0]] if counts else None, size)
 
 
 def box_of(mask: Array) -> Box:

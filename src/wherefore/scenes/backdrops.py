@@ -39,7 +39,11 @@ def _sky(dice: Dice, *kinds: RGB) -> list[Layer]:
     layers = [Layer("sky", "", rgb, (WHOLE,), BLOTCH, 5, -0.25)]
     for _ in range(dice.pick((0, 1, 2))):
         x, y, w = dice.random(), dice.between(0.04, 0.26), dice.between(0.06, 0.13)
-        puffs = (oval(x, y, w, w * 0.34), oval(x + w * 0.6, y + 0.01, w * 0.8, w * 0.3), oval(x, y - w * 0.2, w * 0.5, w * 0.36))
+        puffs = (
+            oval(x, y, w, w * 0.34),
+            oval(x + w * 0.6, y + 0.01, w * 0.8, w * 0.3),
+            oval(x, y - w * 0.2, w * 0.5, w * 0.36),
+        )
         r, g, b = (min(255, c + 46) for c in rgb)
         layers.append(Layer("cloud", "", (r, g, b), puffs))
     return layers  # fmt: skip
@@ -68,7 +72,9 @@ def street(dice: Dice) -> list[Layer]:
         rgb = _like(dice, dice.pick(((172, 128, 108), (150, 150, 156), (188, 172, 144), (120, 126, 144))))
         layers.append(Layer("building", "brick", rgb, (box(x, top, x + wide - 0.01, kerb),), ACROSS, 8))
         panes = [
-            box(x + wide * i / 3 + 0.02, y, x + wide * i / 3 + 0.06, y + 0.06) for i in range(3) for y in (top + 0.04, top + 0.15)
+            box(x + wide * i / 3 + 0.02, y, x + wide * i / 3 + 0.06, y + 0.06)
+            for i in range(3)
+            for y in (top + 0.04, top + 0.15)
         ]
         layers.append(Layer("building", "glass", _like(dice, (88, 100, 120)), tuple(panes)))
         x += wide
@@ -103,11 +109,16 @@ def underwater(dice: Dice) -> list[Layer]:
     rgb = _like(dice, dice.pick(((30, 128, 160), (24, 104, 150), (38, 140, 138))))
     bed = dice.between(0.8, 0.9)
     r, g, b = (min(255, c + 24) for c in rgb)
-    rays = tuple([(x, -0.05), (x + 0.08, -0.05), (x - 0.2, 1), (x - 0.36, 1)] for x in (dice.between(0, 0.5), dice.between(0.6, 1.3)))
+    rays = tuple(
+        [(x, -0.05), (x + 0.08, -0.05), (x - 0.2, 1), (x - 0.36, 1)]
+        for x in (dice.between(0, 0.5), dice.between(0.6, 1.3))
+    )
     weeds: list[Ring] = []
     for _ in range(dice.whole(2, 5)):
         x, top = dice.random(), dice.between(0.56, 0.8)
-        weeds += stroke(curve((x, 1), (x + dice.between(-0.14, 0.14), 0.85), (x + dice.between(-0.06, 0.06), top), 5), 0.03, 0.01)
+        weeds += stroke(
+            curve((x, 1), (x + dice.between(-0.14, 0.14), 0.85), (x + dice.between(-0.06, 0.06), top), 5), 0.03, 0.01
+        )
     bubbles = tuple(oval(dice.random(), dice.random(), s, s) for s in (0.008, 0.011, 0.015, 0.009))
     return [
         Layer("water", "water", rgb, (WHOLE,), BLOTCH, 16, 0.5),
@@ -139,7 +150,9 @@ def forest(dice: Dice) -> list[Layer]:
     near: list[Ring] = []
     for i in range(dice.whole(6, 9)):
         x, w = dice.random(), dice.between(0.018, 0.032) if i < 4 else dice.between(0.035, 0.055)
-        (far if i < 4 else near).append([(x - w, -0.02), (x + w, -0.02), (x + w * 1.3, level + 0.06), (x - w * 1.3, level + 0.06)])
+        (far if i < 4 else near).append(
+            [(x - w, -0.02), (x + w, -0.02), (x + w * 1.3, level + 0.06), (x - w * 1.3, level + 0.06)]
+        )
     ferns = tuple(
         [(x, y), (x + dice.between(-0.03, 0.03), y - 0.06), (x + 0.02, y)]
         for x, y in ((dice.random(), dice.between(level + 0.04, 1)) for _ in range(14))
@@ -236,6 +249,5 @@ def room(dice: Dice) -> list[Layer]:
 
 
 BACKDROPS: dict[str, Callable[[Dice], list[Layer]]] = {
-    maker.__name__: maker
-    for maker in (street, sea, underwater, beach, forest, meadow, mountain, desert, snow, room)
+    maker.__name__: maker for maker in (street, sea, underwater, beach, forest, meadow, mountain, desert, snow, room)
 }

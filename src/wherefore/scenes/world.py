@@ -73,6 +73,8 @@ PLACES = ("street", "sea", "underwater", "beach", "forest", "meadow", "mountain"
 # The backdrop of a place shows something of the kind itself: nothing could be said of such a thing that is surely true.
 NEVER = {("tree", "forest"), ("house", "street")}
 SPLITS = ("train", "dev", "test")
+PREFIX = "scenes:"  # of names of scenes, wherever a picture is wanted
+COUNTS = {"single": 1, "pair": 2, "three": 3, "four": 4}  # objects, as names of scenes say it
 
 
 class Dice:
@@ -146,6 +148,13 @@ class World:
     light: Light
     split: str = "test"
     number: int = 0
+    objects: int | None = None  # as many were asked for; None: any number
+
+    @property
+    def name(self) -> str:
+        """What the scene is called; the test split and any number of objects go without saying."""
+        counts = [word for word, count in COUNTS.items() if count == self.objects]
+        return PREFIX + "/".join([*([self.split] if self.split != "test" else []), *counts, str(self.number)])
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -188,7 +197,7 @@ def imagine(number: int, split: str = "test", objects: int | None = None) -> Wor
         categories.append(dice.pick(categories) if again else _another(dice, categories, place))
     placed = _placed(dice, [_thing(dice, c, place, split, count) for c in categories], place)
     things = tuple(sorted(placed, key=lambda thing: thing.reach[3]))  # the nearest stands lowest and is drawn last
-    return World(seed, place, things, _light(dice), split, number)
+    return World(seed, place, things, _light(dice), split, number, objects)
 
 
 def _place(dice: Dice, category: str) -> str:

@@ -112,7 +112,9 @@ def _draw_into(folder: Path, wanted: Wanted) -> None:
         part.rename(folder)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
-            raise Error(f"{folder} cannot be written ({error.strerror}): set XDG_CACHE_HOME to another folder.") from None
+            raise Error(
+                f"{folder} cannot be written ({error.strerror}): set XDG_CACHE_HOME to another folder."
+            ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

@@ -42,7 +42,12 @@ def ship(recipe: Recipe, net: nn.Module, folder: Path, seconds: float) -> dict[s
         "seed": recipe.seed,
         "data": recipe.source,
         "accuracy": measured(shipped, recipe),
-        "training": {"seconds": round(seconds), "on": machine(net), "wherefore": __version__, "torch": torch.__version__},
+        "training": {
+            "seconds": round(seconds),
+            "on": machine(net),
+            "wherefore": __version__,
+            "torch": torch.__version__,
+        },
         "sha256": file_sha256(path),
         "licence": "Apache-2.0",
         "limits": LIMITS,

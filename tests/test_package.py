@@ -46,8 +46,9 @@ ROWS = [
     ],
     ["methods", "models", "subjects", "explanation", "inputs"],
     ["options", "results", "explainer", "ways", "metrics"],
-    ["batch"],
+    ["batch", "pages"],
     ["bench", "panels"],
+    ["demo"],
     ["cli", "console", "__main__"],
 ]
 # Within a row, these build on each other in this order.

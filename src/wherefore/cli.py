@@ -295,6 +295,16 @@ def methods(
 
 
 @app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and its pictures.")] = Path("demo"),
+) -> None:
+    """Tell the story of Grad-CAM on the package's own pictures and networks: one HTML page, offline, in a minute."""
+    from wherefore import demo
+
+    print(demo.run(out))
+
+
+@app.command()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="The headlines, in about four minutes of two cores.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for bench.json and bench.md.")] = None,

@@ -40,8 +40,10 @@ class Cast:
 
     @cached_property
     def shown(self) -> list[Scene]:
-        """The first three scenes with two objects of which vgg puts both names first; the very first if there is none."""
-        fitting = (each for each in many(2) if {name for name, _ in names_first(self.vgg, each.image, 2)} == {*each.labels})
+        """The first three scenes with two objects of which vgg puts both names first; scene 0 if there is none."""
+        fitting = (
+            each for each in many(2) if {name for name, _ in names_first(self.vgg, each.image, 2)} == {*each.labels}
+        )
         return list(islice(fitting, 3)) or [next(many(2))]
 
     @cached_property

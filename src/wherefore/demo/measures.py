@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wherefore.demo.networks import indices, scores
 from wherefore.explainer import Explainer
+from wherefore.explanation import Explanation
 from wherefore.imaging import peak
 from wherefore.metrics import interval
 from wherefore.pages import Share
@@ -28,6 +29,11 @@ class Pointing:
     both: list[float]  # 1 where each of the two peaks lies on the object that was asked for
     alike: list[float]  # the correlation of the two maps, -1 to 1; scenes with an empty map are left out
 
+    @property
+    def shares(self) -> tuple[Share, Share, Share]:
+        """How often on the named object, on the other one, and right for both names of a scene."""
+        return share(self.named), share(self.other), share(self.both)
+
 
 def share(values: Sequence[float]) -> Share:
     """The mean of a value per scene, and its bootstrap interval."""
@@ -41,7 +47,7 @@ def gap(ones: Sequence[float], others: Sequence[float]) -> Share:
 
 def pointing(model: Model, scenes: Sequence[Scene], method: str = "grad-cam", layer: str | None = None) -> Pointing:
     """Where the peaks of a method lie when each of the two objects of a scene is asked for."""
-    e = Explainer(model, method, layer)([each.image for each in scenes], indices(model, scenes))
+    e = Explainer(model, method, layer)(list(scenes), indices(model, scenes))
     named, other = [], []
     for b, each in enumerate(scenes):
         things = [peaked_on(heat, each) for heat in e.placed(b)]
@@ -63,21 +69,41 @@ def peaked_on(heat: Tensor, scene: Scene) -> str | None:
     return next((t.category for t, mask in zip(scene.things, scene.masks, strict=True) if mask[y, x]), None)
 
 
-def covering(model: Model, scenes: Sequence[Scene]) -> tuple[list[float], list[float]]:
-    """How often the score falls when what speaks for a name is covered, rises when what speaks against it is.
+@dataclass(frozen=True)
+class Covering:
+    """What happens to the score of a name when a map is covered, and where what speaks against it lies: per scene.
 
-    A value per scene, the mean over those of its two names that have such a map.
+    Each value is the mean over those of the two names that have such a map.
     """
-    e = Explainer(model, counter=True)([each.image for each in scenes], indices(model, scenes))
+
+    falls: list[float]  # how often the score falls when what speaks for the name is covered
+    rises: list[float]  # how often it rises when what speaks against it is covered
+    named: list[float]  # how often the peak of what speaks against it lies on the named object all the same
+    other: list[float]  # how often it lies on the other one
+
+
+def covering(model: Model, scenes: Sequence[Scene]) -> Covering:
+    """What covering the evidence for a name does, and covering that against it."""
+    e = Explainer(model, counter=True)(list(scenes), indices(model, scenes))
     assert e.against is not None
-    falls, rises = [], []
+    found: list[list[list[bool]]] = [[], [], [], []]
     for b, each in enumerate(scenes):
-        for maps, sign, found in ((e.maps, -1, falls), (e.against, 1, rises)):
-            heats = list(e.placed(b, maps))
-            after = scores(model, [covered(each.image, heat) for heat in heats])
-            changes = [sign * float(after[t, e.classes[b, t]] - e.scores[b, t]) for t in (0, 1)]
-            found.append([c > 0 for c, heat in zip(changes, heats, strict=True) if float(heat.max()) > 0])
-    return [fmean(two) for two in falls if two], [fmean(two) for two in rises if two]
+        speaks, counters = list(e.placed(b)), list(e.placed(b, e.against))
+        lower, higher = _changes(model, e, b, speaks), _changes(model, e, b, counters)
+        lit = [t for t, heat in enumerate(counters) if float(heat.max()) > 0]
+        things = {t: peaked_on(counters[t], each) for t in lit}
+        found[0].append([lower[t] < 0 for t, heat in enumerate(speaks) if float(heat.max()) > 0])
+        found[1].append([higher[t] > 0 for t in lit])
+        found[2].append([things[t] == each.labels[t] for t in lit])
+        found[3].append([things[t] not in (None, each.labels[t]) for t in lit])
+    return Covering(*[[fmean(two) for two in values if two] for values in found])
+
+
+def _changes(model: Model, e: Explanation, image: int, heats: Sequence[Tensor]) -> list[float]:
+    """By how much the score of each name rises when its map is covered."""
+    picture = e.pictures[image].image
+    after = scores(model, [covered(picture, heat) for heat in heats])
+    return [float(after[t, e.classes[image, t]] - e.scores[image, t]) for t in range(len(heats))]
 
 
 def covered(picture: Image.Image, heat: Tensor, least: float = 0.5) -> Image.Image:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from wherefore.demo.measures import peaked_on
-from wherefore.drawing import outlined
+from wherefore.drawing import known, outlined
 from wherefore.explanation import Explanation
 from wherefore.imaging import peak
 from wherefore.pages import Figure
@@ -19,17 +19,12 @@ from wherefore.scenes import Scene
 FINER = 4  # rings are drawn so many times larger, then reduced
 
 
-def truth(scene: Scene, categories: Sequence[str]) -> Image.Image:
-    """The picture of a scene with the outlines of things of some categories."""
-    return _outlined(scene.image, scene, categories)
-
-
 def map_figure(e: Explanation, image: int, target: int, scene: Scene, caption: str = "", note: str = "") -> Figure:
     """One map on its scene: the thing that was asked for outlined, a ring around the peak, and where that lies."""
     drawn = next(islice(e.overlays(image, legend=False), target, None))
     name = e.targets[image][target]
     if e.pixels is None and name in scene.labels:
-        drawn = _outlined(drawn, scene, [name])
+        drawn = _outlined(drawn, scene, name)
     heat = next(islice(e.placed(image), target, None))
     if e.pixels is None and float(heat.max()) > 0:
         drawn = ringed(drawn, peak(heat))
@@ -49,22 +44,26 @@ def against_figure(e: Explanation, image: int, target: int, scene: Scene) -> Fig
     return Figure(drawn, caption, said, f"What speaks {caption.replace(':', '')}, drawn over {in_words(scene)}: {said}")
 
 
-def scene_figure(scene: Scene, note: str, outlines: bool = False) -> Figure:
-    """A scene, its number, and a note; with the outlines of its things where they are wanted."""
-    picture = truth(scene, scene.labels) if outlines else scene.image
-    return Figure(picture, in_words(scene), note, f"Scene {scene.world.number}: {in_words(scene)}")
+def scene_figure(scene: Scene, note: str) -> Figure:
+    """A scene, its caption, and a note."""
+    return Figure(scene.image, in_words(scene), note)
+
+
+def known_figure(scene: Scene) -> Figure:
+    """A scene with its things outlined and named."""
+    return Figure(known(scene.image, scene.truth()), in_words(scene), f"{scene.name}, with what is known of it")
 
 
 def in_words(scene: Scene) -> str:
-    """What is to be seen in a scene: a cat and an elephant, desert."""
-    names = [f"{'an' if t.category[0] in 'aeiou' else 'a'} {t.category}" for t in scene.things]
-    return f"{' and '.join([', '.join(names[:-1]), names[-1]] if len(names) > 1 else names)}, {scene.place}"
+    """The first of a scene's captions that names all of its things, without a stop."""
+    fitting = [c for c in scene.captions if all(name in c for name in scene.labels)]
+    return (fitting or [*scene.captions])[0].rstrip(".")
 
 
 def peak_text(heat: Tensor, scene: Scene) -> str:
     """Where a map is highest, in words."""
     if float(heat.max()) <= 0:
-        return "no evidence"
+        return "no evidence anywhere"
     thing = peaked_on(heat, scene)
     return f"peak on the {thing}" if thing else "peak beside the objects" if len(scene.things) > 1 else "peak beside it"
 
@@ -89,9 +88,7 @@ def ringed(picture: Image.Image, place: Sequence[int]) -> Image.Image:
     return result
 
 
-def _outlined(picture: Image.Image, scene: Scene, categories: Sequence[str]) -> Image.Image:
-    """The picture with the outlines of things of some categories, in white between dark lines."""
-    for category in categories:
-        mask = torch.from_numpy(scene.mask(category).astype("float32"))
-        picture = outlined(picture, mask, (0.0, 0.0, float(picture.width), float(picture.height)))
-    return picture
+def _outlined(picture: Image.Image, scene: Scene, category: str) -> Image.Image:
+    """The picture with the outline of the things of a category, in white between dark lines."""
+    mask = torch.from_numpy(scene.mask(category).astype("float32"))
+    return outlined(picture, mask, (0.0, 0.0, float(picture.width), float(picture.height)))

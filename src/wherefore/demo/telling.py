@@ -8,13 +8,13 @@ from statistics import fmean
 from wherefore.demo.cast import Cast, many
 from wherefore.demo.measures import Pointing, covering, gap, pointing, share
 from wherefore.demo.networks import indices, names_first
-from wherefore.demo.pictures import against_figure, map_figure, scene_figure
+from wherefore.demo.pictures import against_figure, known_figure, map_figure, scene_figure
 from wherefore.explainer import explain
 from wherefore.explanation import Explanation
-from wherefore.pages import Figures, Section, Share, Table, Verdict
+from wherefore.pages import Figure, Figures, Section, Share, Table, Verdict
 from wherefore.scenes import Scene
 
-WHERE = ("peak on the named object", "on the other one", "right for both names")
+POINTING = ("peak on the named object", "on the other one", "right for both names")
 
 
 def sights(cast: Cast) -> Section:
@@ -22,7 +22,7 @@ def sights(cast: Cast) -> Section:
     figures = []
     for each in islice(many(None), 6):
         said = ", ".join(f"{name} {p:.2f}" for name, p in names_first(cast.vgg, each.image, len(each.labels)))
-        figures.append(scene_figure(each, f"{each.name}; the network: {said}"))
+        figures.append(scene_figure(each, f"{each.name}; the network says {said}"))
     return Section(
         "What the network sees",
         "A scene is drawn by a program from a number, so everything is known about it: what is where, in which colour "
@@ -46,10 +46,10 @@ def apart(cast: Cast) -> Section:
         "Grad-CAM asks how much each channel of the last convolutional layer matters to a class (its mean gradient), "
         "and adds the channels up with these weights. What comes out is a coarse map of the evidence for that class. "
         "One forward pass serves all classes.",
-        *[Figures([scene_figure(each, f"{each.name}, objects outlined", True), *_asked(cast, each)]) for each in cast.shown],
-        f"These are the first {len(cast.shown)} test scenes with two objects that the network names completely. The "
-        "thing that was asked for is outlined, the ring is the peak of the map. So often it lies where it should:",
-        Table(("asked of scenes:vgg", *WHERE), [("Grad-CAM", named, other, both)], _how_many(cast)),
+        *[Figures([known_figure(each), *_asked(cast, each)]) for each in cast.shown],
+        "These are the first test scenes with two objects of which the network puts both names first. The thing that "
+        "was asked for is outlined, the ring is the peak of the map. So often it lies where it should:",
+        Table(("asked of scenes:vgg", *POINTING), [("Grad-CAM", named, other, both)], how_many(cast.count)),
         Verdict(
             "Grad-CAM tells the two objects of a picture apart.",
             named.low > other.high,
@@ -58,23 +58,24 @@ def apart(cast: Cast) -> Section:
     )  # fmt: skip
 
 
-def _asked(cast: Cast, scene: Scene) -> list:
+def _asked(cast: Cast, scene: Scene) -> list[Figure]:
     """The maps of each name of a scene."""
-    e = explain(cast.vgg, scene.image, indices(cast.vgg, [scene]))
+    e = explain(cast.vgg, scene, indices(cast.vgg, [scene]))
     return [map_figure(e, 0, t, scene, f"Where is the {name}?") for t, name in enumerate(scene.labels)]
 
 
-def _how_many(cast: Cast) -> str:
+def how_many(count: int) -> str:
+    """What a table of peaks says of itself."""
     return (
-        f"The first {cast.count} test scenes with two objects, both names of each asked; "
-        "in parentheses and as a line the 95 % bootstrap interval over scenes"
+        f"The first {count} test scenes with two objects, both names of each asked; "
+        "in parentheses and as a dark line the 95 % bootstrap interval over scenes."
     )
 
 
 def detail(cast: Cast) -> Section:
     """Guided backprop, which hardly tells classes apart, and Guided Grad-CAM, which does."""
     scene = cast.shown[0]
-    ways = {m: explain(cast.vgg, scene.image, indices(cast.vgg, [scene]), method=m) for m in FINE}
+    ways = {m: explain(cast.vgg, scene, indices(cast.vgg, [scene]), method=m) for m in FINE}
     rows = [
         Figures([map_figure(e, 0, t, scene, SPOKEN[m]) for m, e in ways.items()], 3, f"Why {name}?")
         for t, name in enumerate(scene.labels)
@@ -82,14 +83,14 @@ def detail(cast: Cast) -> Section:
     found = {m: cast.grad_cam if m == "grad-cam" else pointing(cast.vgg, cast.pairs, m) for m in FINE}
     return Section(
         "Fine detail that knows its class",
-        "Guided backprop runs back to the pixels and lets only positive signals through. Its edges are crisp, but nearly "
-        "the same whatever was asked. Guided Grad-CAM multiplies it with the Grad-CAM map.",
+        "Guided backprop runs back to the pixels and lets only positive signals through. Its edges are crisp, but "
+        "nearly the same whatever was asked. Guided Grad-CAM multiplies it with the Grad-CAM map.",
         *rows,
         Table(
-            ("method", *WHERE, "likeness of the two maps"),
-            [(SPOKEN[m], *p.shares, f"{fmean(p.alike):.2f}") for m, p in found.items()],
-            _how_many(cast) + ". Of pixel methods the peak is the pixel of largest absolute value. "
-            "Likeness is the mean correlation of the maps for the two names: 1 says that they are the same picture",
+            ("method", *POINTING, "likeness"),
+            [(SPOKEN[m], *p.shares, number(fmean(p.alike), "+.2f")) for m, p in found.items()],
+            how_many(cast.count) + " Of pixel methods the peak is the pixel of largest absolute value. "
+            "Likeness is the mean correlation of the maps for the two names: 1 says that they are the same picture.",
         ),
         *_fine_verdicts(**{m.replace("-", "_"): p for m, p in found.items()}),
     )
@@ -119,33 +120,46 @@ def _fine_verdicts(grad_cam: Pointing, guided_backprop: Pointing, guided_grad_ca
 
 def points(gap: Share) -> str:
     """A difference of shares in words."""
-    return f"{100 * gap.value:.0f} points ({100 * gap.low:.0f} to {100 * gap.high:.0f})"
+    value, low, high = (number(100 * v, "+.0f") for v in gap)
+    return f"{value} points ({low} to {high})"
+
+
+def number(value: float, form: str) -> str:
+    """A number with a proper minus sign."""
+    return format(value, form).replace("-", "\N{MINUS SIGN}")
 
 
 def against(cast: Cast) -> Section:
     """What speaks against a name; what happens to the score when it is covered."""
-    falls, rises = map(share, covering(cast.vgg, cast.pairs))
+    found = covering(cast.vgg, cast.pairs)
+    named, other, _ = cast.grad_cam.shares
+    falls, rises = share(found.falls), share(found.rises)
     return Section(
         "What speaks against it",
-        "With the weights negated Grad-CAM shows the counterfactual: regions that make the network less sure of the "
-        "name. Covering them should raise its score, as covering what speaks for it lowers it.",
+        "With its weights negated Grad-CAM shows the counterfactual: regions that make the network less sure of a "
+        "name. Without them its score should rise, as it falls without what speaks for the name.",
         *[Figures(_for_and_against(cast, each), 4) for each in cast.shown[:2]],
         Table(
-            ("covered, where the map exceeds half of its maximum", "the score then"),
-            [("what speaks for the name", Share(*falls)), ("what speaks against it", Share(*rises))],
-            _how_many(cast) + "; covered is blurred beyond recognition",
+            ("what speaks", *POINTING[:2], "covered, the score goes", ""),
+            [
+                ("for the name", named, other, falls, "down"),
+                ("against it", share(found.named), share(found.other), rises, "up"),
+            ],
+            how_many(cast.count) + " Covered, that is blurred beyond recognition, is what exceeds half of the map's "
+            "maximum.",
         ),
         Verdict(
             "Without what speaks against a name the network believes in it more.",
             rises.low > 0.5,
-            f"The score rises in {rises} of the cases; covering what speaks for the name lowers it in {falls}.",
+            f"The score rises in {rises} of the cases; it falls in {falls} of those where what speaks for the name is "
+            "covered.",
         ),
     )
 
 
-def _for_and_against(cast: Cast, scene: Scene) -> list:
+def _for_and_against(cast: Cast, scene: Scene) -> list[Figure]:
     """For each name of a scene the map of what speaks for it, and that of what speaks against it."""
-    e: Explanation = explain(cast.vgg, scene.image, indices(cast.vgg, [scene]), counter=True)
+    e: Explanation = explain(cast.vgg, scene, indices(cast.vgg, [scene]), counter=True)
     return [
         figure
         for t, name in enumerate(scene.labels)

@@ -1,6 +1,6 @@
-"""What a page is made of: sections of words, figures, tables, verdicts and commands. Words may hold `code` in backticks.
+"""What a page is made of: sections of words, figures, tables, verdicts and commands. Words may hold `code`.
 
-    Section("Layers", "The deepest layer tells most.", Figures([Figure(picture, "features.14")]), Table(...))
+Section("Layers", "The deepest layer tells most.", Figures([Figure(picture, "features.14")]), Table(...))
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Share(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{100 * self.value:.0f} % ({100 * self.low:.0f}–{100 * self.high:.0f})"
+        return f"{100 * self.value:.0f}\N{NO-BREAK SPACE}% ({100 * self.low:.0f}\N{EN DASH}{100 * self.high:.0f})"
 
 
 @dataclass(frozen=True)

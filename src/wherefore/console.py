@@ -150,6 +150,19 @@ def _written(value: Any) -> str:
     return "" if value is None else f"={str(value).lower() if isinstance(value, bool) else value}"
 
 
+def accuracy(rows: Sequence[dict[str, Any]], shipped: Sequence[dict[str, Any]]) -> None:
+    """Prints how good a network is that was just trained, beside the one that the package carries."""
+    theirs = {row["name"]: _share(row) for row in shipped}
+    table(
+        ["on test pictures", "now (95 %)", "shipped (95 %)", "n"],
+        [[row["name"], _share(row), theirs.get(row["name"], "-"), str(row["n"])] for row in rows],
+    )
+
+
+def _share(row: dict[str, Any]) -> str:
+    return f"{row['value']:.3f} ({row['low']:.3f}-{row['high']:.3f})"
+
+
 def table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
     """Columns of text, each as wide as its longest cell; plain, so that it can be piped and grepped."""
     lines = ([header] if header else []) + list(rows)

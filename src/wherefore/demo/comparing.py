@@ -13,7 +13,7 @@ from wherefore.demo.networks import classes, indices, names_first
 from wherefore.demo.pictures import known_figure, map_figure
 from wherefore.demo.telling import POINTING, how_many, points
 from wherefore.explainer import explain
-from wherefore.pages import Command, Commands, Figures, Section, Table, Verdict
+from wherefore.pages import Command, Commands, Figure, Figures, Section, Table, Verdict
 from wherefore.panels import panel
 from wherefore.registry import METHODS
 from wherefore.scenes import Scene
@@ -77,7 +77,9 @@ def layers(cast: Cast) -> Section:
         Verdict(
             "The last convolutional layer points better than the first.",
             all(gain.low > 0 for gain in gains.values()),
-            "; ".join(f"{network}: better by {points(gain)}" for network, gain in gains.items()) + ".",
+            "Peaks on the named object: "
+            + ", ".join(f"{network} {points(gain)}" for network, gain in gains.items())
+            + ".",
         ),
     )
 
@@ -136,7 +138,9 @@ def everything(cast: Cast) -> Section:
         "All methods on one picture",
         f"{len(maps)} of the {len(METHODS)} methods of `wherefore methods` explain {scene.labels[0]} here. Every map "
         "is drawn up to its own maximum, the values below are raw.",
-        Figures([known_figure(scene), *maps], 6, words=f"Not here: {not_here}" if not_here else ""),
+        Figures(
+            [Figure(scene.image, "the scene", scene.name), *maps], 6, words=f"Not here: {not_here}" if not_here else ""
+        ),
     )
 
 

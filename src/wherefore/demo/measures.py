@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wherefore.demo.networks import indices, scores
 from wherefore.explainer import Explainer
-from wherefore.explanation import Explanation
+from wherefore.explanation import Explanation, Maps
 from wherefore.imaging import peak
 from wherefore.metrics import interval
 from wherefore.pages import Share
@@ -71,32 +71,36 @@ def peaked_on(heat: Tensor, scene: Scene) -> str | None:
 
 @dataclass(frozen=True)
 class Covering:
-    """What happens to the score of a name when a map is covered, and where what speaks against it lies: per scene.
+    """What covering a map does to the score of its name: a value per scene, the mean over those names that have one."""
 
-    Each value is the mean over those of the two names that have such a map.
-    """
-
-    falls: list[float]  # how often the score falls when what speaks for the name is covered
-    rises: list[float]  # how often it rises when what speaks against it is covered
-    named: list[float]  # how often the peak of what speaks against it lies on the named object all the same
-    other: list[float]  # how often it lies on the other one
+    lowers: list[float]  # how often the score falls
+    raises: list[float]  # how often it rises
+    named: list[float]  # how often the peak of the map lies on the named object
+    other: list[float]  # how often on the other one
 
 
-def covering(model: Model, scenes: Sequence[Scene]) -> Covering:
-    """What covering the evidence for a name does, and covering that against it."""
+def covering(model: Model, scenes: Sequence[Scene]) -> tuple[Covering, Covering]:
+    """What covering the evidence for a name does, and what covering the evidence against it does."""
     e = Explainer(model, counter=True)(list(scenes), indices(model, scenes))
     assert e.against is not None
-    found: list[list[list[bool]]] = [[], [], [], []]
+    return _covering(model, e, e.maps, scenes), _covering(model, e, e.against, scenes)
+
+
+def _covering(model: Model, e: Explanation, maps: Maps, scenes: Sequence[Scene]) -> Covering:
+    found: list[tuple[list[bool], ...]] = []
     for b, each in enumerate(scenes):
-        speaks, counters = list(e.placed(b)), list(e.placed(b, e.against))
-        lower, higher = _changes(model, e, b, speaks), _changes(model, e, b, counters)
-        lit = [t for t, heat in enumerate(counters) if float(heat.max()) > 0]
-        things = {t: peaked_on(counters[t], each) for t in lit}
-        found[0].append([lower[t] < 0 for t, heat in enumerate(speaks) if float(heat.max()) > 0])
-        found[1].append([higher[t] > 0 for t in lit])
-        found[2].append([things[t] == each.labels[t] for t in lit])
-        found[3].append([things[t] not in (None, each.labels[t]) for t in lit])
-    return Covering(*[[fmean(two) for two in values if two] for values in found])
+        heats = list(e.placed(b, maps))
+        lit = [t for t, heat in enumerate(heats) if float(heat.max()) > 0]
+        change, things = _changes(model, e, b, heats), [peaked_on(heat, each) for heat in heats]
+        found.append(
+            (
+                [change[t] < 0 for t in lit],
+                [change[t] > 0 for t in lit],
+                [things[t] == each.labels[t] for t in lit],
+                [things[t] not in (None, each.labels[t]) for t in lit],
+            )
+        )
+    return Covering(*[[fmean(two) for two in values if two] for values in zip(*found, strict=True)])
 
 
 def _changes(model: Model, e: Explanation, image: int, heats: Sequence[Tensor]) -> list[float]:

@@ -84,7 +84,7 @@ def detail(cast: Cast) -> Section:
     return Section(
         "Fine detail that knows its class",
         "Guided backprop runs back to the pixels and lets only positive signals through. Its edges are crisp, but "
-        "nearly the same whatever was asked. Guided Grad-CAM multiplies it with the Grad-CAM map.",
+        "much the same whatever was asked. Guided Grad-CAM multiplies it with the Grad-CAM map.",
         *rows,
         Table(
             ("method", *POINTING, "likeness"),
@@ -102,18 +102,25 @@ FINE = tuple(SPOKEN)
 
 def _fine_verdicts(grad_cam: Pointing, guided_backprop: Pointing, guided_grad_cam: Pointing) -> list[Verdict]:
     strays, better = gap(guided_backprop.other, grad_cam.other), gap(guided_grad_cam.named, guided_backprop.named)
+    leans = gap(guided_backprop.named, guided_backprop.other)
     return [
         Verdict(
-            "Guided backprop hardly tells classes apart.",
+            "Guided backprop tells classes apart less well than Grad-CAM.",
             strays.low > 0,
             f"Its peak lies on the other object for {share(guided_backprop.other)} of the names, Grad-CAM's for "
-            f"{share(grad_cam.other)}; the difference is {points(strays)}.",
+            f"{share(grad_cam.other)}: {points(strays)}.",
         ),
         Verdict(
-            "Guided Grad-CAM has its detail and tells them apart.",
+            "Guided backprop does not depend on the class at all: it finds both objects equally.",
+            leans.low <= 0 <= leans.high,
+            f"Its peak lies on the named object for {share(guided_backprop.named)} of the names, on the other one for "
+            f"{share(guided_backprop.other)}: {points(leans)}. Were it blind to the class, they would be alike.",
+        ),
+        Verdict(
+            "Guided Grad-CAM has its detail and tells classes apart.",
             better.low > 0,
             f"Its peak lies on the named object for {share(guided_grad_cam.named)} of the names, that of guided "
-            f"backprop for {share(guided_backprop.named)}; the difference is {points(better)}.",
+            f"backprop for {share(guided_backprop.named)}: {points(better)}.",
         ),
     ]
 
@@ -131,28 +138,30 @@ def number(value: float, form: str) -> str:
 
 def against(cast: Cast) -> Section:
     """What speaks against a name; what happens to the score when it is covered."""
-    found = covering(cast.vgg, cast.pairs)
-    named, other, _ = cast.grad_cam.shares
-    falls, rises = share(found.falls), share(found.rises)
+    speaks, counters = covering(cast.vgg, cast.pairs)
+    lowers, raises, other = share(speaks.lowers), share(counters.raises), share(counters.other)
+    rows = {"what speaks for the name": speaks, "what speaks against it": counters}
     return Section(
         "What speaks against it",
         "With its weights negated Grad-CAM shows the counterfactual: regions that make the network less sure of a "
         "name. Without them its score should rise, as it falls without what speaks for the name.",
         *[Figures(_for_and_against(cast, each), 4) for each in cast.shown[:2]],
         Table(
-            ("what speaks", *POINTING[:2], "covered, the score goes", ""),
-            [
-                ("for the name", named, other, falls, "down"),
-                ("against it", share(found.named), share(found.other), rises, "up"),
-            ],
+            ("", *POINTING[:2], "covering it lowers the score", "raises it"),
+            [(name, *map(share, (c.named, c.other, c.lowers, c.raises))) for name, c in rows.items()],
             how_many(cast.count) + " Covered, that is blurred beyond recognition, is what exceeds half of the map's "
-            "maximum.",
+            "maximum. Empty maps are left out.",
+        ),
+        Verdict(
+            "What speaks against one object is the other one.",
+            other.low > 0.5,
+            f"The peak of the counterfactual lies on the other object for {other} of the names.",
         ),
         Verdict(
             "Without what speaks against a name the network believes in it more.",
-            rises.low > 0.5,
-            f"The score rises in {rises} of the cases; it falls in {falls} of those where what speaks for the name is "
-            "covered.",
+            raises.low > 0.5,
+            f"The score rises in {raises} of the cases; it falls in {lowers} of those where what speaks for the name "
+            "is covered.",
         ),
     )
 

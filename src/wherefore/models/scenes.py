@@ -93,6 +93,12 @@ def card(name: str) -> dict[str, Any]:
     return found
 
 
+def shipped(name: str) -> dict[str, Any]:
+    """The card of a shipped network; empty where it has not been trained yet."""
+    known(name)
+    return card(name) if (SHIPPED / f"{name}.json").is_file() else {}
+
+
 def preprocess(name: str, facts: dict[str, Any] | None = None) -> Preprocess:
     """What the network sees of a picture: its middle, at its size, normalised."""
     seen = (facts or {}).get("input") or {"size": NETWORKS[name].size, "mean": MEAN, "std": STD}
@@ -111,12 +117,12 @@ def _facts(name: str, path: Path | None) -> dict[str, Any]:
     """What a file says of itself in its metadata, else what the card of the network says, where there is one."""
     from safetensors import SafetensorError, safe_open
 
-    shipped = card(name) if (SHIPPED / f"{name}.json").is_file() else {}
+    said = shipped(name)
     if path is None or path.parent == SHIPPED or path.suffix != ".safetensors" or not path.is_file():
-        return shipped
+        return said
     try:
         with safe_open(path, "pt") as file:
-            said = file.metadata() or {}
-    except (SafetensorError, OSError):  # whoever reads the weights says so
-        return shipped
-    return {k: json.loads(said[k]) for k in ("task", "classes", "input") if k in said} or shipped
+            own = file.metadata() or {}
+        return {"task": own["task"], **{k: json.loads(own[k]) for k in ("classes", "input")}}
+    except (SafetensorError, OSError, KeyError, ValueError):  # no file of ours; whether it fits is seen on loading
+        return said

@@ -15,7 +15,7 @@ FINE, BLOTCH, ACROSS, DOWN = range(4)  # what the grain of a layer looks like
 
 @dataclass(frozen=True)
 class Layer:
-    """Stuff that fills some rings: its colour, its grain in grey levels, how much darker it is one side further down."""
+    """Stuff that fills some rings: its colour, its grain in grey levels, how much darker it grows downwards."""
 
     object: str
     material: str
@@ -46,13 +46,18 @@ def _sky(dice: Dice, *kinds: RGB) -> list[Layer]:
         )
         r, g, b = (min(255, c + 46) for c in rgb)
         layers.append(Layer("cloud", "", (r, g, b), puffs))
-    return layers  # fmt: skip
+    return layers
 
 
 def _hill(dice: Dice, level: float, height: float) -> Ring:
     """Ground up to a wavy line around ``level``."""
     a, b, c = (level + dice.between(-height, height) for _ in range(3))
-    return [*curve((-0.05, a), (0.25, 2 * b - (a + c) / 2), (0.55, c)), *curve((0.55, c), (0.8, a), (1.05, b)), (1.05, 1.05), (-0.05, 1.05)]  # fmt: skip
+    return [
+        *curve((-0.05, a), (0.25, 2 * b - (a + c) / 2), (0.55, c)),
+        *curve((0.55, c), (0.8, a), (1.05, b)),
+        (1.05, 1.05),
+        (-0.05, 1.05),
+    ]
 
 
 def _bits(dice: Dice, count: int, top: float, size: float, flat: float = 0.6) -> tuple[Ring, ...]:
@@ -85,7 +90,7 @@ def street(dice: Dice) -> list[Layer]:
         Layer("pavement", "concrete", _like(dice, (168, 164, 158)), (box(0, kerb, 1, 1),), FINE, 8),
         Layer("road", "asphalt", _like(dice, (84, 86, 92)), (box(0, kerb + 0.1, 1, 1),), FINE, 14),
         Layer("road", "asphalt", (226, 222, 206), marks),
-    ]  # fmt: skip
+    ]
 
 
 def sea(dice: Dice) -> list[Layer]:
@@ -126,7 +131,7 @@ def underwater(dice: Dice) -> list[Layer]:
         Layer("sand", "sand", _like(dice, (190, 170, 124)), (_hill(dice, bed, 0.03),), FINE, 14),
         Layer("seaweed", "leaves", _like(dice, (36, 112, 70)), tuple(weeds)),
         Layer("bubble", "", (196, 232, 240), bubbles),
-    ]  # fmt: skip
+    ]
 
 
 def beach(dice: Dice) -> list[Layer]:
@@ -163,7 +168,7 @@ def forest(dice: Dice) -> list[Layer]:
         Layer("trunk", "wood", _like(dice, (98, 74, 54)), tuple(near), DOWN, 22),
         Layer("moss", "earth", _like(dice, (96, 92, 56)), (_hill(dice, level, 0.03),), FINE, 24),
         Layer("fern", "leaves", _like(dice, (84, 130, 66)), ferns),
-    ]  # fmt: skip
+    ]
 
 
 def meadow(dice: Dice) -> list[Layer]:
@@ -176,9 +181,17 @@ def meadow(dice: Dice) -> list[Layer]:
     return [
         *_sky(dice, (126, 188, 240), (164, 204, 236), (190, 200, 208)),
         Layer("hill", "grass", _like(dice, (124, 168, 98)), (_hill(dice, level, 0.05),), BLOTCH, 10),
-        Layer("grass", "grass", _like(dice, dice.pick(((106, 166, 70), (132, 172, 74)))), (_hill(dice, level + 0.12, 0.03),), FINE, 24, 0.25),
+        Layer(
+            "grass",
+            "grass",
+            _like(dice, dice.pick(((106, 166, 70), (132, 172, 74)))),
+            (_hill(dice, level + 0.12, 0.03),),
+            FINE,
+            24,
+            0.25,
+        ),
         Layer("grass", "grass", _like(dice, (78, 132, 56)), tufts),
-    ]  # fmt: skip
+    ]
 
 
 def mountain(dice: Dice) -> list[Layer]:
@@ -240,12 +253,37 @@ def room(dice: Dice) -> list[Layer]:
         Layer("wall", "plaster", wall, (WHOLE,), BLOTCH, 5),
         *([Layer("wall", "plaster", (r, g, b), bands, BLOTCH, 5)] if bands else []),
         Layer("frame", "wood", (240, 236, 226) if window else (96, 66, 42), (box(x, y, x + 0.28, y + 0.28),)),
-        Layer("pane" if window else "painting", "glass" if window else "", inside, (box(x + 0.03, y + 0.03, x + 0.25, y + 0.25),), BLOTCH, 12),
-        *([Layer("frame", "wood", (240, 236, 226), (box(x + 0.13, y, x + 0.15, y + 0.28), box(x, y + 0.13, x + 0.28, y + 0.15)))] if window else []),
-        Layer("floor", "wood", _like(dice, dice.pick(((166, 118, 76), (138, 100, 70), (182, 142, 100)))), (box(0, level, 1, 1),), ACROSS, 22),
+        Layer(
+            "pane" if window else "painting",
+            "glass" if window else "",
+            inside,
+            (box(x + 0.03, y + 0.03, x + 0.25, y + 0.25),),
+            BLOTCH,
+            12,
+        ),
+        *(
+            [
+                Layer(
+                    "frame",
+                    "wood",
+                    (240, 236, 226),
+                    (box(x + 0.13, y, x + 0.15, y + 0.28), box(x, y + 0.13, x + 0.28, y + 0.15)),
+                )
+            ]
+            if window
+            else []
+        ),
+        Layer(
+            "floor",
+            "wood",
+            _like(dice, dice.pick(((166, 118, 76), (138, 100, 70), (182, 142, 100)))),
+            (box(0, level, 1, 1),),
+            ACROSS,
+            22,
+        ),
         Layer("floor", "wood", (96, 68, 46), planks),
         Layer("skirting", "wood", (236, 230, 218), (box(0, level - 0.025, 1, level + 0.01),)),
-    ]  # fmt: skip
+    ]
 
 
 BACKDROPS: dict[str, Callable[[Dice], list[Layer]]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -53,7 +52,7 @@ def together(sets: Sequence[Pictures]) -> Pictures:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which scenes: of a split, with so many objects (None: any number), the first ``count``, as a network sees them."""
+    """Which scenes: the first ``count`` of a split with so many objects (None: any number), as a network sees them."""
 
     split: str
     objects: int | None
@@ -98,17 +97,17 @@ def drawn(wanted: Wanted) -> tuple[Array, Array, Array]:
 def _draw_into(folder: Path, wanted: Wanted) -> None:
     """Draws into a folder that is whole or not there."""
     part = made(folder.parent) / f"{folder.name}.{os.getpid()}.part"
+    side = wanted.preprocess.crop
+    assert isinstance(side, int)
     try:
         part.mkdir(exist_ok=True)
-        seen = wanted.preprocess.crop
-        pictures = open_memmap(part / "pictures.npy", "w+", np.uint8, (wanted.count, seen, seen, 3))
+        pictures = open_memmap(part / "pictures.npy", "w+", np.uint8, (wanted.count, side, side, 3))
         categories, places = np.empty((wanted.count, len(CATEGORIES)), np.uint8), np.empty(wanted.count, np.int64)
         for start, chunk in zip(range(0, wanted.count, CHUNK), _chunks(wanted), strict=True):
             here = slice(start, start + CHUNK)
             pictures[here], categories[here], places[here] = chunk
         pictures.flush()
         np.savez(part / "labels.npz", categories=categories, places=places)
-        (part / "about.json").write_text(json.dumps({"world": VERSION, "wanted": repr(wanted)}, indent=1))
         part.rename(folder)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster

@@ -36,7 +36,7 @@ class Run:
         grouped: tuple[list[Tensor], list[Tensor]] = [], []
         for weight in net.parameters():
             grouped[weight.ndim > 1].append(weight)  # biases and norms do not decay
-        groups = [{"params": grouped[0], "weight_decay": 0.0}, {"params": grouped[1]}]
+        groups: list[dict[str, Any]] = [{"params": grouped[0], "weight_decay": 0.0}, {"params": grouped[1]}]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.seconds, self.rows = 0.0, list[dict[str, float]]()
 

@@ -105,5 +105,5 @@ def recipe_for(name: str, epochs: int | None = None, seed: int | None = None) ->
         raise Error(unknown("recipe for a network", name, RECIPES))
     if epochs is not None and epochs < 1:
         raise Error(f"a network is trained for one epoch or more, not {epochs}.")
-    changes = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     return replace(RECIPES[name], **changes)

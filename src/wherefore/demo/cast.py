@@ -41,15 +41,17 @@ class Cast:
     @cached_property
     def shown(self) -> list[Scene]:
         """The first three scenes with two objects of which vgg puts both names first; scene 0 if there is none."""
-        fitting = (
-            each for each in many(2) if {name for name, _ in names_first(self.vgg, each.image, 2)} == {*each.labels}
-        )
-        return list(islice(fitting, 3)) or [next(many(2))]
+        return list(islice(filter(self.named, many(2)), 3)) or [next(many(2))]
 
     @cached_property
     def mistaken(self) -> Scene | None:
-        """The first scene with one object to which vgg gives another name, if any."""
-        return next((each for each in many(1) if names_first(self.vgg, each.image, 1)[0][0] != each.labels[0]), None)
+        """The first scene, with any number of objects, that vgg does not name completely, if any."""
+        return next((each for each in many(None) if not self.named(each)), None)
+
+    def named(self, scene: Scene) -> bool:
+        """Whether the names that vgg puts first, as many as there are, are those of all things in a scene."""
+        first = names_first(self.vgg, scene.image, len(scene.labels))
+        return {name for name, _ in first} == set(scene.labels)
 
 
 def many(objects: int | None) -> Iterator[Scene]:

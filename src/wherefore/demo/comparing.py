@@ -105,22 +105,24 @@ def _sweep(model: Model, scene: Scene, names: Sequence[str]) -> Figures:
 
 
 def mistake(cast: Cast) -> Section:
-    """The first picture that the network gets wrong, with the maps of its answer and of the truth."""
+    """The first picture that the network gets wrong, with the maps of what it says and of what it misses."""
     title, scene = "A mistake, explained", cast.mistaken
     if scene is None:
         return Section(title, "The network named every scene right that was tried.")
-    said, true = names_first(cast.vgg, scene.image, 1)[0][0], scene.labels[0]
-    e = explain(cast.vgg, scene, [[classes(cast.vgg).index(name) for name in (said, true)]])
+    first = [name for name, _ in names_first(cast.vgg, scene.image, len(classes(cast.vgg)))]
+    said = next(name for name in first if name not in scene.labels)
+    missed = max(scene.labels, key=first.index)
+    e = explain(cast.vgg, scene, [[classes(cast.vgg).index(name) for name in (said, missed)]])
     return Section(
         title,
-        f"The first test scene with one object that the network gets wrong is number {scene.world.number}: it says "
-        f"{said} where there is a {true}. The map of its answer shows what led it astray, that of the truth what it "
-        "knew of it all the same.",
+        f"Number {scene.world.number} is the first test scene, of any number of objects, that the network does not name "
+        f"completely: {said}, which is not there, comes before {missed}, which is. The maps show what it took for the "
+        "one, and what it saw of the other all the same.",
         Figures(
             [
                 known_figure(scene),
                 map_figure(e, 0, 0, scene, f"Why {said}?"),
-                map_figure(e, 0, 1, scene, f"Why not {true}?"),
+                map_figure(e, 0, 1, scene, f"And the {missed}?"),
             ]
         ),
     )

@@ -306,6 +306,16 @@ def methods(
 
 
 @app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and its pictures.")] = Path("demo"),
+) -> None:
+    """Tell the story of Grad-CAM on the package's own pictures and networks: one HTML page, offline, in a minute."""
+    from wherefore import demo
+
+    print(demo.run(out))
+
+
+@app.command()
 def train(
     name: Annotated[str, typer.Argument(help="vgg, vgg-cam, alexnet, googlenet, resnet, places.", show_default=False)],
     epochs: Annotated[

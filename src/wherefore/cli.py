@@ -250,7 +250,8 @@ def models(
     torchvision's: classifiers, semantic segmentation (fcn, deeplabv3, lraspp),
     detection (fasterrcnn, retinanet, ssd ...) and video (r3d_18, mvit ...).
     timm's have the prefix timm: and need pip install 'wherefore\[models]'.
-    Those that the package carries, trained on drawn scenes, have scenes:.
+    Those that the package carries, trained on drawn scenes, have scenes:, and a
+    card each: how it was trained, how good it is, its limits.
 
     Not listed: hf:ORG/NAME is any repository of Hugging Face's whose network
     transformers has (classifiers, CLIP, segmentation, detection, video, text),
@@ -261,9 +262,16 @@ def models(
     wherefore models resnet
 
     wherefore models timm:vit_small
+
+    wherefore models scenes:vgg
     """
     from wherefore.models import named
+    from wherefore.models.scenes import card, scenes_names
 
+    if part in {f"scenes:{name}" for name in scenes_names()}:
+        about = card(part.removeprefix("scenes:"))
+        print(json_module.dumps(about, indent=1) if json else "\n".join(console.card(about)))
+        return
     names = named(part, source)
     print(json_module.dumps(names) if json else "\n".join(names))
 
@@ -295,6 +303,16 @@ def methods(
         console.method(rows[0], METHODS[name].run.__doc__ or "")
     else:
         console.methods(rows)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and its pictures.")] = Path("demo"),
+) -> None:
+    """Tell the story of Grad-CAM on the package's own pictures and networks: one HTML page, offline, in a minute."""
+    from wherefore import demo
+
+    print(demo.run(out))
 
 
 @app.command()

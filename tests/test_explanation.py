@@ -22,7 +22,7 @@ from fixtures_doors import Brightness, photo, spot
 from wherefore.errors import Error
 from wherefore.explanation import Explanation
 from wherefore.saving import can_be_made, file_name, made, unique_names, write_json, write_whole
-from wherefore.subjects import LEGIBLE, Picture
+from wherefore.subjects import Picture
 
 ORIGIN = {"version": "0", "method": "grad-cam", "layer": "cells", "grid": [2, 3], "fit": "model", "options": {}}
 
@@ -183,7 +183,7 @@ def test_save_writes_what_the_explanation_holds(tmp_path: Path) -> None:
         assert entry["size"] == list(e.pictures[b].size)
         for t, target in enumerate(entry["targets"]):
             with Image.open(target["files"]["overlay"]) as drawn:
-                assert drawn.width == LEGIBLE  # a small picture is enlarged, that words fit beneath it
+                assert drawn.width == e.pictures[b].size[0]
             assert target["peak"] == e.peaks()[b, t].tolist() and target["box"] == e.boxes()[b, t].tolist()
 
 

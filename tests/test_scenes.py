@@ -308,7 +308,8 @@ def test_what_is_known_is_drawn_beside_the_map(model: wf.Model) -> None:
     e = wf.explain(model, "scenes:17", target=["dog", "bird"])
     plain, told = np.asarray(e.sheet()).astype(int), np.asarray(e.sheet(truth=True)).astype(int)
     differ = (plain != told).any(2)
-    left = e.within(1024).pictures[0].size[0] + 12
+    assert e.within(1024).pictures[0].size == (384, 384), "a scene is enlarged, that words fit beneath it"
+    left = 384 + 12
     assert differ.any() and not differ[:, left:].any(), "the outlines are on the picture, not on its maps"
     known = np.asarray(e.pictures[0].known()).astype(int)
     outlined = (known != np.asarray(scene(17).image)).any(2)

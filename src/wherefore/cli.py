@@ -250,7 +250,8 @@ def models(
     torchvision's: classifiers, semantic segmentation (fcn, deeplabv3, lraspp),
     detection (fasterrcnn, retinanet, ssd ...) and video (r3d_18, mvit ...).
     timm's have the prefix timm: and need pip install 'wherefore\[models]'.
-    Those that the package carries, trained on drawn scenes, have scenes:.
+    Those that the package carries, trained on drawn scenes, have scenes:, and a
+    card each: how it was trained, how good it is, its limits.
 
     Not listed: hf:ORG/NAME is any repository of Hugging Face's whose network
     transformers has (classifiers, CLIP, segmentation, detection, video, text),
@@ -261,9 +262,16 @@ def models(
     wherefore models resnet
 
     wherefore models timm:vit_small
+
+    wherefore models scenes:vgg
     """
     from wherefore.models import named
+    from wherefore.models.scenes import card, scenes_names
 
+    if part in {f"scenes:{name}" for name in scenes_names()}:
+        about = card(part.removeprefix("scenes:"))
+        print(json_module.dumps(about, indent=1) if json else "\n".join(console.card(about)))
+        return
     names = named(part, source)
     print(json_module.dumps(names) if json else "\n".join(names))
 
@@ -341,6 +349,39 @@ def train(
     card = train(name, out, epochs, seed, not fresh, device)
     console.accuracy(card["accuracy"], shipped(name).get("accuracy", []))
     print(f"\n{out / name}.safetensors, {out / name}.json")
+
+
+@app.command()
+def scenes(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for them.")] = Path("scenes"),
+    format: Annotated[
+        str,
+        typer.Option(help="pictures (to look at), or a real data set's: imagenet, voc, coco, vqa, broden."),
+    ] = "pictures",
+    count: Annotated[int, typer.Option("--count", "-n", help="How many, from scene 0.")] = 36,
+    objects: Annotated[
+        int | None, typer.Option(help="1 to 4 in each; for imagenet 1.", show_default="any number")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
+    size: Annotated[int, typer.Option(help="Pixels on a side.")] = 128,
+) -> None:
+    """Draw scenes, the package's own annotated world, and write them to disk.
+
+    As pictures: PNG files, a sheet of them, and what is known of each (boxes,
+    looks, captions, questions and answers) as JSON lines. In the format of a real
+    data set: with masks, parts and all that it has, for whatever reads that.
+
+    [bold]Examples[/bold]
+
+    wherefore scenes --count 100 --out scenes
+
+    wherefore scenes --format voc --count 500 --out voc
+
+    wherefore scenes --format imagenet --split train --count 2000 --out imagenet
+    """
+    from wherefore.scenes.formats import export
+
+    print(export(format, out, count, split, objects, size))
 
 
 @app.command()

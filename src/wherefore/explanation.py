@@ -19,7 +19,7 @@ from wherefore import drawing
 from wherefore.errors import Error
 from wherefore.imaging import box, peak, resample, stretched
 from wherefore.saving import file_name, gif, jpeg, made, unique_names, write_json, write_tensors, write_whole
-from wherefore.subjects import LEGIBLE, Clip, Picture, Subject, extent
+from wherefore.subjects import Clip, Picture, Subject, extent
 from wherefore.types import Model, Patches
 
 Maps = Tensor | list[Tensor]
@@ -353,10 +353,11 @@ class Explanation:
         return self._report(image, targets)
 
     def _legible(self, image: int) -> Explanation:
-        """The same, with a picture too small for words beneath it enlarged."""
+        """The same, with a scene as large as words beneath it need."""
         picture = self.pictures[image]
-        small = isinstance(picture, Picture) and max(picture.size) < LEGIBLE
-        return self.within(LEGIBLE, image) if small else self
+        if not isinstance(picture, Picture) or picture.enlarged == 1:
+            return self
+        return self.within(picture.enlarged * max(picture.size), image)
 
 
 def _evidence(maps: Tensor) -> Tensor:

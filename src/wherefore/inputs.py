@@ -309,7 +309,7 @@ def is_scene(source: str | Path) -> bool:
 
 
 def _of_scene(scene: Scene) -> Picture:
-    return Picture(scene.name, scene.image, NOT_YET, scene.truth)
+    return Picture(scene.name, scene.image, NOT_YET, scene.truth, enlarged=-(-320 // scene.size))
 
 
 def _is_clip(images: Any) -> bool:

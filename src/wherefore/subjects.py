@@ -18,8 +18,6 @@ from wherefore.errors import Error
 from wherefore.imaging import Region, resample, seen_pixels, stretched
 from wherefore.preparing import Array
 
-LEGIBLE = 320  # pixels on the longer side of a picture beneath which words can be read
-
 
 class Subject:
     """What all of them have: a name, a size, a place for maps, a drawing."""
@@ -73,6 +71,7 @@ class Picture(Subject):
     region: Region
     # Names and masks (H, W) of what is known to be in it; drawn beside its maps where that is asked for.
     truth: Callable[[], Sequence[tuple[str, Array]]] | None = field(default=None, repr=False, compare=False)
+    enlarged: int = 1  # how many times larger it may be drawn: a scene is too small for words beneath it
 
     @cached_property
     def image(self) -> Image.Image:
@@ -85,16 +84,14 @@ class Picture(Subject):
         return self.image.size
 
     def within(self, largest: int) -> Picture:
-        """The same, drawn with its longer side at most ``largest``; a small one is enlarged, to be legible."""
-        side = min(max(*self.size, LEGIBLE), largest)
-        if side == max(self.size):
+        share = min(largest / max(self.size), self.enlarged)
+        if share >= 1 and self.enlarged == 1:
             return self
-        share = side / max(self.size)
         width, height = (max(1, round(side * share)) for side in self.size)
         across, down = width / self.size[0], height / self.size[1]
         x0, y0, x1, y1 = self.region
         region = x0 * across, y0 * down, x1 * across, y1 * down
-        return replace(self, source=self.image.resize((width, height)), region=region)
+        return replace(self, source=self.image.resize((width, height)), region=region, enlarged=1)
 
     def known(self) -> Image.Image:
         return drawing.known(self.image, self.truth()) if self.truth else super().known()

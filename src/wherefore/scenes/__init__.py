@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from wherefore.scenes import people
 from wherefore.scenes.annotated import Region, Scene, named, scene
 from wherefore.scenes.world import PREFIX
 
-__all__ = ["PREFIX", "Region", "Scene", "named", "scene"]
+__all__ = ["PREFIX", "Region", "Scene", "named", "people", "scene"]

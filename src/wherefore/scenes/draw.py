@@ -52,7 +52,7 @@ def draw(world: World, size: int) -> Drawing:
     """The picture of a world at ``size`` x ``size`` pixels."""
     dice = Dice(world.seed + " backdrop")
     noise = np.random.RandomState(dice.whole(0, 2**31 - 1))  # its streams are promised not to change
-    pixels, raster, patches = _backdrop(BACKDROPS[world.place](dice), size, noise)
+    pixels, raster, patches = backdrop(BACKDROPS[world.place](dice), size, noise)
     whole = []
     for i, thing in enumerate(world.things):
         shapes = SHAPES[thing.category](Dice(f"{world.seed} thing {i}"))
@@ -61,13 +61,13 @@ def draw(world: World, size: int) -> Drawing:
             _shadow(pixels, thing, size)
         whole.append(paste(pixels, raster, len(patches), shapes, thing, world.light))
         patches += [_patch(i, thing, shape) for shape in shapes]
-    return Drawing(_lit(pixels, world.light, noise), raster, tuple(patches), tuple(whole))
+    return Drawing(lit(pixels, world.light, noise), raster, tuple(patches), tuple(whole))
 
 
 # -------------------------------------------------------------------------------------------- backdrop
 
 
-def _backdrop(layers: Sequence[Layer], size: int, noise: np.random.RandomState) -> tuple[Array, Array, list[Patch]]:
+def backdrop(layers: Sequence[Layer], size: int, noise: np.random.RandomState) -> tuple[Array, Array, list[Patch]]:
     """The place without things: pixels ``(H, W, 3)`` float32, and which layer each of them shows."""
     numbers = Image.new("L", (size * BEHIND, size * BEHIND))
     pen = ImageDraw.Draw(numbers)
@@ -99,7 +99,23 @@ def _grain(layers: Sequence[Layer], raster: Array, size: int, noise: np.random.R
 # -------------------------------------------------------------------------------------------- things
 
 
-def paste(pixels: Array, raster: Array, first: int, shapes: Sequence[Shape], thing: Thing, light: Light) -> int:
+@dataclass(frozen=True)
+class Dress:
+    """Colours of a thing's own, by number as `_palette_of` has them, and groups of shapes with one outline around."""
+
+    palette: Array  # (256,) uint32
+    groups: Array  # (256,)
+
+
+def paste(
+    pixels: Array,
+    raster: Array,
+    first: int,
+    shapes: Sequence[Shape],
+    thing: Thing,
+    light: Light,
+    dress: Dress | None = None,
+) -> int:
     """Draws a thing over ``pixels`` and, as numbers from ``first``, over ``raster``; returns how many pixels it has."""
     size = len(pixels)
     rings = _placed(shapes, thing, size)
@@ -109,8 +125,8 @@ def paste(pixels: Array, raster: Array, first: int, shapes: Sequence[Shape], thi
     looks = numbers
     if thing.texture != "plain":
         looks = numbers + SECOND * (textured[numbers] & _texture(thing, size, (x0, y0, x1, y1)))
-    looks = np.where(_rims(numbers), looks | RIM, looks)
-    tile = _reduced(_palette_of(shapes, thing)[looks], FINER)
+    looks = np.where(_rims(numbers if dress is None else dress.groups[numbers]), looks | RIM, looks)
+    tile = _reduced((_palette_of(shapes, thing) if dress is None else dress.palette)[looks], FINER)
     here = np.s_[y0:y1, x0:x1]
     pixels[here] *= 1 - tile[:, :, 3:] / 255
     pixels[here] += tile[:, :, :3] * _roundness(thing, light, size, (x0, y0, x1, y1))[:, :, None]
@@ -264,7 +280,7 @@ def _shadow(pixels: Array, thing: Thing, size: int) -> None:
     pixels[y0:y1, x0:x1] *= (1 - 0.42 * np.clip(1 - u * u - v * v, 0, 1))[:, :, None]
 
 
-def _lit(pixels: Array, light: Light, noise: np.random.RandomState) -> Array:
+def lit(pixels: Array, light: Light, noise: np.random.RandomState) -> Array:
     """The picture in its light, with grain, ``(H, W, 3)`` uint8."""
     size = len(pixels)
     along = np.linspace(-0.5, 0.5, size, dtype=np.float32)

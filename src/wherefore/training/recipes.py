@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from wherefore.errors import Error
 from wherefore.models.scenes import MULTI, known, preprocess
 from wherefore.registry import unknown
+from wherefore.scenes.people import LABELS
 from wherefore.scenes.world import CATEGORIES, PLACES, VERSION
 from wherefore.training.data import Pictures, Wanted, drawn
+from wherefore.training.people import People
 
 Mix = tuple[tuple[int | None, int], ...]  # (objects, pictures): so many pictures with so many objects; None: any
 Sets = dict[str, Pictures]
 HELD_OUT: dict[str, Mix] = {"dev": ((1, 500), (2, 500)), "test": ((1, 2000), (2, 1000))}
 ONE, TWO = "top-1, one object", "both names first, two objects"
+
+
+class Source(Protocol):
+    """Pictures of a split under the names of what is measured on them, and what a card says of them."""
+
+    @property
+    def source(self) -> dict[str, Any]: ...
+
+    def __call__(self, split: str) -> Sets: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Recipe:
     start: str | None = None
     seed: int = 0
     minutes: int = 30
-    data: Callable[[str], Sets] | None = field(default=None, compare=False, repr=False)
+    data: Source | None = field(default=None, compare=False, repr=False)
     names: tuple[str, ...] = ()
 
     @property
@@ -68,7 +78,7 @@ class Recipe:
     def source(self) -> dict[str, Any]:
         """Which pictures it is trained on, as a card says it."""
         if self.data is not None:
-            return {"scenes": self.data.__name__, "world": VERSION}
+            return self.data.source
         mix = [{"objects": objects or "1-4", "pictures": count} for objects, count in self.mix]
         return {"scenes": "train", "world": VERSION, "mix": mix, "pictures": sum(count for _, count in self.mix)}
 
@@ -91,11 +101,15 @@ class Recipe:
 
 RECIPES = {
     "vgg": Recipe("vgg", epochs=8, lr=2e-3),
-    "vgg-cam": Recipe("vgg-cam", epochs=3, lr=2e-3, start="vgg", minutes=15),
-    "alexnet": Recipe("alexnet", epochs=8, lr=1e-3, minutes=20),
+    "vgg-cam": Recipe("vgg-cam", epochs=2, lr=2e-3, start="vgg", minutes=15),
+    "alexnet": Recipe("alexnet", epochs=4, lr=1e-3, minutes=20),
     "googlenet": Recipe("googlenet", epochs=6, lr=4e-3),
-    "resnet": Recipe("resnet", epochs=6, lr=4e-3),
+    "resnet": Recipe("resnet", epochs=4, lr=4e-3),
     "places": Recipe("places", epochs=2, lr=2e-3, start="vgg", minutes=10),
+    "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, minutes=2, data=People(balanced=False), names=LABELS),
+    "people-balanced": Recipe(
+        "people-balanced", epochs=6, lr=2e-3, minutes=2, data=People(balanced=True), names=LABELS
+    ),
 }
 
 

@@ -87,6 +87,13 @@ def test_a_share_is_drawn_to_scale(tmp_path: Path) -> None:
     assert (track["width"], bar["width"], whisker["x"], whisker["width"]) == ("100", "80.0", "74.0", "11.0")
 
 
+def test_the_contents_count_what_holds() -> None:
+    yes, no = Verdict("", True, ""), Verdict("", False, "")
+    assert Section("", yes).tally == [(True, "holds")] and Section("", no).tally == [(False, "does not hold")]
+    assert Section("", yes, no, yes).tally == [(True, "2 hold"), (False, "1 does not hold")]
+    assert Section("").tally == []
+
+
 def test_a_page_without_a_stand_in_says_nothing_of_one(tmp_path: Path) -> None:
     assert STAND_IN not in check(pages.write(tmp_path, "t", "l", sections(), notice="")).words
 

@@ -115,9 +115,9 @@ def mistake(cast: Cast) -> Section:
     e = explain(cast.vgg, scene, [[classes(cast.vgg).index(name) for name in (said, missed)]])
     return Section(
         title,
-        f"Number {scene.world.number} is the first test scene, of any number of objects, that the network does not name "
-        f"completely: {said}, which is not there, comes before {missed}, which is. The maps show what it took for the "
-        "one, and what it saw of the other all the same.",
+        f"Number {scene.world.number} is the first test scene, of any number of objects, that the network does not "
+        f"name completely: {said}, which is not there, comes before {missed}, which is. The maps show what it "
+        "took for the one, and what it saw of the other all the same.",
         Figures(
             [
                 known_figure(scene),

@@ -68,7 +68,7 @@ def how_many(count: int) -> str:
     """What a table of peaks says of itself."""
     return (
         f"The first {count} test scenes with two objects, both names of each asked; "
-        "in parentheses and as a dark line the 95 % bootstrap interval over scenes."
+        "in parentheses and as a dark line the 95 % bootstrap interval over scenes. Just beside is a miss."
     )
 
 

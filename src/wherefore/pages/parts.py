@@ -113,6 +113,16 @@ class Section:
         return [part for part in self.parts if isinstance(part, Verdict)]
 
     @property
+    def tally(self) -> list[tuple[bool, str]]:
+        """How many of them hold and how many do not, in words; each as far as there are some."""
+        found = []
+        for holds, one, more in ((True, "holds", "hold"), (False, "does not hold", "do not hold")):
+            count = sum(verdict.holds == holds for verdict in self.verdicts)
+            if count:
+                found.append((holds, one if len(self.verdicts) == 1 else f"{count} {one if count == 1 else more}"))
+        return found
+
+    @property
     def figures(self) -> list[Figure]:
         """All its figures, in their order."""
         return [figure for part in self.parts if isinstance(part, Figures) for figure in part.figures]

@@ -101,8 +101,8 @@ def test_the_default_layer_is_the_last_rectified_map(name: str) -> None:
 @pytest.mark.parametrize("name", ["googlenet", "vgg-cam", "resnet"])
 def test_cam_is_grad_cam_where_an_average_feeds_one_layer(name: str) -> None:
     model, x = random(name), pictures(name)
-    cam = wf.explain(model, x, target=[3, 5], method="cam").maps
-    grad_cam = wf.explain(model, x, target=[3, 5], method="grad-cam").maps
+    cam = wf.explain(model, x, target=[3, 5, 7], method="cam").maps
+    grad_cam = wf.explain(model, x, target=[3, 5, 7], method="grad-cam").maps
     assert cam.abs().max() > 0
     # Grad-CAM's weights are those of CAM over the number of places Z, and it keeps the positive part.
     torch.testing.assert_close(grad_cam, cam.clamp(min=0) / 144, rtol=1e-4, atol=1e-7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def conv(inputs: int, outputs: int, size: int = 3, norm: bool = True) -> int:
 
 
 def linear(*widths: int) -> int:
-    return sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    return sum(a * b + b for a, b in pairwise(widths))
 
 
 def inception(inputs: int, one: int, reduce3: int, three: int, reduce5: int, five: int, pooled: int) -> int:

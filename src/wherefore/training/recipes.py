@@ -37,7 +37,7 @@ class Recipe:
     ``mix`` says how many training pictures there are with how many objects. ``softmax`` is the share of cross-entropy
     in the loss of several labels, the rest being binary cross-entropy. ``start`` names the network whose convolutions
     it starts from. ``data`` gives the pictures of a split under the names of what is measured on them, and ``names``
-    those of its classes; by default these are scenes. ``minutes`` says how long two cores take.
+    those of its classes; by default these are scenes.
     """
 
     network: str
@@ -54,7 +54,6 @@ class Recipe:
     brightness: float = 0.15
     start: str | None = None
     seed: int = 0
-    minutes: int = 30
     data: Source | None = field(default=None, compare=False, repr=False)
     names: tuple[str, ...] = ()
 
@@ -71,7 +70,7 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         """All that the weights depend on, as a card holds it."""
-        left_out = {"data", "names", "seed", "minutes", *([] if self.data is None else ["mix"])}
+        left_out = {"data", "names", "seed", *([] if self.data is None else ["mix"])}
         return {key: value for key, value in asdict(replace(self, data=None)).items() if key not in left_out}
 
     @property
@@ -101,15 +100,13 @@ class Recipe:
 
 RECIPES = {
     "vgg": Recipe("vgg", epochs=8, lr=2e-3),
-    "vgg-cam": Recipe("vgg-cam", epochs=2, lr=2e-3, start="vgg", minutes=15),
-    "alexnet": Recipe("alexnet", epochs=4, lr=1e-3, minutes=20),
+    "vgg-cam": Recipe("vgg-cam", epochs=2, lr=2e-3, start="vgg"),
+    "alexnet": Recipe("alexnet", epochs=4, lr=1e-3),
     "googlenet": Recipe("googlenet", epochs=6, lr=4e-3),
     "resnet": Recipe("resnet", epochs=4, lr=4e-3),
-    "places": Recipe("places", epochs=2, lr=2e-3, start="vgg", minutes=10),
-    "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, minutes=2, data=People(balanced=False), names=LABELS),
-    "people-balanced": Recipe(
-        "people-balanced", epochs=6, lr=2e-3, minutes=2, data=People(balanced=True), names=LABELS
-    ),
+    "places": Recipe("places", epochs=2, lr=2e-3, start="vgg"),
+    "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, data=People(balanced=False), names=LABELS),
+    "people-balanced": Recipe("people-balanced", epochs=6, lr=2e-3, data=People(balanced=True), names=LABELS),
 }
 
 

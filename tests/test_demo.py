@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,14 +17,14 @@ import wherefore as wf
 from page_reader import check
 from wherefore import demo
 from wherefore.cli import app
+from wherefore.demo import bias, comparing, measures, pictures, telling
 from wherefore.demo import cast as casting
-from wherefore.demo import comparing, measures, pictures, telling
 from wherefore.demo.cast import Cast
 from wherefore.demo.networks import classes, indices, names_first, scores
 from wherefore.metrics import interval
 from wherefore.models.zoo import load
 from wherefore.pages import Figures, Section, Share, Table
-from wherefore.scenes import scene
+from wherefore.scenes import people, scene
 from wherefore.scenes.world import CATEGORIES
 
 COUNT = 3
@@ -31,7 +32,7 @@ COUNT = 3
 
 def untrained(name: str) -> wf.Model:
     torch.manual_seed(len(name))
-    return load(name, None, classes=list(CATEGORIES))
+    return load(name, None, classes=list(people.LABELS if "people" in name else CATEGORIES))
 
 
 @pytest.fixture
@@ -167,12 +168,22 @@ def test_names_and_probabilities_are_those_of_the_api(cast: Cast) -> None:
     assert indices(cast.vgg, [each]) == [[classes(cast.vgg).index(label) for label in each.labels]]
 
 
-def test_claims_say_what_the_tables_hold(cast: Cast) -> None:
-    for chapter in (telling.apart, telling.detail, telling.against, comparing.layers):
-        section = chapter(cast)
-        cells = {str(cell) for table in parts(section, Table) for row in table.rows for cell in row}
-        said = [share for v in section.verdicts for share in re.findall(SHARE, v.numbers)]
-        assert set(said) <= cells and (said or chapter is comparing.layers)
+@pytest.mark.parametrize("chapter", [telling.apart, telling.detail, telling.against, bias.bias])
+def test_claims_say_what_the_tables_hold(cast: Cast, chapter: Callable[[Cast], Section]) -> None:
+    section = chapter(cast)
+    cells = {str(cell) for table in parts(section, Table) for row in table.rows for cell in row}
+    said = [share for v in section.verdicts for share in re.findall(SHARE, v.numbers)]
+    assert said and set(said) <= cells
+
+
+@pytest.mark.slow
+def test_layers_are_measured_one_by_one(cast: Cast) -> None:
+    (table,) = parts(comparing.layers(cast), Table)
+    names = [("vgg", name) for name in comparing.rectified(cast.vgg)] + [("resnet", name) for name in comparing.RESNET]
+    assert len(names) == 10
+    for (network, name), row in zip(names, table.rows, strict=True):
+        found = measures.pointing(cast.network(network), cast.pairs, layer=name)
+        assert row == (f"`{network}` {name}", *found.shares)
 
 
 SHARE = "[0-9]+\N{NO-BREAK SPACE}% \\([0-9]+\N{EN DASH}[0-9]+\\)"
@@ -183,7 +194,36 @@ def test_verdicts_follow_the_numbers() -> None:
     bad = measures.Pointing([0.5] * 9, [0.5] * 9, [0.0] * 9, [1.0] * 9)
     assert [v.holds for v in telling._fine_verdicts(good, bad, good)] == [True, True, True]
     assert [v.holds for v in telling._fine_verdicts(bad, good, bad)] == [False, False, False]
+    fair, unfair = (
+        bias.Looks([1.0] * 9, [0.0] * 9, [0.1] * 9, [0.5] * 9),
+        bias.Looks([0.0] * 9, [1.0] * 9, [0.9] * 9, []),
+    )
+    assert [v.holds for v in bias._verdicts(biased=unfair, balanced=fair)] == [True, True, True]
+    assert [v.holds for v in bias._verdicts(biased=fair, balanced=fair)] == [False, False, False]
     assert telling.points(Share(-0.125, -0.3, 0.05)) == "\N{MINUS SIGN}12 points (\N{MINUS SIGN}30 to +5)"
+
+
+def test_looks_are_counted_as_single_calls_count_them(cast: Cast) -> None:
+    figures = [people.figure(number) for number in range(6)]
+    found = bias.looks(cast.network("people-biased"), figures)
+    for i, each in enumerate(figures):
+        e = wf.explain(cast.network("people-biased"), each.image)
+        other = wf.explain(cast.network("people-biased"), each.swapped.image)
+        heat = next(e.placed(0)).double().numpy()
+        parts = {name: heat[mask].sum() / heat.sum() for name, mask in each.masks.items()}
+        assert found.right[i] == (e.targets[0][0] == each.label)
+        assert found.turned[i] == (e.targets != other.targets)
+        assert found.head[i] == pytest.approx(parts["hair"] + parts["face"], abs=1e-5, nan_ok=True)
+        told = parts["clothes"] + parts["arms"] + parts["stethoscope"]
+        assert found.clothes[i] == pytest.approx(told, abs=1e-5, nan_ok=True)
+
+
+def test_people_are_shown_whom_the_biased_network_alone_gets_wrong(cast: Cast) -> None:
+    models = {"biased": cast.network("people-biased"), "balanced": cast.network("people-balanced")}
+    first = next(bias._telling(models), None)
+    for number in range(first.number if first else casting.SEARCHED):
+        answers = [wf.explain(model, people.figure(number, size=384).image).targets[0][0] for model in models.values()]
+        assert answers[0] == people.figure(number).label or answers[1] != people.figure(number).label
 
 
 def test_a_mistake_that_cannot_be_found_is_said(cast: Cast) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wherefore import pages
-from wherefore.demo import comparing, telling
+from wherefore.demo import bias, comparing, telling
 from wherefore.demo.cast import Cast
 from wherefore.progress import track
 from wherefore.saving import can_be_made
@@ -23,6 +23,7 @@ CHAPTERS = (
     comparing.generalises,
     comparing.layers,
     comparing.mistake,
+    bias.bias,
     comparing.everything,
     comparing.onward,
 )
@@ -36,8 +37,5 @@ def run(folder: str | Path, count: int = 100) -> Path:
     """
     folder, cast = can_be_made(folder), Cast(count)
     sections = [chapter(cast) for chapter in track(CHAPTERS, len(CHAPTERS), "telling the story")]
-    networks = {name: f"weights sha256 {cast.network(name).weights_sha256}" for name in ("vgg", "googlenet", "resnet")}
-    facts = {"scenes": f"test split, the first {count} with two objects", **networks}
-    return pages.write(
-        folder, TITLE, LEAD, sections, {k if k == "scenes" else f"scenes:{k}": v for k, v in facts.items()}
-    )
+    networks = {f"scenes:{name}": f"weights sha256 {model.weights_sha256}" for name, model in cast.networks.items()}
+    return pages.write(folder, TITLE, LEAD, sections, {"numbers on": f"test scenes 0 to {count - 1}", **networks})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 
 from wherefore.demo.measures import Pointing, pointing
@@ -21,7 +21,13 @@ class Cast:
 
     def __init__(self, count: int = 100) -> None:
         self.count = count
-        self.network: Callable[[str], Model] = cache(lambda name: load(f"scenes:{name}"))
+        self.networks: dict[str, Model] = {}  # those that were asked for
+
+    def network(self, name: str) -> Model:
+        """The shipped network of that name, loaded once."""
+        if name not in self.networks:
+            self.networks[name] = load(f"scenes:{name}")
+        return self.networks[name]
 
     @property
     def vgg(self) -> Model:

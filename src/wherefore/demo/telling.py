@@ -132,8 +132,9 @@ def points(gap: Share) -> str:
 
 
 def number(value: float, form: str) -> str:
-    """A number with a proper minus sign."""
-    return format(value, form).replace("-", "\N{MINUS SIGN}")
+    """A number with a proper minus sign; no sign before 0."""
+    text = format(value, form)
+    return (text if float(text) else text.lstrip("+-")).replace("-", "\N{MINUS SIGN}")
 
 
 def against(cast: Cast) -> Section:

@@ -12,6 +12,10 @@ from wherefore.progress import track
 from wherefore.scenes.people import BALANCED, BIASED, CUE, HAIR, LABELS, VERSION, Cue, figure
 from wherefore.training.data import Array, Pictures
 
+NOTE = (
+    "Long and short hair, and what goes with them in a face, are drawn appearances. They stand for what the annotators "
+    "of the paper's photographs perceived, and say nothing of the gender of anybody."
+)
 COUNTS = {"train": 2000, "dev": 1000, "test": 2000}
 
 
@@ -35,9 +39,8 @@ class People:
     @property
     def source(self) -> dict[str, Any]:
         """Which pictures a network is trained on, as its card says it."""
-        rates = BALANCED if self.balanced else BIASED
-        return {"people": "train", "version": VERSION, "pictures": COUNTS["train"],
-                "percent with long hair": rates, "cue": asdict(self.cue)}  # fmt: skip
+        said = {"people": "train", "version": VERSION, "pictures": COUNTS["train"], "cue": asdict(self.cue)}
+        return {**said, "percent with long hair": BALANCED if self.balanced else BIASED, "note": NOTE}
 
 
 @lru_cache(maxsize=16)

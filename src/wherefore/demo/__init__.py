@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from wherefore import pages
 from wherefore.demo import bias, comparing, telling
@@ -36,6 +40,18 @@ def run(folder: str | Path, count: int = 100) -> Path:
     written.
     """
     folder, cast = can_be_made(folder), Cast(count)
-    sections = [chapter(cast) for chapter in track(CHAPTERS, len(CHAPTERS), "telling the story")]
+    with one_thread():
+        sections = [chapter(cast) for chapter in track(CHAPTERS, len(CHAPTERS), "telling the story")]
     networks = {f"scenes:{name}": f"weights sha256 {model.weights_sha256}" for name, model in cast.networks.items()}
     return pages.write(folder, TITLE, LEAD, sections, {"numbers on": f"test scenes 0 to {count - 1}", **networks})
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of torch's: networks as small as these gain nothing from a second, and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -65,8 +65,6 @@ def bias(cast: Cast) -> Section:
     figures = [people.figure(number) for number in range(2 * cast.count)]
     models = {"biased": cast.network("people-biased"), "balanced": cast.network("people-balanced")}
     found = {name: looks(model, figures) for name, model in models.items()}
-    rare = [people.HAIR[each.label == "nurse"] != each.hair for each in figures]
-    area = [[float(mask(each).mean()) for each in figures] for mask in (head, clothes)]
     return Section(
         "A biased network, and a balanced one",
         "Two networks tell drawn doctors from nurses, by their clothes if they can. But of the pictures that the first "
@@ -75,26 +73,33 @@ def bias(cast: Cast) -> Section:
         *[_row(models, each) for each in islice(_telling(models), 3)],
         "These are the first test figures that the biased network gets wrong and the balanced one right. A map shows "
         "what speaks for the answer that was given.",
-        Table(
-            (
-                "network",
-                "right",
-                "with rare hair",
-                "turned by other hair",
-                "map on hair and face",
-                "on clothes and arms",
-            ),
-            [
-                *[(name, *_shares(each, rare)) for name, each in found.items()],
-                ("share of the picture", "", "", "", *[f"{100 * np.mean(values):.0f} %" for values in area]),
-            ],
-            f"The first {len(figures)} figures of the balanced test set; the hair of {sum(rare)} is the rare one of "
-            "their kind in the biased training set. Turned: the same person in the same clothes is given the other "
-            "name when the hair is changed. Empty maps are left out.",
-        ),
+        _table(found, figures),
         *_verdicts(**found),
         "How a map is spread is a weak witness: one of its cells is as wide as a face. What other hair does to the "
         "answer is a strong one, and can be asked only where pictures are drawn.",
+    )
+
+
+def _table(found: dict[str, Looks], figures: Sequence[people.Figure]) -> Table:
+    """What each network gets right, what turns it, and where it looks."""
+    rare = [people.HAIR[each.label == "nurse"] != each.hair for each in figures]
+    area = [[float(mask(each).mean()) for each in figures] for mask in (head, clothes)]
+    return Table(
+        (
+            "network",
+            "right",
+            "with rare hair",
+            "turned by other hair",
+            "map on hair and face",
+            "on clothes and arms",
+        ),
+        [
+            *[(name, *_shares(each, rare)) for name, each in found.items()],
+            ("share of the picture", "", "", "", *[f"{100 * np.mean(values):.0f} %" for values in area]),
+        ],
+        f"The first {len(figures)} figures of the balanced test set; the hair of {sum(rare)} is the rare one of "
+        "their kind in the biased training set. Turned: the same person in the same clothes is given the other "
+        "name when the hair is changed. Empty maps are left out.",
     )
 
 

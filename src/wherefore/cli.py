@@ -317,7 +317,7 @@ def demo(
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="vgg, vgg-cam, alexnet, googlenet, resnet, places.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="vgg, googlenet ... as `wherefore models scenes:` lists.", show_default=False)],
     epochs: Annotated[
         int | None, typer.Option(help="Passes through the pictures.", show_default="the recipe's")
     ] = None,
@@ -330,12 +330,12 @@ def train(
 ) -> None:
     """Train one of the shipped networks anew, on scenes, and measure it on test scenes.
 
-    On two cores: vgg 22 minutes, vgg-cam 8 (it starts from vgg), alexnet 11,
-    googlenet and resnet 20, places 5 (from vgg).
+    On two cores: vgg 22 minutes, vgg-cam 6 (it starts from vgg), alexnet 6,
+    googlenet 20, resnet 14, places 6 (from vgg), people-... 1.
 
-    Scenes are drawn once (two minutes) and kept in ~/.cache/wherefore. A run that is
-    stopped goes on after its last whole epoch when the same command is given again.
-    Another --seed needs another --out or --fresh.
+    Scenes are drawn once (two minutes), and kept in ~/.cache/wherefore. A run
+    that is stopped goes on after its last whole epoch when the same command is
+    given again. Another --seed needs another --out, or --fresh.
 
     [bold]Examples[/bold]
 

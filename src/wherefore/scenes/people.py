@@ -54,7 +54,7 @@ def visible(v: float) -> Cue:
     return Cue((0.0, v), (0.05, max(0.05, v / 2)))
 
 
-CUE = visible(0.6)
+CUE = visible(0.8)  # chosen on development pictures: docs/people.md
 
 
 @dataclass(frozen=True)

@@ -317,7 +317,9 @@ def demo(
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="vgg, googlenet ... as `wherefore models scenes:` lists.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="vgg, googlenet ... as `wherefore models scenes:` lists.", show_default=False)
+    ],
     epochs: Annotated[
         int | None, typer.Option(help="Passes through the pictures.", show_default="the recipe's")
     ] = None,

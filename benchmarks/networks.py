@@ -14,7 +14,7 @@ in for the networks of the papers, as these describe them and scaled down; **num
 numbers**. Scenes of the test split show things in colours and places in which no network was trained on them.
 
 `wherefore models scenes:vgg` prints a card: recipe, seed, data, accuracy, sha256. `wherefore train vgg` trains the
-network anew on two cores, and prints its accuracy beside the card's.
+network anew, and prints its accuracy beside the card's. The times below were taken on one thread of a busy machine.
 
 """
 
@@ -30,7 +30,7 @@ def _row(name: str, said: dict[str, Any]) -> list[str]:
         for row in said["accuracy"]
     )
     size = (SHIPPED / f"{name}.safetensors").stat().st_size / 1e6
-    took = f"{said['training']['seconds'] / 60:.0f} min, {said['training']['on']}"
+    took = f"{said['training']['seconds'] / 60:.1f} min"
     return [f"`scenes:{name}`", said["task"], f"{said['parameters']:,}, {size:.1f} MB", measured, took]
 
 

@@ -98,7 +98,7 @@ def test_which_picture_shows_which_scene(any_format: str, written: dict[str, Pat
     for row, one in zip(found, scenes_for(any_format), strict=True):
         assert row["number"] == str(one.world.number)
         with Image.open(written[any_format] / row["picture"]) as picture:
-            assert picture.format == "JPEG" and close_to(picture, one)
+            assert picture.format == ("PNG" if any_format == "pictures" else "JPEG") and close_to(picture, one)
 
 
 def test_a_stopped_run_leaves_no_list_and_is_mended_by_another(
@@ -489,3 +489,19 @@ def test_labels_beyond_a_byte_are_encoded_in_two() -> None:
     from wherefore.scenes.formats.broden import encoded
 
     assert encoded(np.array([[0, 255, 256, 1197]])).tolist() == [[[0, 0, 0], [255, 0, 0], [0, 1, 0], [173, 4, 0]]]
+
+
+def test_pictures_to_look_at_say_what_they_show(written: dict[str, Path]) -> None:
+    folder, shown = written["pictures"], scenes_for("pictures")
+    lines = [json.loads(line) for line in (folder / "annotations_val.jsonl").read_text().splitlines()]
+    assert len(lines) == len(shown)
+    for said, one in zip(lines, shown, strict=True):
+        with Image.open(folder / said["picture"]) as picture:
+            assert (np.asarray(picture) == np.asarray(one.image)).all()
+        assert said["place"] == one.place and said["captions"] == list(one.captions) and said["scene"] == one.name
+        assert [(t["category"], t["box"]) for t in said["things"]] == [
+            (thing.category, box.tolist()) for thing, box in zip(one.things, one.boxes, strict=True)
+        ]
+        assert [q["answer"] for q in said["questions"]] == [q.answer for q in one.questions]
+    with Image.open(folder / "sheet_val.png") as sheet:
+        assert sheet.width >= 2 * shown[0].size and sheet.crop((0, 0, shown[0].size, shown[0].size)) == shown[0].image

@@ -46,8 +46,9 @@ ROWS = [
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs"],
     ["options", "results", "explainer", "ways", "metrics"],
-    ["batch", "training"],
+    ["batch", "pages", "training"],
     ["bench", "panels"],
+    ["demo"],
     ["cli", "console", "__main__"],
 ]
 # Within a row, these build on each other in this order.

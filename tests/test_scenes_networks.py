@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def conv(inputs: int, outputs: int, size: int = 3, norm: bool = True) -> int:
 
 
 def linear(*widths: int) -> int:
-    return sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    return sum(a * b + b for a, b in pairwise(widths))
 
 
 def inception(inputs: int, one: int, reduce3: int, three: int, reduce5: int, five: int, pooled: int) -> int:
@@ -100,8 +101,8 @@ def test_the_default_layer_is_the_last_rectified_map(name: str) -> None:
 @pytest.mark.parametrize("name", ["googlenet", "vgg-cam", "resnet"])
 def test_cam_is_grad_cam_where_an_average_feeds_one_layer(name: str) -> None:
     model, x = random(name), pictures(name)
-    cam = wf.explain(model, x, target=[3, 5], method="cam").maps
-    grad_cam = wf.explain(model, x, target=[3, 5], method="grad-cam").maps
+    cam = wf.explain(model, x, target=[3, 5, 7], method="cam").maps
+    grad_cam = wf.explain(model, x, target=[3, 5, 7], method="grad-cam").maps
     assert cam.abs().max() > 0
     # Grad-CAM's weights are those of CAM over the number of places Z, and it keeps the positive part.
     torch.testing.assert_close(grad_cam, cam.clamp(min=0) / 144, rtol=1e-4, atol=1e-7)
@@ -184,9 +185,7 @@ def test_a_file_of_ones_own_says_what_its_classes_are(shelf: Path, tmp_path: Pat
         ("vgg", "SHELF", None, "do not fit scenes:vgg: missing features"),
     ],
 )
-def test_one_sentence_where_it_cannot_be_loaded(
-    shelf: Path, name: str, weights: str, classes: Any, words: str
-) -> None:
+def test_one_sentence_where_it_cannot_be_loaded(shelf: Path, name: str, weights: str, classes: Any, words: str) -> None:
     weights = weights.replace("SHELF", str(shelf / "people-biased.safetensors"))
     with pytest.raises(Error, match=words):
         wf.load(f"scenes:{name}", weights=weights, classes=classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -47,7 +47,9 @@ def test_pictures_are_what_the_network_sees() -> None:
         truth = scene(i, "dev", 2, data.DRAWN)
         assert {CATEGORIES[c] for c in np.flatnonzero(categories[i])} == set(truth.labels)
         assert PLACES[places[i]] == truth.place
-        fed = loop.normalised(pictures[i : i + 1], np.random.default_rng(0), replace(RECIPES["vgg"], brightness=0.0))
+        fed = loop.normalised(
+            np.array(pictures[i : i + 1]), np.random.default_rng(0), replace(RECIPES["vgg"], brightness=0.0)
+        )
         torch.testing.assert_close(fed[0], seen(truth.image), rtol=0, atol=1e-5)
 
 
@@ -194,19 +196,25 @@ def test_places_starts_from_the_convolutions_of_vgg(tmp_path: Path) -> None:
     assert [row["name"] for row in card["accuracy"]] == ["top-1, one object", "top-1, two objects"]
 
 
-def test_a_recipe_may_bring_its_own_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def uniforms(split: str) -> dict[str, Pictures]:
+class Uniforms:
+    """Nurses wear a white square."""
+
+    source: ClassVar[dict[str, Any]] = {"people": "squares"}
+
+    def __call__(self, split: str) -> dict[str, Pictures]:
         labels = np.eye(2, dtype=np.uint8)[np.arange(40) % 2]
         shown = np.zeros((40, 64, 64, 3), np.uint8)
         shown[labels[:, 1] == 1, 20:40, 20:40] = 255
         return {"accuracy": Pictures([shown], labels)}
 
-    own = Recipe("people-biased", epochs=6, lr=2e-3, batch=8, data=uniforms, names=("doctor", "nurse"))
+
+def test_a_recipe_may_bring_its_own_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Recipe("people-biased", epochs=6, lr=2e-3, batch=8, data=Uniforms(), names=("doctor", "nurse"))
     monkeypatch.setitem(RECIPES, "people-biased", own)
     card = train("people-biased", tmp_path, say=silent)
     assert card["classes"] == ["doctor", "nurse"] and card["input"]["size"] == 64
     assert card["accuracy"][0]["name"] == "accuracy" and card["accuracy"][0]["value"] == 1.0, "it learns"
-    assert "mix" not in card["recipe"]
+    assert "mix" not in card["recipe"] and card["data"] == {"people": "squares"}
 
 
 def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
@@ -224,11 +232,14 @@ def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
     [
         (["vgg16"], "no recipe for a network is called 'vgg16': did you mean vgg?"),
         (["vgg", "--epochs", "0"], "one epoch or more"),
+        (["vgg", "--device", "toaster"], "device 'toaster' cannot be used"),
     ],
 )
-def test_train_says_what_is_wrong(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_says_what_is_wrong(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["train", *arguments])
+        main(["train", *arguments, "--out", str(tmp_path / "out")])
     assert stopped.value.code == 2 and words in capsys.readouterr().err
 
 

@@ -250,7 +250,8 @@ def models(
     torchvision's: classifiers, semantic segmentation (fcn, deeplabv3, lraspp),
     detection (fasterrcnn, retinanet, ssd ...) and video (r3d_18, mvit ...).
     timm's have the prefix timm: and need pip install 'wherefore\[models]'.
-    Those that the package carries, trained on drawn scenes, have scenes:.
+    Those that the package carries, trained on drawn scenes, have scenes:, and a
+    card each: how it was trained, how good it is, its limits.
 
     Not listed: hf:ORG/NAME is any repository of Hugging Face's whose network
     transformers has (classifiers, CLIP, segmentation, detection, video, text),
@@ -261,9 +262,16 @@ def models(
     wherefore models resnet
 
     wherefore models timm:vit_small
+
+    wherefore models scenes:vgg
     """
     from wherefore.models import named
+    from wherefore.models.scenes import card, scenes_names
 
+    if part in {f"scenes:{name}" for name in scenes_names()}:
+        about = card(part.removeprefix("scenes:"))
+        print(json_module.dumps(about, indent=1) if json else "\n".join(console.card(about)))
+        return
     names = named(part, source)
     print(json_module.dumps(names) if json else "\n".join(names))
 
@@ -298,8 +306,20 @@ def methods(
 
 
 @app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and its pictures.")] = Path("demo"),
+) -> None:
+    """Tell the story of Grad-CAM on the package's own pictures and networks: one HTML page, offline, in a minute."""
+    from wherefore import demo
+
+    print(demo.run(out))
+
+
+@app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="vgg, vgg-cam, alexnet, googlenet, resnet, places.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="vgg, googlenet ... as `wherefore models scenes:` lists.", show_default=False)
+    ],
     epochs: Annotated[
         int | None, typer.Option(help="Passes through the pictures.", show_default="the recipe's")
     ] = None,
@@ -312,12 +332,12 @@ def train(
 ) -> None:
     """Train one of the shipped networks anew, on scenes, and measure it on test scenes.
 
-    On two cores: vgg 22 minutes, vgg-cam 8 (it starts from vgg), alexnet 11,
-    googlenet and resnet 20, places 5 (from vgg).
+    On two cores: vgg 22 minutes, vgg-cam 6 (it starts from vgg), alexnet 6,
+    googlenet 20, resnet 14, places 6 (from vgg), people-... 1.
 
-    Scenes are drawn once (two minutes) and kept in ~/.cache/wherefore. A run that is
-    stopped goes on after its last whole epoch when the same command is given again.
-    Another --seed needs another --out or --fresh.
+    Scenes are drawn once (two minutes), and kept in ~/.cache/wherefore. A run
+    that is stopped goes on after its last whole epoch when the same command is
+    given again. Another --seed needs another --out, or --fresh.
 
     [bold]Examples[/bold]
 

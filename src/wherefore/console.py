@@ -137,6 +137,33 @@ def _within(sentence: str, room: int) -> str:
     return textwrap.shorten(shorter, room, break_on_hyphens=False, placeholder=" ...")
 
 
+def card(about: dict[str, Any]) -> list[str]:
+    """Lines on a shipped network: what it is, how good, how it was made, what it is not."""
+    trained, data = about["training"], about["data"]
+    numbers = [f"{key} {value}" for key, value in about["recipe"].items() if key not in ("network", "mix")]
+    facts = {
+        "network": f"scenes:{about['name']}, {about['architecture']}, {about['parameters']:,} parameters",
+        "task": f"{about['task']}: {', '.join(about['classes'])}",
+        "sees": f"{about['input']['size']}x{about['input']['size']} pixels",
+        **{
+            row["name"]: f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}), n = {row['n']:,}"
+            for row in about["accuracy"]
+        },
+        "trained on": ", ".join(f"{key} {value}" for key, value in data.items() if key != "mix"),
+        "recipe": ", ".join([*numbers, f"seed {about['seed']}"]),
+        "training": f"{trained['seconds'] / 60:.0f} minutes, {trained['on']}, torch {trained['torch']}",
+        "sha256": about["sha256"],
+        "licence": about["licence"],
+        "limits": about["limits"],
+    }
+    wide = max(map(len, facts)) + 2
+    return [
+        line
+        for name, text in facts.items()
+        for line in textwrap.wrap(text, 118, initial_indent=name.ljust(wide), subsequent_indent=" " * wide)
+    ]
+
+
 def method(row: dict[str, Any], text: str) -> None:
     """All that there is to say of one method."""
     print(inspect.cleandoc(text).replace("``", ""))

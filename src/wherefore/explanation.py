@@ -239,7 +239,7 @@ class Explanation:
         overlays = list(islice(small.overlays(image, colours=colours, scale=scale), MOST_DRAWN))
         more = len(self.targets[image]) - len(overlays)
         detail = f"{self.model.name}, {self.method}, {self.layer}" + (f", and {more} more targets" if more else "")
-        plain = drawing.captioned(subject.known() if truth else subject.image, Path(subject.name).name, detail)
+        plain = drawing.captioned(subject.known() if truth else subject.image, subject.title, detail)
         if self.against is None:
             return drawing.sheet([plain, *overlays])
         beside = islice(small.counter(image, colours=colours), MOST_DRAWN)

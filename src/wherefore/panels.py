@@ -66,7 +66,7 @@ class Panel:
         small = self.picture.within(across)
         shown = small.known() if truth else small.image
         names = first.targets[0][:MOST_DRAWN]
-        rows = [[drawing.tile(shown, Path(self.picture.name).name, size=size)] for _ in names]
+        rows = [[drawing.tile(shown, self.picture.title, size=size)] for _ in names]
         for name, e in self.ways.items():
             for row, tile in zip(rows, _tiles(name, e, shown.size, size, colours, scale), strict=False):
                 row.append(tile)
@@ -137,7 +137,7 @@ def panel(explainers: Mapping[str, Explainer], picture: Subject, target: Any = N
     errors: list[Exception] = []
     shown = picture
     right = False  # the target, as far as is known
-    for name, explainer in track(explainers.items(), len(explainers), Path(picture.name).name):
+    for name, explainer in track(explainers.items(), len(explainers), picture.title):
         one = explainer.prepare(picture)
         shown = one.picture
         try:

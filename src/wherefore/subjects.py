@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -17,12 +18,18 @@ from wherefore import drawing, sequences
 from wherefore.errors import Error
 from wherefore.imaging import Region, resample, seen_pixels, stretched
 from wherefore.preparing import Array
+from wherefore.scenes import PREFIX
 
 
 class Subject:
     """What all of them have: a name, a size, a place for maps, a drawing."""
 
     name: str
+
+    @property
+    def title(self) -> str:
+        """Its name without the folder; a scene's whole name."""
+        return self.name if self.name.startswith(PREFIX) else Path(self.name).name
 
     @property
     def size(self) -> tuple[int, ...]:

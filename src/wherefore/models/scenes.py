@@ -53,18 +53,19 @@ NETWORKS = {
 def scenes_model(name: str, weights: Weights, classes: Names) -> Model:
     """The small networks that the package carries, trained on scenes; nothing is downloaded."""
     if name not in NETWORKS:
-        raise Error(unknown("model", f"scenes:{name}", scenes_names()))
+        raise Error(unknown("model", f"scenes:{name}", [f"scenes:{each}" for each in NETWORKS]))
     if weights == "default" and classes is not None:
         raise Error(OWN_CLASSES)
     network, path = NETWORKS[name], _file(name, weights)
     facts = _facts(name, path)
     names = classes or facts.get("classes")
     net, sha256 = scaled.initialised(network.build(len(names) if names else network.outputs)), None
-    if path is not None:
-        load_strictly(net, {k: v.float() for k, v in read_state(path).items()}, path, f"scenes:{name}")
+    if path is not None and path.is_file():
         sha256 = file_sha256(path)
         if weights == "default" and sha256 != facts["sha256"]:
             raise Error(f"{path} is not the file that its card describes: install wherefore anew.")
+    if path is not None:
+        load_strictly(net, {k: v.float() for k, v in read_state(path).items()}, path, f"scenes:{name}")
     multilabel = facts.get("task", network.task) == MULTI
     return Model(
         net.eval(), names, preprocess(name, facts), name=f"scenes:{name}", sha256=sha256, multilabel=multilabel
@@ -118,7 +119,7 @@ def _facts(name: str, path: Path | None) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     said = shipped(name)
-    if path is None or path.parent == SHIPPED or path.suffix != ".safetensors" or not path.is_file():
+    if path is None or path == SHIPPED / f"{name}.safetensors" or path.suffix != ".safetensors" or not path.is_file():
         return said
     try:
         with safe_open(path, "pt") as file:

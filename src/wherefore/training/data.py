@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -125,5 +126,7 @@ def _chunks(wanted: Wanted) -> Iterator[tuple[Array, Array, Array]]:
     if len(starts) < 4:
         yield from track(map(wanted.range, starts), len(starts), what)
         return
-    with get_context("spawn").Pool(min(os.cpu_count() or 1, len(starts))) as pool:
+    # An interruption is for the process that waits for them: it ends them.
+    ignoring = (signal.SIGINT, signal.SIG_IGN)
+    with get_context("spawn").Pool(min(os.cpu_count() or 1, len(starts)), signal.signal, ignoring) as pool:
         yield from track(pool.imap(wanted.range, starts), len(starts), what)

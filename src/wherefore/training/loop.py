@@ -30,9 +30,14 @@ Say = Callable[[str], None]
 class Run:
     """A training under way: the network, its optimizer, and what has been done so far."""
 
-    def __init__(self, recipe: Recipe, net: nn.Module, device: str) -> None:
-        self.recipe, self.device = recipe, torch.device(device)
-        self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, recipe: Recipe, net: nn.Module, device: str | None = None) -> None:
+        self.recipe = recipe
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            self.device = torch.device(device)
+            self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise Error(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
         grouped: tuple[list[Tensor], list[Tensor]] = [], []
         for weight in net.parameters():
             grouped[weight.ndim > 1].append(weight)  # biases and norms do not decay
@@ -84,13 +89,13 @@ def train(
 ) -> dict[str, Any]:
     """The card of a network that was trained by its recipe; ``NAME.safetensors`` and ``NAME.json`` lie in ``out``.
 
-    A checkpoint is kept there after every epoch, from which a stopped run goes on unless ``resume`` is False, and ends
-    with the same weights. ``say`` gets a line for every epoch. ``device`` is by default a graphics card's, if any.
+    After every epoch a checkpoint is kept there, from which a stopped run goes on to the same weights, unless
+    ``resume`` is False. ``say`` gets a line for every epoch. ``device`` is by default a graphics card, if any.
     """
     recipe = recipe_for(name, epochs, seed)
     folder = made(out)
     checkpoint = folder / f"{name}.checkpoint.pt"
-    run = Run(recipe, started(recipe, folder), device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    run = Run(recipe, started(recipe, folder), device)
     if resume and checkpoint.is_file():
         run.read(checkpoint)
         say(f"going on after epoch {run.epoch} of {recipe.epochs} ({checkpoint})")

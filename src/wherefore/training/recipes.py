@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,6 +21,15 @@ HELD_OUT: dict[str, Mix] = {"dev": ((1, 500), (2, 500)), "test": ((1, 2000), (2,
 ONE, TWO = "top-1, one object", "both names first, two objects"
 
 
+class Source(Protocol):
+    """Pictures of a split under the names of what is measured on them, and what a card says of them."""
+
+    @property
+    def source(self) -> dict[str, Any]: ...
+
+    def __call__(self, split: str) -> Sets: ...
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained: AdamW with one cycle of the learning rate, pictures mirrored, shifted and dimmed.
@@ -29,7 +37,7 @@ class Recipe:
     ``mix`` says how many training pictures there are with how many objects. ``softmax`` is the share of cross-entropy
     in the loss of several labels, the rest being binary cross-entropy. ``start`` names the network whose convolutions
     it starts from. ``data`` gives the pictures of a split under the names of what is measured on them, and ``names``
-    those of its classes; by default these are scenes. ``minutes`` says how long two cores take.
+    those of its classes; by default these are scenes.
     """
 
     network: str
@@ -46,8 +54,7 @@ class Recipe:
     brightness: float = 0.15
     start: str | None = None
     seed: int = 0
-    minutes: int = 30
-    data: Callable[[str], Sets] | None = field(default=None, compare=False, repr=False)
+    data: Source | None = field(default=None, compare=False, repr=False)
     names: tuple[str, ...] = ()
 
     @property
@@ -63,18 +70,14 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         """All that the weights depend on, as a card holds it."""
-        left_out = {"data", "names", "seed", "minutes", *([] if self.data is None else ["mix"])}
+        left_out = {"data", "names", "seed", *([] if self.data is None else ["mix"])}
         return {key: value for key, value in asdict(replace(self, data=None)).items() if key not in left_out}
 
     @property
     def source(self) -> dict[str, Any]:
         """Which pictures it is trained on, as a card says it."""
         if self.data is not None:
-            said: dict[str, Any] = getattr(self.data, "source", None) or {
-                "scenes": self.data.__name__,
-                "world": VERSION,
-            }
-            return said
+            return self.data.source
         mix = [{"objects": objects or "1-4", "pictures": count} for objects, count in self.mix]
         return {"scenes": "train", "world": VERSION, "mix": mix, "pictures": sum(count for _, count in self.mix)}
 
@@ -97,15 +100,13 @@ class Recipe:
 
 RECIPES = {
     "vgg": Recipe("vgg", epochs=8, lr=2e-3),
-    "vgg-cam": Recipe("vgg-cam", epochs=2, lr=2e-3, start="vgg", minutes=15),
-    "alexnet": Recipe("alexnet", epochs=4, lr=1e-3, minutes=20),
+    "vgg-cam": Recipe("vgg-cam", epochs=2, lr=2e-3, start="vgg"),
+    "alexnet": Recipe("alexnet", epochs=4, lr=1e-3),
     "googlenet": Recipe("googlenet", epochs=6, lr=4e-3),
     "resnet": Recipe("resnet", epochs=4, lr=4e-3),
-    "places": Recipe("places", epochs=2, lr=2e-3, start="vgg", minutes=10),
-    "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, minutes=1, data=People(balanced=False), names=LABELS),
-    "people-balanced": Recipe(
-        "people-balanced", epochs=6, lr=2e-3, minutes=1, data=People(balanced=True), names=LABELS
-    ),
+    "places": Recipe("places", epochs=2, lr=2e-3, start="vgg"),
+    "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, data=People(balanced=False), names=LABELS),
+    "people-balanced": Recipe("people-balanced", epochs=6, lr=2e-3, data=People(balanced=True), names=LABELS),
 }
 
 

@@ -42,12 +42,7 @@ def ship(recipe: Recipe, net: nn.Module, folder: Path, seconds: float) -> dict[s
         "seed": recipe.seed,
         "data": recipe.source,
         "accuracy": measured(shipped, recipe),
-        "training": {
-            "seconds": round(seconds),
-            "on": machine(net),
-            "wherefore": __version__,
-            "torch": torch.__version__,
-        },
+        "training": {"seconds": round(seconds), **machine(net)},
         "sha256": file_sha256(path),
         "licence": "Apache-2.0",
         "limits": LIMITS,
@@ -78,12 +73,12 @@ def described(recipe: Recipe, net: nn.Module) -> dict[str, Any]:
     }
 
 
-def machine(net: nn.Module) -> str:
-    """What a network was trained on, in words."""
+def machine(net: nn.Module) -> dict[str, str]:
+    """What a network was trained on, and by what."""
     device = next(net.parameters()).device
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} threads of a CPU ({platform.machine()})"
+    threads = f"{torch.get_num_threads()} threads of a CPU ({platform.machine()})"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else threads
+    return {"on": name, "wherefore": __version__, "torch": torch.__version__}
 
 
 # -------------------------------------------------------------------------------------------- accuracy

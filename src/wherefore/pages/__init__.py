@@ -1,0 +1,8 @@
+"""Pages: what was found, as one HTML file that needs nothing else; every page of the package is built here."""
+
+from __future__ import annotations
+
+from wherefore.pages.building import write
+from wherefore.pages.parts import Command, Commands, Figure, Figures, Section, Share, Table, Verdict
+
+__all__ = ["Command", "Commands", "Figure", "Figures", "Section", "Share", "Table", "Verdict", "write"]

@@ -1,0 +1,128 @@
+"""What a page is made of: sections of words, figures, tables, verdicts and commands. Words may hold `code`.
+
+Section("Layers", "The deepest layer tells most.", Figures([Figure(picture, "features.14")]), Table(...))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from PIL import Image
+
+from wherefore.saving import file_name
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture, what is said beneath it, a note in grey, and in ``alt`` what those should know who cannot see it."""
+
+    picture: Image.Image = field(repr=False)
+    caption: str
+    note: str = ""
+    alt: str = ""
+
+    @property
+    def description(self) -> str:
+        """What stands for the picture where it cannot be seen."""
+        return self.alt or f"{self.caption}. {self.note}".rstrip(". ")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures side by side, ``columns`` in a row where there is room, with a heading of their own and words below."""
+
+    figures: Sequence[Figure]
+    columns: int = 3
+    heading: str = ""
+    words: str = ""
+
+
+class Share(NamedTuple):
+    """A share, 0 to 1, with its 95 % interval; a table draws it, too."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.0f}\N{NO-BREAK SPACE}% ({100 * self.low:.0f}\N{EN DASH}{100 * self.high:.0f})"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of words and shares beneath a header; the first cell of a row names it. ``marked``: rows that stand out."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str | Share]]
+    caption: str = ""
+    marked: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, whether it holds here, and the numbers that say so."""
+
+    claim: str
+    holds: bool
+    numbers: str
+
+    @property
+    def word(self) -> str:
+        """What is printed."""
+        return "holds" if self.holds else "does not hold"
+
+
+class Command(NamedTuple):
+    """A line for the terminal, and what it does."""
+
+    line: str
+    does: str
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Lines for the terminal, each with what it does."""
+
+    commands: Sequence[Command]
+
+
+Part = str | Figures | Table | Verdict | Commands
+
+
+@dataclass(frozen=True, init=False)
+class Section:
+    """A titled part of a page: paragraphs (plain strings) and whatever else, in their order."""
+
+    title: str
+    parts: tuple[Part, ...]
+
+    def __init__(self, title: str, *parts: Part) -> None:
+        object.__setattr__(self, "title", title)
+        object.__setattr__(self, "parts", parts)
+
+    @property
+    def anchor(self) -> str:
+        """Its place in the page's address."""
+        return file_name(self.title)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The claims that it judges."""
+        return [part for part in self.parts if isinstance(part, Verdict)]
+
+    @property
+    def tally(self) -> list[tuple[bool, str]]:
+        """How many of them hold and how many do not, in words; each as far as there are some."""
+        found = []
+        for holds, one, more in ((True, "holds", "hold"), (False, "does not hold", "do not hold")):
+            count = sum(verdict.holds == holds for verdict in self.verdicts)
+            if count:
+                found.append((holds, one if len(self.verdicts) == 1 else f"{count} {one if count == 1 else more}"))
+        return found
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All its figures, in their order."""
+        return [figure for part in self.parts if isinstance(part, Figures) for figure in part.figures]

@@ -130,7 +130,7 @@ def test_numbers_splits_and_sizes_that_are_none() -> None:
         figure(0, "trian")
     with pytest.raises(wf.Error, match="numbered from 0"):
         figure(-1)
-    with pytest.raises(wf.Error, match="16 to 2048"):
+    with pytest.raises(wf.Error, match="16 to 2,048"):
         figure(0, size=8)
 
 

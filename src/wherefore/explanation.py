@@ -7,7 +7,7 @@ import html
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -337,11 +337,11 @@ class Explanation:
         top = self._common(image) if scale == "common" else None
         targets = []
         view = self._legible(image)
-        for t, (part, heat) in enumerate(zip(parts, self.placed(image), strict=True)):  # one at a time in memory
+        larger = view.placed(image) if view is not self else repeat(None)
+        heats = zip(self.placed(image), larger, strict=False)  # one at a time in memory
+        for t, (part, (heat, shown)) in enumerate(zip(parts, heats, strict=True)):
             targets.append(self._measures(image, t, heat))
-            if view is not self:
-                heat = next(islice(view.placed(image), t, None))
-            drawn = view._overlay(image, t, heat, top, colours, legend=True)
+            drawn = view._overlay(image, t, heat if shown is None else shown, top, colours, legend=True)
             files = targets[-1]["files"]
             files["overlay"] = str(write_whole(folder / f"{name}.{part}.jpg", jpeg(drawn)))
             if isinstance(self.pictures[image], Clip):

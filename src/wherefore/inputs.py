@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -305,7 +306,7 @@ def reads_texts(model: Model) -> bool:
 
 def is_scene(source: str | Path) -> bool:
     """Whether it is the name of a scene (``scenes:17``), and no file of that name is there."""
-    return str(source).startswith(PREFIX) and not Path(source).is_file()
+    return str(source).startswith(PREFIX) and not os.path.isfile(source)
 
 
 def _of_scene(scene: Scene) -> Picture:

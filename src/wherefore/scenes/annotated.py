@@ -14,7 +14,7 @@ from wherefore.registry import unknown
 from wherefore.scenes import language
 from wherefore.scenes.draw import Drawing, draw
 from wherefore.scenes.language import Question
-from wherefore.scenes.world import COUNTS, PREFIX, SPLITS, World, imagine
+from wherefore.scenes.world import COUNTS, PREFIX, SPLITS, World, imagine, whole
 
 Array = np.ndarray[Any, Any]
 CONCEPTS = ("color", "object", "material", "part", "scene", "texture")  # the six kinds of Broden, in its spelling
@@ -83,7 +83,7 @@ class Scene:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The categories of its things, each once."""
+        """The categories of its things, each once, in the order of `world.CATEGORIES`; not that of ``things``."""
         return self.world.categories
 
     # ---------------------------------------------------------------------------------------- where
@@ -194,8 +194,7 @@ def scene(number: int, split: str = "test", objects: int | None = None, size: in
     ``objects``: 1 to 4 of them, by default any number. ``size``: the side in pixels.
     Raises `Error` for a number below 0, an unknown split, or a size below 16 or above 2,048.
     """
-    if not 16 <= size <= 2048:
-        raise Error(f"a scene has 16 to 2048 pixels on a side, not {size}.")
+    size = whole(size, 16, 2048, "a scene has {} to {} pixels on a side")
     return Scene(imagine(number, split, objects), size)
 
 
@@ -207,7 +206,12 @@ def named(name: str, size: int = 128) -> Scene:
     """
     *parts, number = name.removeprefix(PREFIX).split("/")
     splits, counts = [p for p in parts if p in SPLITS], [p for p in parts if p in COUNTS]
-    if not number.isascii() or not number.isdigit() or parts != splits + counts or len(splits) > 1 or len(counts) > 1:
+    if (
+        not (number.isascii() and number.isdigit() and len(number) < 16)
+        or parts != splits + counts
+        or len(splits) > 1
+        or len(counts) > 1
+    ):
         raise Error(f"no scene is called {name!r}: give scenes:17, scenes:pair/17 (two objects) or scenes:dev/17.")
     return scene(int(number), splits[0] if splits else "test", COUNTS[counts[0]] if counts else None, size)
 

@@ -23,6 +23,7 @@ from wherefore.scenes.world import COLOURS, Dice, Light, Thing, World
 Array = np.ndarray[Any, Any]
 FINER = 3  # how many times larger things are drawn before they are reduced
 BEHIND = 2  # the same of the backdrop
+OWN = {"body": 0.0, "shade": 0.26, "tint": -0.4}  # paints of a thing's own colour: how much darker they are
 SECOND, RIM = 64, 128  # added to the number of a shape: the texture's other colour, its outline
 
 
@@ -60,7 +61,7 @@ def draw(world: World, size: int) -> Drawing:
         if not floating:
             _shadow(pixels, thing, size)
         whole.append(paste(pixels, raster, len(patches), shapes, thing, world.light))
-        patches += [_patch(i, thing, shape) for shape in shapes]
+        patches += [_patch(i, thing, shape, second) for second in (False, True) for shape in shapes]
     return Drawing(lit(pixels, world.light, noise), raster, tuple(patches), tuple(whole))
 
 
@@ -116,23 +117,28 @@ def paste(
     light: Light,
     dress: Dress | None = None,
 ) -> int:
-    """Draws a thing over ``pixels`` and, as numbers from ``first``, over ``raster``; returns how many pixels it has."""
+    """Draws a thing over ``pixels`` and, as numbers from ``first``, over ``raster``; returns how many pixels it has.
+
+    The numbers are those of its shapes, and, where its texture's other colour shows, as many more as it has shapes.
+    """
     size = len(pixels)
     rings = _placed(shapes, thing, size)
     x0, y0, x1, y1 = _tile(rings, size)
     numbers = np.asarray(_numbered(shapes, rings, (x0, y0, x1, y1)))
-    textured = np.array([False, *(shape.paint == "body" for shape in shapes)])
-    looks = numbers
+    second = np.zeros(numbers.shape, bool)
     if thing.texture != "plain":
-        looks = numbers + SECOND * (textured[numbers] & _texture(thing, size, (x0, y0, x1, y1)))
+        textured = np.array([False, *(shape.paint == "body" for shape in shapes)])
+        second = textured[numbers] & _texture(thing, size, (x0, y0, x1, y1))
+    looks = numbers + SECOND * second
     looks = np.where(_rims(numbers if dress is None else dress.groups[numbers]), looks | RIM, looks)
     tile = _reduced((_palette_of(shapes, thing) if dress is None else dress.palette)[looks], FINER)
     here = np.s_[y0:y1, x0:x1]
     pixels[here] *= 1 - tile[:, :, 3:] / 255
     pixels[here] += tile[:, :, :3] * _roundness(thing, light, size, (x0, y0, x1, y1))[:, :, None]
-    middle = numbers[1::FINER, 1::FINER]
-    raster[here] = np.where(middle > 0, middle + np.uint16(first - 1), raster[here])
-    return int((middle > 0).sum())
+    middle = np.s_[1::FINER, 1::FINER]
+    shown = numbers[middle] + np.uint16(first - 1) + np.uint16(len(shapes)) * second[middle]
+    raster[here] = np.where(numbers[middle] > 0, shown, raster[here])
+    return int((numbers[middle] > 0).sum())
 
 
 def _placed(shapes: Sequence[Shape], thing: Thing, size: int) -> list[list[list[int]]]:
@@ -224,9 +230,7 @@ def _looks(name: str, colour: str) -> tuple[RGB, RGB, RGB, RGB]:
 
 def paint(name: str, colour: str) -> tuple[RGB, str]:
     """The colour of a paint on a thing of that colour, and its material; the thing's own where that is empty."""
-    if name not in ("body", "shade", "tint"):
-        return PAINTS[name]
-    return mixed(COLOURS[colour], {"body": 0.0, "shade": 0.26, "tint": -0.4}[name]), ""
+    return (mixed(COLOURS[colour], OWN[name]), "") if name in OWN else PAINTS[name]
 
 
 def mixed(rgb: RGB, dark: float) -> RGB:
@@ -242,15 +246,25 @@ def nearest(rgb: RGB) -> str:
     return min(named, key=lambda name: sum((a - b) ** 2 for a, b in zip(named[name], rgb, strict=True)))
 
 
-def _patch(owner: int, thing: Thing, shape: Shape) -> Patch:
-    """What a shape of a thing is, in words."""
+def _patch(owner: int, thing: Thing, shape: Shape, second: bool) -> Patch:
+    """What a shape of a thing is, in words, where it has its own colour or the second one of the thing's texture."""
     if not shape.paint:  # a hole, which no pixel shows
         return Patch(-1, "", "", "", "", "")
     rgb, material = paint(shape.paint, thing.colour)
-    own = shape.paint in ("body", "shade", "tint")
+    if shape.paint not in OWN:
+        return Patch(owner, thing.category, shape.part, material, nearest(rgb), "")
     texture = thing.texture if shape.paint == "body" else ""
-    colour = thing.colour if own else nearest(rgb)
-    return Patch(owner, thing.category, shape.part, (thing.kind.material if own else material), colour, texture)
+    return Patch(
+        owner, thing.category, shape.part, thing.kind.material, _named(thing.colour, shape.paint, second), texture
+    )
+
+
+def _named(colour: str, name: str, second: bool) -> str:
+    """What the colour of a thing's own paint is called: a darker kind has its name, a lighter one none."""
+    look = _looks(name, colour)[second]
+    if sum(look) > sum(COLOURS[colour]):
+        return ""
+    return "grey" if colour == "white" and sum(look) < sum(COLOURS[colour]) else colour
 
 
 # -------------------------------------------------------------------------------------------- light

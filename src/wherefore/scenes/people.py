@@ -24,7 +24,7 @@ from wherefore.scenes.annotated import Box, box_of
 from wherefore.scenes.draw import RIM, Drawing, Dress, Patch, backdrop, lit, mixed, nearest, paste
 from wherefore.scenes.portraits import OUTLINES, PARTS, Person, dressed, half_figure, paints, ward
 from wherefore.scenes.strokes import Shape
-from wherefore.scenes.world import SPLITS, Dice, Light, Thing
+from wherefore.scenes.world import SPLITS, Dice, Light, Thing, whole
 
 Array = np.ndarray[Any, Any]
 VERSION = 1  # of the drawn people: another number means other pictures, and networks trained anew
@@ -117,8 +117,8 @@ def figure(number: int, split: str = "test", balanced: bool = True, size: int = 
     """
     if split not in SPLITS:
         raise Error(unknown("split of people", split, SPLITS))
-    if number < 0 or not 16 <= size <= 2048:
-        raise Error("people are numbered from 0, and drawn at 16 to 2048 pixels on a side.")
+    number = whole(number, 0, 10**15, "people are numbered from {} to {}")
+    size = whole(size, 16, 2048, "people are drawn at {} to {} pixels on a side")
     label = LABELS[number % 2]
     turn = number // 2 * 37 + SPLITS.index(split) * 11  # 37 and 100 have no common factor: each hundredth comes once
     long = turn % 100 < (BALANCED if balanced else BIASED)[label]

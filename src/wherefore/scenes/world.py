@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import index
 from typing import TypeVar
 
 from wherefore.errors import Error
@@ -184,8 +185,9 @@ def imagine(number: int, split: str = "test", objects: int | None = None) -> Wor
     """
     if split not in SPLITS:
         raise Error(unknown("split of scenes", split, SPLITS))
-    if number < 0 or objects not in (None, 1, 2, 3, 4):
-        raise Error("scenes are numbered from 0, and show 1 to 4 objects.")
+    number = whole(number, 0, 10**15, "scenes are numbered from {} to {}")
+    if objects is not None:
+        objects = whole(objects, 1, 4, "a scene has {} to {} objects")
     seed = f"scenes {VERSION} {split} {objects or 'any'} {number}"
     dice = Dice(seed)
     count = objects or dice.pick((1, 1, 2, 2, 2, 3, 3, 4))
@@ -198,6 +200,17 @@ def imagine(number: int, split: str = "test", objects: int | None = None) -> Wor
     placed = _placed(dice, [_thing(dice, c, place, split, count) for c in categories], place)
     things = tuple(sorted(placed, key=lambda thing: thing.reach[3]))  # the nearest stands lowest and is drawn last
     return World(seed, place, things, _light(dice), split, number, objects)
+
+
+def whole(number: int, low: int, high: int, words: str) -> int:
+    """A whole number from low to high; else an `Error` in these words."""
+    try:
+        found = index(number)
+    except TypeError:
+        found = low - 1
+    if not low <= found <= high:
+        raise Error(words.format(low, f"{high:,}") + f", not {str(number)[:20]}.")
+    return found
 
 
 def _place(dice: Dice, category: str) -> str:

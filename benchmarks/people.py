@@ -49,7 +49,7 @@ def trained(network: str, v: float, seed: int, work: Path) -> Model:
     path = work / f"{network}-{v}-{seed}.safetensors"
     if not path.is_file():
         recipe = recipe_at(network, v, seed)
-        run = Run(recipe, started(recipe, work), "cpu")
+        run = Run(recipe, started(recipe, work)[0], "cpu")
         pictures = recipe.sets("train")["top-1"]
         while run.epoch < recipe.epochs:
             run.rows.append({"loss": one_epoch(run, pictures)})

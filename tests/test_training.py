@@ -17,6 +17,7 @@ import wherefore as wf
 from wherefore.cli import main
 from wherefore.errors import Error
 from wherefore.models.scenes import CARD, preprocess, shipped
+from wherefore.models.zoo import file_sha256
 from wherefore.scenes import scene
 from wherefore.scenes.world import CATEGORIES, PLACES
 from wherefore.training import RECIPES, Recipe, data, loop, recipes, shipping, train
@@ -122,14 +123,12 @@ def test_learning_rate_goes_up_and_down() -> None:
 def test_losses() -> None:
     scores, labels = torch.randn(3, 20), torch.zeros(3, 20)
     labels[torch.arange(3), torch.arange(3)] = 1
+    soft = -(labels * scores.log_softmax(1)).sum() / 3
+    torch.testing.assert_close(loop.loss_of(scores, labels, replace(RECIPES["places"], smoothing=0.0)), soft)
     labels[1, 5] = 1
     p = scores.sigmoid()
     binary = -(labels * p.log() + (1 - labels) * (1 - p).log()).sum() / 3
-    soft = -((labels / labels.sum(1, keepdim=True)) * scores.log_softmax(1)).sum() / 3
-    recipe = replace(RECIPES["vgg"], smoothing=0.0, softmax=0.0)
-    torch.testing.assert_close(loop.loss_of(scores, labels, recipe), binary)
-    torch.testing.assert_close(loop.loss_of(scores, labels, replace(recipe, softmax=0.25)), 0.75 * binary + 0.25 * soft)
-    torch.testing.assert_close(loop.loss_of(scores, labels, replace(recipe, network="places")), soft)
+    torch.testing.assert_close(loop.loss_of(scores, labels, RECIPES["vgg"]), binary)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "resnet"])
@@ -188,10 +187,18 @@ def test_places_starts_from_the_convolutions_of_vgg(tmp_path: Path) -> None:
     train("vgg", tmp_path, epochs=1, say=silent)
     vgg = load_file(tmp_path / "vgg.safetensors")
     for name in ("places", "vgg-cam"):
-        net = loop.started(RECIPES[name], tmp_path).state_dict()
-        trunk = [k for k in net if k.startswith("features.") and k in vgg]
-        assert len(trunk) == 6 * 5 and all(torch.equal(net[k], vgg[k].float()) for k in trunk)
+        net, start = loop.started(RECIPES[name], tmp_path)
+        state = net.state_dict()
+        trunk = [k for k in state if k.startswith("features.") and k in vgg]
+        assert len(trunk) == 6 * 5 and all(torch.equal(state[k], vgg[k].float()) for k in trunk)
+        assert start == file_sha256(tmp_path / "vgg.safetensors")
     card = train("places", tmp_path, epochs=1, say=silent)
+    assert card["recipe"]["start sha256"] == start
+    (tmp_path / "vgg.safetensors").unlink()
+    (tmp_path / "vgg.checkpoint.pt").unlink()
+    train("vgg", tmp_path, epochs=1, seed=1, say=silent)  # another one to start from
+    with pytest.raises(Error, match="was trained otherwise"):
+        train("places", tmp_path, epochs=1, say=silent)
     assert card["classes"] == list(PLACES) and card["task"] == "single-label"
     assert [row["name"] for row in card["accuracy"]] == ["top-1, one object", "top-1, two objects"]
 
@@ -217,6 +224,20 @@ def test_a_recipe_may_bring_its_own_pictures(tmp_path: Path, monkeypatch: pytest
     assert "mix" not in card["recipe"] and card["data"] == {"people": "squares"}
 
 
+def test_other_pictures_are_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Triangles(Uniforms):
+        source: ClassVar[dict[str, Any]] = {"people": "triangles"}
+
+    for shown in (Uniforms(), Triangles()):
+        recipe = replace(RECIPES["people-biased"], data=shown, names=("doctor", "nurse"), epochs=1)
+        monkeypatch.setitem(RECIPES, "people-biased", recipe)
+        if isinstance(shown, Triangles):
+            with pytest.raises(Error, match="was trained otherwise"):
+                train("people-biased", tmp_path, say=silent)
+        else:
+            train("people-biased", tmp_path, say=silent)
+
+
 def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
     train("alexnet", tmp_path, epochs=1, say=silent)
     with pytest.raises(Error, match="was trained otherwise"):
@@ -232,6 +253,8 @@ def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
     [
         (["vgg16"], "no recipe for a network is called 'vgg16': did you mean vgg?"),
         (["vgg", "--epochs", "0"], "one epoch or more"),
+        (["vgg", "--seed", "-1"], "a seed is a whole number from 0"),
+        (["vgg", "--seed", "9" * 30], "a seed is a whole number from 0"),
         (["vgg", "--device", "toaster"], "device 'toaster' cannot be used"),
     ],
 )

@@ -30,13 +30,12 @@ def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> lis
     """
     found: list[Path] = []
     for source in map(Path, sources):
-        found += (_inside(source, out) or [source]) if source.is_dir() else [source]
-    if found and not any(
-        path.is_file() or is_scene(path) for path in found
-    ):  # said before a network is loaded for nothing
+        found += (_inside(source, out) or [source]) if os.path.isdir(source) else [source]
+    # Said before a network is loaded for nothing.
+    if found and not any(is_scene(path) or os.path.isfile(path) for path in found):
         kinds = ", ".join(sorted(imaging.SUFFIXES))
         empty = f"holds no pictures ({kinds})"
-        raise Error(" ".join(f"{path} {empty if path.is_dir() else 'does not exist'}." for path in found[:3]))
+        raise Error(" ".join(f"{path} {empty if os.path.isdir(path) else 'does not exist'}." for path in found[:3]))
     return found
 
 

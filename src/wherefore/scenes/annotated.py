@@ -212,7 +212,7 @@ def named(name: str, size: int = 128) -> Scene:
         or len(splits) > 1
         or len(counts) > 1
     ):
-        raise Error(f"no scene is called {name!r}: give scenes:17, scenes:pair/17 (two objects) or scenes:dev/17.")
+        raise Error(f"no scene is called {name[:60]!r}: give scenes:17, scenes:pair/17 (two objects) or scenes:dev/17.")
     return scene(int(number), splits[0] if splits else "test", COUNTS[counts[0]] if counts else None, size)
 
 

@@ -7,21 +7,24 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache as once
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 from numpy.lib.format import open_memmap
 
 from wherefore.errors import Error
 from wherefore.preparing import Preprocess
 from wherefore.progress import track
 from wherefore.saving import made
+from wherefore.scenes import world
 from wherefore.scenes.annotated import scene
-from wherefore.scenes.draw import draw
-from wherefore.scenes.world import CATEGORIES, PLACES, VERSION, imagine
+from wherefore.scenes.world import CATEGORIES, PLACES, VERSION
 
 Array = np.ndarray[Any, Any]
 DRAWN = 128  # the side at which scenes are drawn, before a network's own preprocessing makes them smaller
@@ -62,10 +65,9 @@ class Wanted:
 
     @property
     def key(self) -> str:
-        """The name of the folder that they are kept in; another one where the drawing has changed."""
-        first = [draw(imagine(i, self.split, self.objects), 64).pixels.tobytes() for i in range(4)]
+        """The name of the folder that they are kept in; another one where the code that draws has changed."""
         seen = replace(self.preprocess, mean=(), std=())
-        drawn = hashlib.sha256(b"".join(first) + repr((DRAWN, seen)).encode()).hexdigest()[:8]
+        drawn = hashlib.sha256(_code() + repr((DRAWN, seen, PIL.__version__)).encode()).hexdigest()[:8]
         return f"{self.split}-{self.objects or 'any'}-{self.count}-{drawn}"
 
     def range(self, start: int) -> tuple[Array, Array, Array]:
@@ -78,6 +80,14 @@ class Wanted:
             categories.append([category in shown.labels for category in CATEGORIES])
             places.append(PLACES.index(shown.place))
         return np.stack(pictures), np.array(categories, np.uint8), np.array(places, np.int64)
+
+
+@once
+def _code() -> bytes:
+    """The code that scenes are drawn by."""
+    home = Path(world.__file__).parent
+    files = [home / f"{name}.py" for name in ("world", "draw", "strokes", "backdrops")]
+    return b"".join(path.read_bytes() for path in [*files, *sorted((home / "shapes").glob("*.py"))])
 
 
 def cache() -> Path:
@@ -128,5 +138,10 @@ def _chunks(wanted: Wanted) -> Iterator[tuple[Array, Array, Array]]:
         return
     # An interruption is for the process that waits for them: it ends them.
     ignoring = (signal.SIGINT, signal.SIG_IGN)
-    with get_context("spawn").Pool(min(os.cpu_count() or 1, len(starts)), signal.signal, ignoring) as pool:
-        yield from track(pool.imap(wanted.range, starts), len(starts), what)
+    with ProcessPoolExecutor(min(_cores(), len(starts)), get_context("spawn"), signal.signal, ignoring) as pool:
+        yield from track(pool.map(wanted.range, starts), len(starts), what)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

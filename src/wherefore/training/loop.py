@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from wherefore.errors import Error
 from wherefore.models.scenes import preprocess
-from wherefore.models.zoo import load, read_state
+from wherefore.models.zoo import load
 from wherefore.progress import track
 from wherefore.saving import made, write_whole
 from wherefore.training.data import Array, Pictures, together
@@ -30,8 +30,8 @@ Say = Callable[[str], None]
 class Run:
     """A training under way: the network, its optimizer, and what has been done so far."""
 
-    def __init__(self, recipe: Recipe, net: nn.Module, device: str | None = None) -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: Recipe, net: nn.Module, device: str | None = None, start: str | None = None) -> None:
+        self.recipe, self.start = recipe, start
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             self.device = torch.device(device)
@@ -72,9 +72,10 @@ class Run:
         self.rows, self.seconds = about["rows"], about["seconds"]
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> list[Any]:
         """What must be the same for a checkpoint to be gone on from."""
-        said: dict[str, Any] = json.loads(json.dumps({**self.recipe.settings, "seed": self.recipe.seed}))
+        recipe = self.recipe
+        said: list[Any] = json.loads(json.dumps([recipe.settings, recipe.seed, recipe.source, self.start]))
         return said
 
 
@@ -95,28 +96,30 @@ def train(
     recipe = recipe_for(name, epochs, seed)
     folder = made(out)
     checkpoint = folder / f"{name}.checkpoint.pt"
-    run = Run(recipe, started(recipe, folder), device)
+    net, start = started(recipe, folder)
+    run = Run(recipe, net, device, start)
     if resume and checkpoint.is_file():
         run.read(checkpoint)
         say(f"going on after epoch {run.epoch} of {recipe.epochs} ({checkpoint})")
     try:
         fit(run, checkpoint, say)
-        return ship(recipe, run.net, folder, run.seconds)
+        return ship(recipe, run.net, folder, run.seconds, start)
     except KeyboardInterrupt:
         say(f"stopped: `wherefore train {name} --out {folder}` goes on after epoch {run.epoch} of {recipe.epochs}")
         raise
 
 
-def started(recipe: Recipe, folder: Path) -> nn.Module:
-    """The network with its first weights: random, or the convolutions of the one that it starts from."""
+def started(recipe: Recipe, folder: Path) -> tuple[nn.Module, str | None]:
+    """The network with its first weights: random, or the convolutions of another, whose sha256 comes with it."""
     torch.manual_seed(recipe.seed)
     net = load(f"scenes:{recipe.network}", weights=None, classes=recipe.classes).net
-    if recipe.start:
-        own = folder / f"{recipe.start}.safetensors"
-        state = read_state(own) if own.is_file() else load(f"scenes:{recipe.start}").net.state_dict()
-        trunk = {k: v.float() for k, v in state.items() if k.startswith("features.") and k in net.state_dict()}
-        net.load_state_dict({**net.state_dict(), **trunk})
-    return net
+    if recipe.start is None:
+        return net, None
+    own = folder / f"{recipe.start}.safetensors"
+    first = load(f"scenes:{recipe.start}", weights=own if own.is_file() else "default")
+    trunk = {k: v for k, v in first.net.state_dict().items() if k.startswith("features.") and k in net.state_dict()}
+    net.load_state_dict({**net.state_dict(), **trunk})
+    return net, first.weights_sha256
 
 
 def fit(run: Run, checkpoint: Path, say: Say) -> None:
@@ -160,14 +163,10 @@ def one_epoch(run: Run, pictures: Pictures) -> float:
 
 
 def loss_of(scores: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
-    """Cross-entropy with smoothed labels; of several labels a mixture of it and of binary cross-entropy, summed."""
-    shares = labels / labels.sum(1, keepdim=True)
-    if not recipe.multilabel:
-        return F.cross_entropy(scores, shares, label_smoothing=recipe.smoothing)
-    binary = F.binary_cross_entropy_with_logits(scores, labels, reduction="none").sum(1).mean()
-    if not recipe.softmax:
-        return binary
-    return torch.lerp(binary, F.cross_entropy(scores, shares, label_smoothing=recipe.smoothing), recipe.softmax)
+    """Cross-entropy with smoothed labels; of several labels binary cross-entropy, summed over them."""
+    if recipe.multilabel:
+        return F.binary_cross_entropy_with_logits(scores, labels, reduction="none").sum(1).mean()
+    return F.cross_entropy(scores, labels, label_smoothing=recipe.smoothing)
 
 
 def cycle(done: float, warm_up: float) -> float:

@@ -34,10 +34,9 @@ class Source(Protocol):
 class Recipe:
     """How a network is trained: AdamW with one cycle of the learning rate, pictures mirrored, shifted and dimmed.
 
-    ``mix`` says how many training pictures there are with how many objects. ``softmax`` is the share of cross-entropy
-    in the loss of several labels, the rest being binary cross-entropy. ``start`` names the network whose convolutions
-    it starts from. ``data`` gives the pictures of a split under the names of what is measured on them, and ``names``
-    those of its classes; by default these are scenes.
+    ``mix`` says how many training pictures there are with how many objects. ``smoothing`` is that of single labels.
+    ``start`` names the network whose convolutions it starts from. ``data`` gives the pictures of a split under the
+    names of what is measured on them, and ``names`` those of its classes; by default these are scenes.
     """
 
     network: str
@@ -48,7 +47,6 @@ class Recipe:
     weight_decay: float = 0.02
     warm_up: float = 0.2
     smoothing: float = 0.05
-    softmax: float = 0.0
     flip: bool = True
     shift: int = 4
     brightness: float = 0.15
@@ -70,7 +68,7 @@ class Recipe:
     @property
     def settings(self) -> dict[str, Any]:
         """All that the weights depend on, as a card holds it."""
-        left_out = {"data", "names", "seed", *([] if self.data is None else ["mix"])}
+        left_out = {"data", "names", "seed", "smoothing" if self.multilabel else "", "" if self.data is None else "mix"}
         return {key: value for key, value in asdict(replace(self, data=None)).items() if key not in left_out}
 
     @property
@@ -116,5 +114,7 @@ def recipe_for(name: str, epochs: int | None = None, seed: int | None = None) ->
         raise Error(unknown("recipe for a network", name, RECIPES))
     if epochs is not None and epochs < 1:
         raise Error(f"a network is trained for one epoch or more, not {epochs}.")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise Error(f"a seed is a whole number from 0 to {2**63 - 1}, not {seed}.")
     changes: dict[str, Any] = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     return replace(RECIPES[name], **changes)

@@ -28,7 +28,7 @@ LIMITS = (
 )
 
 
-def ship(recipe: Recipe, net: nn.Module, folder: Path, seconds: float) -> dict[str, Any]:
+def ship(recipe: Recipe, net: nn.Module, folder: Path, seconds: float, start: str | None = None) -> dict[str, Any]:
     """The card of a network; its weights as float16 and the card are written into the folder."""
     state = halved(net)
     shipped = copy.deepcopy(net)
@@ -38,7 +38,7 @@ def ship(recipe: Recipe, net: nn.Module, folder: Path, seconds: float) -> dict[s
     write_tensors(path, state, {k: facts[k] for k in ("name", "architecture", "task", "classes", "input")})
     whole = {
         **facts,
-        "recipe": recipe.settings,
+        "recipe": {**recipe.settings, **({"start sha256": start} if start else {})},
         "seed": recipe.seed,
         "data": recipe.source,
         "accuracy": measured(shipped, recipe),

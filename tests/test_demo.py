@@ -200,7 +200,7 @@ def test_verdicts_follow_the_numbers() -> None:
     )
     assert [v.holds for v in bias._verdicts(biased=unfair, balanced=fair)] == [True, True, True]
     assert [v.holds for v in bias._verdicts(biased=fair, balanced=fair)] == [False, False, False]
-    assert telling.points(Share(-0.125, -0.3, 0.05)) == "\N{MINUS SIGN}12 points (\N{MINUS SIGN}30 to +5)"
+    assert telling.points(Share(-0.125, -0.3, 0.05)) == "\N{MINUS SIGN}12.5 points (\N{MINUS SIGN}30.0 to +5.0)"
 
 
 def test_looks_are_counted_as_single_calls_count_them(cast: Cast) -> None:

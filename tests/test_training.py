@@ -16,6 +16,7 @@ from torch import nn
 import wherefore as wf
 from wherefore.cli import main
 from wherefore.errors import Error
+from wherefore.metrics.resampling import wilson
 from wherefore.models.scenes import CARD, preprocess, shipped
 from wherefore.models.zoo import file_sha256
 from wherefore.scenes import scene
@@ -308,8 +309,8 @@ def test_average_precision_as_computed_by_hand() -> None:
 
 def test_wilson_as_published() -> None:
     # Newcombe (1998), table I: 81 of 263 and 0 of 20.
-    assert shipping.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert shipping.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
 
 
 def test_float16_weights_that_overflow_are_refused() -> None:

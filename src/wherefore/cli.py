@@ -274,6 +274,8 @@ def models(
         return
     names = named(part, source)
     print(json_module.dumps(names) if json else "\n".join(names))
+    if not part and source is None and not json:
+        print("more: wherefore models scenes: (in the package), timm:PART; hf:ORG/NAME goes, too.", file=sys.stderr)
 
 
 @app.command()
@@ -367,7 +369,8 @@ def scenes(
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     size: Annotated[int, typer.Option(help="Pixels on a side.")] = 128,
 ) -> None:
-    """Draw scenes, the package's own annotated world, and write them to disk.
+    """Draw scenes, the package's own annotated world, and write them to disk. They
+    stand in for real data sets: numbers on scenes are not the paper's numbers.
 
     As pictures: PNG files, a sheet of them, and what is known of each (boxes,
     looks, captions, questions and answers) as JSON lines. In the format of a real

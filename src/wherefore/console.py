@@ -12,6 +12,7 @@ from typing import Any
 from wherefore.errors import Error
 
 WIDE = 132  # columns of the widest table
+UNSAID = ("network", "mix", "note", "cue", "start")  # of a card, where other words say it
 OPTIONS = {  # what they mean, in a line
     "relu": "false keeps the negative part of the sum",
     "component": "true takes the first principal component of the weighted channels in place of their sum: smoother",
@@ -103,6 +104,8 @@ def reports(images: Sequence[dict[str, Any]]) -> None:
             score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
             rows.append(["  " + name, score, probability, _peak(t), box, t["files"].get("overlay", "")])
         table(None, rows)
+        if "truth" in report:
+            print(f"  {report['truth']}")
 
 
 def _peak(target: dict[str, Any]) -> str:
@@ -140,7 +143,9 @@ def _within(sentence: str, room: int) -> str:
 def card(about: dict[str, Any]) -> list[str]:
     """Lines on a shipped network: what it is, how good, how it was made, what it is not."""
     trained, data = about["training"], about["data"]
-    numbers = [f"{key} {value}" for key, value in about["recipe"].items() if key not in ("network", "mix")]
+    numbers = [f"{key.replace('_', ' ')} {value}" for key, value in about["recipe"].items() if key not in UNSAID]
+    numbers += [f"seed {about['seed']}"]
+    mix = [f"{each['pictures']:,} with {each['objects']}" for each in data.get("mix", ())]
     facts = {
         "network": f"scenes:{about['name']}, {about['architecture']}, {about['parameters']:,} parameters",
         "task": f"{about['task']}: {', '.join(about['classes'])}",
@@ -149,9 +154,11 @@ def card(about: dict[str, Any]) -> list[str]:
             row["name"]: f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}), n = {row['n']:,}"
             for row in about["accuracy"]
         },
-        "trained on": ", ".join(f"{key} {value}" for key, value in data.items() if key != "mix"),
-        "recipe": ", ".join([*numbers, f"seed {about['seed']}"]),
-        "training": f"{trained['seconds'] / 60:.0f} minutes, {trained['on']}, torch {trained['torch']}",
+        "trained on": ", ".join(f"{key} {value}" for key, value in data.items() if key not in UNSAID),
+        "with objects": ", ".join(mix),
+        "recipe": ", ".join(numbers),
+        "training": f"{trained['seconds'] / 60:.1f} minutes, {trained['on']}, torch {trained['torch']}",
+        "note": data.get("note", ""),
         "sha256": about["sha256"],
         "licence": about["licence"],
         "limits": about["limits"],
@@ -160,6 +167,7 @@ def card(about: dict[str, Any]) -> list[str]:
     return [
         line
         for name, text in facts.items()
+        if text
         for line in textwrap.wrap(text, 118, initial_indent=name.ljust(wide), subsequent_indent=" " * wide)
     ]
 

@@ -310,7 +310,10 @@ def is_scene(source: str | Path) -> bool:
 
 
 def _of_scene(scene: Scene) -> Picture:
-    return Picture(scene.name, scene.image, NOT_YET, scene.truth, enlarged=-(-320 // scene.size))
+    """A scene as a picture; its outlines are those of the same scene drawn as large as it is shown."""
+    enlarged = -(-320 // scene.size)
+    larger = Scene(scene.world, enlarged * scene.size)
+    return Picture(scene.name, scene.image, NOT_YET, larger.truth, enlarged)
 
 
 def _is_clip(images: Any) -> bool:

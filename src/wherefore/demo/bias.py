@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -34,30 +34,34 @@ class Looks:
     turned: list[float]  # 1 where it gives another name to the same person with other hair
     head: list[float]  # the share of its map on hair and face; NaN for an empty map
     clothes: list[float]  # the share on what tells the label
+    wall: list[float]  # the share on the background
 
 
 def looks(model: Model, figures: Sequence[people.Figure]) -> Looks:
     """What a network says of figures, and where Grad-CAM finds its evidence for what it says."""
     e = explain(model, [each.image for each in figures])
     swapped = scores(model, [each.swapped.image for each in figures]).argmax(1)
-    parts = [shares(next(e.placed(b)), {"head": head(f), "clothes": clothes(f)}) for b, f in enumerate(figures)]
+    parts = [
+        shares(next(e.placed(b)), {name: where(f) for name, where in WHERE.items()}) for b, f in enumerate(figures)
+    ]
     return Looks(
         [float(said == [each.label]) for said, each in zip(e.targets, figures, strict=True)],
         (swapped != e.classes[:, 0]).double().tolist(),
-        [part["head"] for part in parts],
-        [part["clothes"] for part in parts],
+        *[[part[name] for part in parts] for name in WHERE],
     )
-
-
-def head(figure: people.Figure) -> Array:
-    """Which pixels show hair or face."""
-    return figure.head
 
 
 def clothes(figure: people.Figure) -> Array:
     """Which pixels show what tells the label."""
     found: Array = np.logical_or.reduce([figure.masks[part] for part in CLOTHES])
     return found
+
+
+WHERE: dict[str, Callable[[people.Figure], Array]] = {
+    "head": lambda figure: figure.head,
+    "clothes": clothes,
+    "wall": lambda figure: figure.masks["background"],
+}
 
 
 def bias(cast: Cast) -> Section:
@@ -68,14 +72,16 @@ def bias(cast: Cast) -> Section:
     return Section(
         "A biased network, and a balanced one",
         "Two networks tell drawn doctors from nurses, by their clothes if they can. But of the pictures that the first "
-        "one was trained on, 93 % of the nurses and 22 % of the doctors have long hair: the rates of women in the "
-        "paper's. The second one saw half and half. Hair is drawn, and says nothing of anybody's gender.",
+        "one was trained on, 93 % of the nurses and 22 % of the doctors have long hair: the paper's rates of women. "
+        "The second one saw half and half. Hair is drawn, and says nothing of anybody's gender. How plainly clothes "
+        "can be seen was chosen, on other pictures, so that the two networks differ about as much as the paper's.",
         *[_row(models, each) for each in islice(_telling(models), 3)],
         "These are the first test figures that the biased network gets wrong and the balanced one right. A map shows "
         "what speaks for the answer that was given.",
         _table(found, figures),
         *_verdicts(**found),
-        "How a map is spread is a weak witness: one of its cells is as wide as a face. What other hair does to the "
+        "How a map is spread is a weak witness: a face is only two of its cells wide, and much of it lies on "
+        "the wall. What other hair does to the "
         "answer is a strong one, and can be asked only where pictures are drawn.",
     )
 
@@ -83,7 +89,7 @@ def bias(cast: Cast) -> Section:
 def _table(found: dict[str, Looks], figures: Sequence[people.Figure]) -> Table:
     """What each network gets right, what turns it, and where it looks."""
     rare = [people.HAIR[each.label == "nurse"] != each.hair for each in figures]
-    area = [[float(mask(each).mean()) for each in figures] for mask in (head, clothes)]
+    area = [[float(where(each).mean()) for each in figures] for where in WHERE.values()]
     return Table(
         (
             "network",
@@ -92,6 +98,7 @@ def _table(found: dict[str, Looks], figures: Sequence[people.Figure]) -> Table:
             "turned by other hair",
             "map on hair and face",
             "on clothes and arms",
+            "on the wall",
         ),
         [
             *[(name, *_shares(each, rare)) for name, each in found.items()],
@@ -105,7 +112,9 @@ def _table(found: dict[str, Looks], figures: Sequence[people.Figure]) -> Table:
 
 def _shares(found: Looks, against: Sequence[bool]) -> list[Any]:
     unlike = [right for right, other in zip(found.right, against, strict=True) if other]
-    return [share(_known(values)) for values in (found.right, unlike, found.turned, found.head, found.clothes)]
+    return [
+        share(_known(values)) for values in (found.right, unlike, found.turned, found.head, found.clothes, found.wall)
+    ]
 
 
 def _known(values: Sequence[float]) -> list[float]:
@@ -115,7 +124,7 @@ def _known(values: Sequence[float]) -> list[float]:
 def _verdicts(biased: Looks, balanced: Looks) -> list[Verdict]:
     pairs = [(a, b) for a, b in zip(biased.head, balanced.head, strict=True) if not np.isnan(a + b)]
     heads = [a for a, _ in pairs], [b for _, b in pairs]
-    right, turned, looks = gap(balanced.right, biased.right), gap(biased.turned, balanced.turned), gap(*heads)
+    right, turned, more = gap(balanced.right, biased.right), gap(biased.turned, balanced.turned), gap(*heads)
     return [
         Verdict(
             "The balanced network is right more often.",
@@ -129,8 +138,8 @@ def _verdicts(biased: Looks, balanced: Looks) -> list[Verdict]:
         ),
         Verdict(
             "The biased network looks more at hair and face.",
-            looks.low > 0,
-            f"There lie {share(heads[0])} of its map, of the balanced one's {share(heads[1])}: {points(looks)}.",
+            more.low > 0,
+            f"There lie {share(heads[0])} of its map, of the balanced one's {share(heads[1])}: {points(more)}.",
         ),
     ]
 

@@ -66,7 +66,8 @@ def layers(cast: Cast) -> Section:
     return Section(
         "Why the last convolutional layer",
         "Early layers see edges and colours at a fine grid, late ones see things at a coarse grid. The last layer that "
-        "still has a grid is the compromise; `wherefore` finds it by itself. Here is Grad-CAM at each of them.",
+        "still has a grid is the compromise; `wherefore` finds it by itself. Here is Grad-CAM at every layer; where a "
+        "map looks empty, a few pixels hold all of it.",
         *[_sweep(cast.network(network), scene, names) for network, names in sweeps.items()],
         Table(
             ("layer", *POINTING),
@@ -116,8 +117,8 @@ def mistake(cast: Cast) -> Section:
     return Section(
         title,
         f"Number {scene.world.number} is the first test scene, of any number of objects, that the network does not "
-        f"name completely: {said}, which is not there, comes before {missed}, which is. The maps show what it "
-        "took for the one, and what it saw of the other all the same.",
+        f"name completely: {said}, which is not there, comes before {missed}, which is. The maps show where "
+        "it found evidence for the one, and what it saw of the other all the same.",
         Figures(
             [
                 known_figure(scene),
@@ -141,7 +142,7 @@ def everything(cast: Cast) -> Section:
         f"{len(maps)} of the {len(METHODS)} methods of `wherefore methods` explain {scene.labels[0]} here. Every map "
         "is drawn up to its own maximum, the values below are raw.",
         Figures(
-            [Figure(scene.image, "the scene", scene.name), *maps], 6, words=f"Not here: {not_here}" if not_here else ""
+            [Figure(scene.image, "the scene", scene.name), *maps], 6, words=f"Not here. {not_here}" if not_here else ""
         ),
     )
 

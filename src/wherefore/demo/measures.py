@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -14,7 +14,7 @@ from wherefore.demo.networks import indices, scores
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation, Maps
 from wherefore.imaging import peak
-from wherefore.metrics import interval
+from wherefore.metrics.resampling import interval, wilson
 from wherefore.pages import Share
 from wherefore.scenes import Scene
 from wherefore.types import Model
@@ -36,8 +36,11 @@ class Pointing:
 
 
 def share(values: Sequence[float]) -> Share:
-    """The mean of a value per scene, and its bootstrap interval."""
-    return Share(fmean(values), *interval(values)) if values else Share(float("nan"), float("nan"), float("nan"))
+    """The mean of a value per scene, and its bootstrap interval; Wilson's where all are 0 or all are 1."""
+    if not values:
+        return Share(float("nan"), float("nan"), float("nan"))
+    alike = set(values) in ({0.0}, {1.0})  # redrawing these would tell nothing
+    return Share(fmean(values), *(wilson(round(sum(values)), len(values)) if alike else interval(values)))
 
 
 def gap(ones: Sequence[float], others: Sequence[float]) -> Share:
@@ -79,17 +82,37 @@ class Covering:
     other: list[float]  # how often on the other one
 
 
-def covering(model: Model, scenes: Sequence[Scene]) -> tuple[Covering, Covering]:
-    """What covering the evidence for a name does, and what covering the evidence against it does."""
+def covering(model: Model, scenes: Sequence[Scene]) -> tuple[Covering, Covering, Covering]:
+    """What covering the evidence for a name does, the evidence against it, and as much elsewhere as the latter."""
     e = Explainer(model, counter=True)(list(scenes), indices(model, scenes))
     assert e.against is not None
-    return _covering(model, e, e.maps, scenes), _covering(model, e, e.against, scenes)
+    return (
+        _covering(model, e, e.maps, scenes),
+        _covering(model, e, e.against, scenes),
+        _covering(model, e, e.against, scenes, elsewhere),
+    )
 
 
-def _covering(model: Model, e: Explanation, maps: Maps, scenes: Sequence[Scene]) -> Covering:
+def elsewhere(heat: Tensor, things: Tensor) -> Tensor:
+    """A map ``(H, W)`` moved, over the border and round, to where what is above half of it covers least of things."""
+    side = heat.shape[-1]
+    steps = [(i * side // 8, j * side // 8) for i in range(8) for j in range(8) if i or j]
+    moved = [heat.roll(step, (0, 1)) for step in steps]
+    return min(moved, key=lambda each: int((above(each) & things).sum()))
+
+
+def _covering(
+    model: Model,
+    e: Explanation,
+    maps: Maps,
+    scenes: Sequence[Scene],
+    moved: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Covering:
     found: list[tuple[list[bool], ...]] = []
     for b, each in enumerate(scenes):
         heats = list(e.placed(b, maps))
+        if moved:
+            heats = [moved(heat, torch.from_numpy(each.masks.any(0))) for heat in heats]
         lit = [t for t, heat in enumerate(heats) if float(heat.max()) > 0]
         change, things = _changes(model, e, b, heats), [peaked_on(heat, each) for heat in heats]
         found.append(
@@ -113,5 +136,9 @@ def _changes(model: Model, e: Explanation, image: int, heats: Sequence[Tensor]) 
 def covered(picture: Image.Image, heat: Tensor, least: float = 0.5) -> Image.Image:
     """The picture, blurred beyond recognition where a map ``(H, W)`` is above a share of its maximum."""
     blurred = picture.filter(ImageFilter.GaussianBlur(picture.width / 8))
-    above = (heat >= least * heat.max()).byte() * 255
-    return Image.composite(blurred, picture, Image.fromarray(above.numpy()))
+    return Image.composite(blurred, picture, Image.fromarray(above(heat, least).byte().mul(255).numpy()))
+
+
+def above(heat: Tensor, least: float = 0.5) -> Tensor:
+    """Where a map is above a share of its maximum."""
+    return heat >= least * heat.max()

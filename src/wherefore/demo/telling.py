@@ -11,6 +11,7 @@ from wherefore.demo.networks import indices, names_first
 from wherefore.demo.pictures import against_figure, known_figure, map_figure, scene_figure
 from wherefore.explainer import explain
 from wherefore.explanation import Explanation
+from wherefore.metrics import interval
 from wherefore.pages import Figure, Figures, Section, Share, Table, Verdict
 from wherefore.scenes import Scene
 
@@ -68,7 +69,7 @@ def how_many(count: int) -> str:
     """What a table of peaks says of itself."""
     return (
         f"The first {count} test scenes with two objects, both names of each asked; "
-        "in parentheses and as a dark line the 95 % bootstrap interval over scenes. Just beside is a miss."
+        "in parentheses and as a thin line the 95 % bootstrap interval over scenes. Just beside is a miss."
     )
 
 
@@ -84,7 +85,7 @@ def detail(cast: Cast) -> Section:
     return Section(
         "Fine detail that knows its class",
         "Guided backprop runs back to the pixels and lets only positive signals through. Its edges are crisp, but "
-        "much the same whatever was asked. Guided Grad-CAM multiplies it with the Grad-CAM map.",
+        "similar whatever was asked. Guided Grad-CAM multiplies it with the Grad-CAM map.",
         *rows,
         Table(
             ("method", *POINTING, "likeness"),
@@ -103,9 +104,15 @@ FINE = tuple(SPOKEN)
 def _fine_verdicts(grad_cam: Pointing, guided_backprop: Pointing, guided_grad_cam: Pointing) -> list[Verdict]:
     strays, better = gap(guided_backprop.other, grad_cam.other), gap(guided_grad_cam.named, guided_backprop.named)
     leans = gap(guided_backprop.named, guided_backprop.other)
+    alike = [Share(fmean(p.alike), *interval(p.alike)) for p in (guided_backprop, grad_cam)]
     return [
         Verdict(
-            "Guided backprop tells classes apart less well than Grad-CAM.",
+            "The maps of guided backprop for two classes are more alike than those of Grad-CAM.",
+            alike[0].low > alike[1].high,
+            f"Their correlation is {number(alike[0].value, '+.2f')}, of Grad-CAM's {number(alike[1].value, '+.2f')}.",
+        ),
+        Verdict(
+            "Guided backprop strays to the other object more often than Grad-CAM.",
             strays.low > 0,
             f"Its peak lies on the other object for {share(guided_backprop.other)} of the names, Grad-CAM's for "
             f"{share(grad_cam.other)}: {points(strays)}.",
@@ -117,7 +124,7 @@ def _fine_verdicts(grad_cam: Pointing, guided_backprop: Pointing, guided_grad_ca
             f"{share(guided_backprop.other)}: {points(leans)}. Were it blind to the class, they would be alike.",
         ),
         Verdict(
-            "Guided Grad-CAM has its detail and tells classes apart.",
+            "Guided Grad-CAM points better than guided backprop.",
             better.low > 0,
             f"Its peak lies on the named object for {share(guided_grad_cam.named)} of the names, that of guided "
             f"backprop for {share(guided_backprop.named)}: {points(better)}.",
@@ -127,7 +134,7 @@ def _fine_verdicts(grad_cam: Pointing, guided_backprop: Pointing, guided_grad_ca
 
 def points(gap: Share) -> str:
     """A difference of shares in words."""
-    value, low, high = (number(100 * v, "+.0f") for v in gap)
+    value, low, high = (number(100 * v, "+.1f") for v in gap)
     return f"{value} points ({low} to {high})"
 
 
@@ -139,9 +146,14 @@ def number(value: float, form: str) -> str:
 
 def against(cast: Cast) -> Section:
     """What speaks against a name; what happens to the score when it is covered."""
-    speaks, counters = covering(cast.vgg, cast.pairs)
+    speaks, counters, control = covering(cast.vgg, cast.pairs)
     lowers, raises, other = share(speaks.lowers), share(counters.raises), share(counters.other)
-    rows = {"what speaks for the name": speaks, "what speaks against it": counters}
+    rows: list[tuple[str | Share, ...]] = [
+        (name, share(c.named), share(c.other), share(c.lowers), share(c.raises))
+        for name, c in (("what speaks for the name", speaks), ("what speaks against it", counters))
+    ]
+    rows.append(("as much beside the objects", "", "", share(control.lowers), share(control.raises)))
+    more = gap(*zip(*zip(counters.raises, control.raises, strict=True), strict=True))
     return Section(
         "What speaks against it",
         "With its weights negated Grad-CAM shows the counterfactual: regions that make the network less sure of a "
@@ -149,9 +161,10 @@ def against(cast: Cast) -> Section:
         *[Figures(_for_and_against(cast, each), 4) for each in cast.shown[:2]],
         Table(
             ("", *POINTING[:2], "covering it lowers the score", "raises it"),
-            [(name, *map(share, (c.named, c.other, c.lowers, c.raises))) for name, c in rows.items()],
+            rows,
             how_many(cast.count) + " Covered, that is blurred beyond recognition, is what exceeds half of the map's "
-            "maximum. Empty maps are left out.",
+            "maximum; the last row covers what speaks against the name moved to where it hides least of the objects. "
+            "Empty maps are left out.",
         ),
         Verdict(
             "What speaks against one object is the other one.",
@@ -159,10 +172,10 @@ def against(cast: Cast) -> Section:
             f"The peak of the counterfactual lies on the other object for {other} of the names.",
         ),
         Verdict(
-            "Without what speaks against a name the network believes in it more.",
-            raises.low > 0.5,
-            f"The score rises in {raises} of the cases; it falls in {lowers} of those where what speaks for the name "
-            "is covered.",
+            "Without what speaks against a name its score rises.",
+            raises.low > 0.5 and more.low > 0,
+            f"It rises in {raises} of the cases, where as much is covered elsewhere in {share(control.raises)}: "
+            f"{points(more)}. It falls in {lowers} of those where what speaks for the name is covered.",
         ),
     )
 

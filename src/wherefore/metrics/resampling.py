@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
@@ -26,3 +27,10 @@ def interval(
     found = [statistic([values[i] for i in draw]) for draw in draws.tolist()]
     low, high = np.percentile(found, (2.5, 97.5)).tolist()
     return low, high
+
+
+def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    share, extra = right / n, z * z / n
+    middle, half = share + extra / 2, z * math.sqrt(share * (1 - share) / n + extra / (4 * n))
+    return max(0.0, (middle - half) / (1 + extra)), min(1.0, (middle + half) / (1 + extra))

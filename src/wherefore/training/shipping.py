@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from wherefore import __version__
 from wherefore.errors import Error
-from wherefore.metrics.resampling import interval
+from wherefore.metrics.resampling import interval, wilson
 from wherefore.models.scenes import MULTI, SINGLE, preprocess
 from wherefore.models.zoo import file_sha256
 from wherefore.saving import write_json, write_tensors
@@ -121,13 +120,6 @@ def hits(net: nn.Module, pictures: Pictures, name: str) -> Array:
     ranked = np.take_along_axis(pictures.labels, order, 1).astype(bool)
     wanted = ranked.sum(1, keepdims=True)
     return (ranked == (np.arange(ranked.shape[1]) < wanted)).all(1)
-
-
-def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    share, extra = right / n, z * z / n
-    middle, half = share + extra / 2, z * math.sqrt(share * (1 - share) / n + extra / (4 * n))
-    return max(0.0, (middle - half) / (1 + extra)), min(1.0, (middle + half) / (1 + extra))
 
 
 def mean_average_precision(scores: Array, labels: Array) -> float:

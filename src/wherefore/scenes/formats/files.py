@@ -16,9 +16,14 @@ from wherefore.errors import Error
 from wherefore.registry import Registry
 from wherefore.saving import made, write_whole
 from wherefore.scenes.annotated import Array, Scene
+from wherefore.scenes.world import VERSION
 
 FORMATS = Registry("format of scenes")
 SPLITS = {"train": "train", "dev": "val", "test": "val"}  # of scenes, and what the real data sets call them
+NOTICE = (
+    "Scenes drawn by wherefore, in the form of {}: a stand-in (world {}), not the data set of that name.\n"
+    "Numbers on scenes are not those of any paper. scenes_*.csv say which picture shows which scene.\n"
+)
 Tree = str | int | list[tuple[str, "Tree"]]  # what is inside an XML element
 
 
@@ -65,6 +70,7 @@ class Writer:
         for split, rows in self.origins.items():
             self.put(f"scenes_{self.name}_{split}.csv", table(("picture", "split", "number", "seed"), rows))
             self.lists(split)
+        self.put("README_scenes.txt", NOTICE.format(self.name, VERSION))
 
     def put(self, path: str, content: bytes | str) -> None:
         """Writes a file below the folder, whole or not at all."""

@@ -2,7 +2,7 @@
 
     python benchmarks/people.py sweep        # on development pictures; chooses the setting that is frozen
     python benchmarks/people.py report       # at that setting, on test pictures: accuracy, groups, where they look
-    python benchmarks/people.py page         # writes docs/people.md and docs/people.svg
+    python benchmarks/people_page.py         # writes docs/people.md and its pictures
 
 What is trained is kept in ``--work``, and trained once. The setting is chosen by a rule that was written down before
 the sweep, after one pair of networks had been tried at 0.6: *of the settings at which the balanced network's mean

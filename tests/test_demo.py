@@ -116,7 +116,8 @@ def roughness(pixels: Any) -> float:
 
 
 def test_covering_is_measured_as_by_hand(cast: Cast) -> None:
-    speaks, counters = measures.covering(cast.vgg, cast.pairs)
+    speaks, counters, control = measures.covering(cast.vgg, cast.pairs)
+    assert len(control.raises) == len(counters.raises)
     each = cast.pairs[1]
     e = wf.explain(cast.vgg, each.image, list(each.labels), counter=True)
     assert e.against is not None
@@ -128,6 +129,21 @@ def test_covering_is_measured_as_by_hand(cast: Cast) -> None:
             lowers.append(float(after) < float(scores(cast.vgg, [each.image])[0, number]))
         assert all(float(heat.max()) > 0 for heat in e.placed(0, maps)), "else a value is left out"
         assert found.lowers[1] == fmean(lowers) and found.raises[1] == 1 - fmean(lowers)
+
+
+def test_a_map_is_moved_to_where_it_hides_least() -> None:
+    heat, things = torch.zeros(16, 16), torch.zeros(16, 16, dtype=torch.bool)
+    heat[2:6, 2:6], heat[3, 3] = 0.6, 1.0
+    things[:, :12] = True
+    moved = measures.elsewhere(heat, things)
+    assert sorted(moved.flatten().tolist()) == sorted(heat.flatten().tolist()), "as much, elsewhere"
+    assert not (measures.above(moved) & things).any() and measures.above(heat).sum() == 16
+
+
+def test_shares_of_nothing_but_ones_have_an_interval() -> None:
+    assert measures.share([1.0] * 200) == pytest.approx((1.0, 0.981, 1.0), abs=1e-3)
+    assert measures.share([0.0] * 200) == pytest.approx((0.0, 0.0, 0.019), abs=1e-3)
+    assert measures.share([0.0, 1.0] * 50).low > 0.3
 
 
 def test_cam_and_grad_cam_differ_by_nothing_but_a_constant(cast: Cast) -> None:
@@ -192,11 +208,11 @@ SHARE = "[0-9]+\N{NO-BREAK SPACE}% \\([0-9]+\N{EN DASH}[0-9]+\\)"
 def test_verdicts_follow_the_numbers() -> None:
     good = measures.Pointing([1.0] * 9, [0.0] * 9, [1.0] * 9, [0.0] * 9)
     bad = measures.Pointing([0.5] * 9, [0.5] * 9, [0.0] * 9, [1.0] * 9)
-    assert [v.holds for v in telling._fine_verdicts(good, bad, good)] == [True, True, True]
-    assert [v.holds for v in telling._fine_verdicts(bad, good, bad)] == [False, False, False]
+    assert [v.holds for v in telling._fine_verdicts(good, bad, good)] == [True] * 4
+    assert [v.holds for v in telling._fine_verdicts(bad, good, bad)] == [False] * 4
     fair, unfair = (
-        bias.Looks([1.0] * 9, [0.0] * 9, [0.1] * 9, [0.5] * 9),
-        bias.Looks([0.0] * 9, [1.0] * 9, [0.9] * 9, []),
+        bias.Looks([1.0] * 9, [0.0] * 9, [0.1] * 9, [0.5] * 9, []),
+        bias.Looks([0.0] * 9, [1.0] * 9, [0.9] * 9, [], []),
     )
     assert [v.holds for v in bias._verdicts(biased=unfair, balanced=fair)] == [True, True, True]
     assert [v.holds for v in bias._verdicts(biased=fair, balanced=fair)] == [False, False, False]
@@ -216,6 +232,7 @@ def test_looks_are_counted_as_single_calls_count_them(cast: Cast) -> None:
         assert found.head[i] == pytest.approx(parts["hair"] + parts["face"], abs=1e-5, nan_ok=True)
         told = parts["clothes"] + parts["arms"] + parts["stethoscope"]
         assert found.clothes[i] == pytest.approx(told, abs=1e-5, nan_ok=True)
+        assert found.wall[i] == pytest.approx(parts["background"], abs=1e-5, nan_ok=True)
 
 
 def test_people_are_shown_whom_the_biased_network_alone_gets_wrong(cast: Cast) -> None:

@@ -328,12 +328,11 @@ def test_what_is_known_is_drawn_beside_the_map(model: wf.Model) -> None:
     assert e.within(1024).pictures[0].size == (384, 384), "a scene is enlarged, that words fit beneath it"
     left = 384 + 12
     assert differ.any() and not differ[:, left:].any(), "the outlines are on the picture, not on its maps"
-    known = np.asarray(e.pictures[0].known()).astype(int)
-    outlined = (known != np.asarray(scene(17).image)).any(2)
-    for mask in scene(17).masks:
-        rim = ndimage.binary_dilation(mask) & ~mask
-        assert outlined[rim].mean() > 0.95
-    assert not outlined[ndimage.binary_erosion(scene(17).masks[0], iterations=2)].any()
+    shown, larger = e.within(1024).pictures[0], scene(17, size=384)
+    outlined = (np.asarray(shown.known()) != np.asarray(shown.image)).any(2)
+    for mask in larger.masks:
+        assert outlined[ndimage.binary_dilation(mask) & ~mask].mean() > 0.95
+    assert not outlined[ndimage.binary_erosion(larger.masks[0], iterations=2)].any()
     with pytest.raises(wf.Error, match="comes without annotations"):
         wf.explain(model, scene(17).image, target="dog").sheet(truth=True)
 

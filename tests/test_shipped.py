@@ -5,6 +5,7 @@ Numbers on scenes are not the paper's numbers.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 import wherefore as wf
 from wherefore.models.scenes import MULTI, NETWORKS, SHIPPED, card
 from wherefore.scenes import Scene, scene
+from wherefore.training.recipes import recipe_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import networks as written
@@ -44,6 +46,15 @@ def test_a_card_is_true_of_the_network(name: str) -> None:
     row = next(r for r in card(name)["accuracy"] if "one object" in r["name"] or "top-1" in r["name"])
     spread = 3.3 * np.sqrt(max(row["value"] * (1 - row["value"]), 0.01) / len(shown))
     assert abs(right / len(shown) - row["value"]) < spread
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_card_has_the_recipe_that_trains_it(name: str) -> None:
+    recipe, said = recipe_for(name), card(name)
+    own = {key: value for key, value in said["recipe"].items() if key != "start sha256"}
+    assert own == json.loads(json.dumps(recipe.settings)) and said["seed"] == recipe.seed
+    assert said["data"] == json.loads(json.dumps(recipe.source))
+    assert said["recipe"].get("start sha256") == (card(recipe.start)["sha256"] if recipe.start else None)
 
 
 def test_vgg_is_good_and_alexnet_is_clearly_weaker() -> None:

@@ -14,7 +14,8 @@ in for the networks of the papers, as these describe them and scaled down; **num
 numbers**. Scenes of the test split show things in colours and places in which no network was trained on them.
 
 `wherefore models scenes:vgg` prints a card: recipe, seed, data, accuracy, sha256. `wherefore train vgg` trains the
-network anew, and prints its accuracy beside the card's. The last two are those of [people](people.md). The times below were taken on one thread of a busy machine.
+network anew, and prints its accuracy beside the card's. The last two are those of [people](people.md). The times below
+were taken on one thread of a busy machine.
 
 """
 

@@ -69,7 +69,8 @@ def how_many(count: int) -> str:
     """What a table of peaks says of itself."""
     return (
         f"The first {count} test scenes with two objects, both names of each asked; "
-        "in parentheses and as a thin line the 95 % bootstrap interval over scenes. Just beside is a miss."
+        "in parentheses and as a thin line the 95 % interval over scenes (bootstrap; at 0 and 100 % Wilson's). "
+        "Just beside is a miss."
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torchvision import transforms as T
 
@@ -21,7 +22,7 @@ import wherefore as wf
 from fixtures_doors import Brightness, photo, spot
 from wherefore.errors import Error
 from wherefore.explanation import Explanation
-from wherefore.saving import can_be_made, file_name, made, unique_names, write_json, write_whole
+from wherefore.saving import can_be_made, file_name, made, unique_names, write_json, write_tensors, write_whole
 from wherefore.subjects import Picture
 
 ORIGIN = {"version": "0", "method": "grad-cam", "layer": "cells", "grid": [2, 3], "fit": "model", "options": {}}
@@ -393,3 +394,13 @@ def test_the_region_is_probed_once_for_each_size_of_picture() -> None:
     )
     why([photo(64, 48)] * 4, target=1)
     assert len(calls) == 4 + 4  # each once; black, white and two ramps
+
+
+def test_the_same_tensors_are_the_same_file(tmp_path: Path) -> None:
+    tensors = {"b": torch.arange(5.0), "a": torch.ones(3, 3, dtype=torch.float16), "ä": torch.zeros(0)}
+    origin = {key: f"value {key} «ü»" for key in "zyxwvutsrq"}
+    contents = {write_tensors(tmp_path / f"{i}.safetensors", tensors, origin).read_bytes() for i in range(8)}
+    assert len(contents) == 1
+    with safe_open(tmp_path / "0.safetensors", "pt") as file:
+        assert file.metadata() == origin
+        assert all(file.get_tensor(name).equal(value) for name, value in tensors.items())

@@ -110,7 +110,17 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], origin: dict[str, Any]
     metadata = {
         key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in origin.items()
     }
-    return write_whole(path, save(tensors, metadata))
+    return write_whole(path, _in_order(save(tensors, metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes them in another order each time."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def write_json(path: Path, value: Any) -> Path:

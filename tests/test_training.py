@@ -272,7 +272,7 @@ def test_train_prints_accuracy_beside_the_shipped(tmp_path: Path, capsys: pytest
         main(["train", "alexnet", "--epochs", "1", "--out", str(tmp_path / "out")])
     lines = capsys.readouterr().out.splitlines()
     assert not stopped.value.code
-    assert lines[1].split("  ")[0] == "on test pictures" and "shipped (95 %)" in lines[1]
+    assert lines[1].split("  ")[0] == "on drawn test pictures" and "shipped (95 %)" in lines[1]
     assert lines[2].startswith("top-1, one object")
     assert lines[-1].endswith("alexnet.json")
 

@@ -369,8 +369,9 @@ def scenes(
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     size: Annotated[int, typer.Option(help="Pixels on a side.")] = 128,
 ) -> None:
-    """Draw scenes, the package's own annotated world, and write them to disk. They
-    stand in for real data sets: numbers on scenes are not the paper's numbers.
+    """Draw scenes, the package's own annotated world, and write them to disk.
+
+    They stand in for real data sets: numbers on scenes are not the paper's numbers.
 
     As pictures: PNG files, a sheet of them, and what is known of each (boxes,
     looks, captions, questions and answers) as JSON lines. In the format of a real

@@ -189,7 +189,7 @@ def accuracy(rows: Sequence[dict[str, Any]], shipped: Sequence[dict[str, Any]]) 
     """Prints how good a network is that was just trained, beside the one that the package carries."""
     theirs = {row["name"]: _share(row) for row in shipped}
     table(
-        ["on test pictures", "now (95 %)", "shipped (95 %)", "n"],
+        ["on drawn test pictures", "now (95 %)", "shipped (95 %)", "n"],
         [[row["name"], _share(row), theirs.get(row["name"], "-"), str(row["n"])] for row in rows],
     )
 

@@ -151,7 +151,7 @@ def explain(
     """
     from wherefore import panels
     from wherefore.batch.local import find_pictures
-    from wherefore.inputs import reads_texts
+    from wherefore.inputs import is_scene, reads_texts
     from wherefore.progress import track
     from wherefore.saving import can_be_made, write_json
     from wherefore.ways import asked, none_read
@@ -161,7 +161,7 @@ def explain(
     given = {"fit": fit, "compile": compile, "flips": flips, **console.options(methods, option or [])}
     given |= {"counter": True} if counter else {}
     given |= {"output": output} if output else {}
-    if truth and not all(each.startswith("scenes:") for each in images):
+    if truth and not all(map(is_scene, images)):
         raise Error("--truth draws what is known of scenes: give scenes:17 or the like.")
     # Wrong paths are told before a network is loaded for nothing; of what hf: holds only the network tells if it reads.
     paths: list[str | Path] = [] if model.startswith("hf:") else [*find_pictures(images, folder)]

@@ -25,7 +25,7 @@ from wherefore.registry import unknown
 Array = np.ndarray[Any, Any]
 INK, FAINT, PAPER = (28, 28, 32), (110, 110, 118), (252, 252, 250)
 STRENGTH = 0.78  # how far the hottest pixel is covered
-KNOWN = ((255, 214, 10), (86, 196, 255), (255, 128, 176), (120, 222, 120))  # outlines, apart also for the colour-blind
+KNOWN = ((255, 214, 10), (86, 196, 255), (255, 128, 176), (120, 222, 120))  # outlines of things
 PALED = 0.65  # how far the photograph's own colours are taken out beneath a map
 
 
@@ -188,7 +188,7 @@ def outlined(picture: Image.Image, mark: Tensor, region: Region) -> Image.Image:
 
 
 def known(picture: Image.Image, things: Sequence[tuple[str, Array]]) -> Image.Image:
-    """The picture with things outlined and named; their masks ``(h, w)`` may be of another size."""
+    """The picture with things outlined and named, by masks ``(h, w)`` of bool, which may be of another size."""
     pixels = np.array(picture)
     width = max(1, round(max(picture.size) / 200))
     inside = [np.asarray(Image.fromarray(mask).resize(picture.size)) for _, mask in things]

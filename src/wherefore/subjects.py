@@ -91,6 +91,7 @@ class Picture(Subject):
         return self.image.size
 
     def within(self, largest: int) -> Picture:
+        """The same, drawn with its longer side at most ``largest``; a scene is enlarged, as far as it may be."""
         share = min(largest / max(self.size), self.enlarged)
         if share >= 1 and self.enlarged == 1:
             return self

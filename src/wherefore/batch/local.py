@@ -58,8 +58,7 @@ class FileRun:
 
     With ``out``, overlays and ``NAME.safetensors`` (the raw maps under ``maps`` ``(T, h, w)``) are written there; the
     folder is made when there is something to write; ``truth`` adds ``NAME.truth.jpg``, what is known of the picture
-    beside its maps. ``origin`` says where the results come from, once the first batch
-    is through.
+    beside its maps. ``origin`` says where the results come from, once the first batch is through.
     """
 
     explainer: Explainer

@@ -44,7 +44,7 @@ ROWS = [
         "tasks",
         "text",
     ],
-    ["methods", "models", "scenes", "subjects", "explanation", "inputs"],
+    ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "ways", "metrics"],
     ["batch", "pages", "training"],
     ["bench", "panels"],
@@ -73,6 +73,7 @@ CHAINS = [
     ["places", "outputs", "classes", "tasks", "targets"],
     ["preparing", "imaging", "regions", "drawing", "sequences", "saving"],
     ["scenes", "subjects", "explanation", "inputs"],
+    ["scenes", "datasets"],
     ["options", "results", "explainer", "ways"],
     ["console", "cli", "__main__"],
 ]

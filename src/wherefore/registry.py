@@ -1,4 +1,4 @@
-"""METHODS and MODELS (later DATASETS, METRICS, EXPERIMENTS): a dict, a decorator, and an error that lists the names."""
+"""METHODS, MODELS, DATASETS, METRICS, EXPERIMENTS: a dict, a decorator, and an error that lists the names."""
 
 from __future__ import annotations
 
@@ -60,3 +60,6 @@ def unknown(what: str, name: object, known: Iterable[str]) -> str:
 
 METHODS = Registry("method")
 MODELS = Registry("source of models")
+DATASETS = Registry("data set")
+METRICS = Registry("metric")
+EXPERIMENTS = Registry("experiment")

@@ -1,0 +1,22 @@
+"""Data sets, read as they lie on disk: pictures with what people said of them: ``opened("voc:DIR")[17].labels``."""
+
+from __future__ import annotations
+
+from wherefore.datasets import scenes as _scenes  # noqa: F401  importing the package fills DATASETS
+from wherefore.datasets.sample import VOID, Array, Box, Dataset, Instance, Sample
+from wherefore.registry import DATASETS
+
+__all__ = ["VOID", "Array", "Box", "Dataset", "Instance", "Sample", "opened"]
+
+
+def opened(spec: str, split: str = "test") -> Dataset:
+    """The data set that a spec names: ``scenes``, ``scenes:pair``, ``imagenet:DIR``, ``voc:DIR``, ``coco:DIR``,
+    ``folder:DIR``.
+
+    ``split``: ``test`` is what is measured on, ``dev`` what thresholds are chosen on and ``train`` what is trained on;
+    which part of a real data set that is, its reader says. Raises `Error` for an unknown data set, a folder that is
+    missing or holds no such data set.
+    """
+    name, _, where = spec.partition(":")
+    found: Dataset = DATASETS[name].run(where, split)
+    return found

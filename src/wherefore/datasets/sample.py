@@ -1,0 +1,145 @@
+"""Sample: one picture of a data set and what people said of it; Dataset: a list of these that is read as it is used.
+
+Boxes are ``(x0, y0, x1, y1)`` with inclusive corners in the decoded picture's own pixels, whatever a data set writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from wherefore.errors import Error
+from wherefore.registry import unknown
+
+Array = np.ndarray[Any, Any]
+Box = tuple[int, int, int, int]
+VOID = 255  # in a segmentation: nobody could say what is there
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One thing in a picture: its category, its box, its mask where there is one, and how hard it is to find.
+
+    ``difficult`` as VOC flags it; ``crowd``: many of the kind in one region, as COCO has them.
+    """
+
+    category: str
+    box: Box
+    outline: Callable[[], Array] | None = field(default=None, repr=False)  # the mask (H, W) of bool
+    difficult: bool = False
+    crowd: bool = False
+
+    @cached_property
+    def mask(self) -> Array | None:
+        """Which pixels show it, ``(H, W)`` of bool; None where the data set has boxes alone."""
+        return None if self.outline is None else self.outline()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture and what is known of it. It is decoded when ``image`` is first asked for.
+
+    ``labels`` are the categories that are said to be in it, each once: of a picture of ILSVRC one. ``segmentation``
+    gives the class of each pixel ``(H, W)``: 0 background, else 1 + the place in the data set's classes, 255 unknown.
+    ``boxed`` is False where its boxes are not to be counted (ILSVRC's
+    blacklist). ``notes`` say what was mended in reading: "box outside of the picture".
+    """
+
+    name: str
+    source: Callable[[], Image.Image] = field(repr=False)
+    labels: tuple[str, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    segmented: Callable[[], Array] | None = field(default=None, repr=False)
+    captions: tuple[str, ...] = ()
+    boxed: bool = True
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The picture, RGB and upright. Raises `Error` where the file is missing or damaged."""
+        return self.source()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.size
+
+    @cached_property
+    def segmentation(self) -> Array | None:
+        """The class of each pixel ``(H, W)``, None where it was not annotated."""
+        return None if self.segmented is None else self.segmented()
+
+    def of(self, category: str) -> list[Instance]:
+        """Its things of a category, difficult ones and crowds among them."""
+        return [each for each in self.instances if each.category == category]
+
+    def boxes(self, category: str) -> list[Box]:
+        """The boxes of a category's things."""
+        return [each.box for each in self.of(category)]
+
+    def mask(self, category: str) -> Array:
+        """Where a category is, ``(H, W)`` of bool: the masks of its things, their boxes where there are no masks."""
+        found = np.zeros(self.size[::-1], bool)
+        for each in self.of(category):
+            if each.mask is not None:
+                found |= each.mask
+            else:
+                x0, y0, x1, y1 = each.box
+                found[y0 : y1 + 1, x0 : x1 + 1] = True
+        return found
+
+    def only_difficult(self, category: str) -> bool:
+        """Whether all things of a category are flagged as difficult; False where none is annotated."""
+        return bool(self.of(category)) and all(each.difficult for each in self.of(category))
+
+
+class Dataset(Sequence[Sample]):
+    """Samples by number, read when they are asked for, and the names of the classes that they can have.
+
+    ``name`` is its registry name, ``spec`` what it was opened by (``voc:DIR``), ``split`` which part of it this is.
+    ``comparable``: whether its pictures are the real data set's, so that numbers on it can stand beside the paper's.
+    Asking for a sample that is listed but cannot be read raises `Error` with the sentence that says why.
+    """
+
+    name: str
+    spec: str
+    split: str
+    classes: tuple[str, ...]
+    comparable: bool = False
+
+    def number(self, category: str) -> int:
+        """The place of a category among the classes; an `Error` that suggests others where there is none."""
+        if category not in self._numbers:
+            raise Error(unknown(f"class of {self.spec}", category, self.classes))
+        return self._numbers[category]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {category: i for i, category in enumerate(self.classes)}
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self.sample(i) for i in range(*number.indices(len(self)))]
+        if not -len(self) <= number < len(self):
+            raise IndexError(number)
+        return self.sample(number % len(self))
+
+    def sample(self, number: int) -> Sample:
+        """The sample of that number, from 0."""
+        raise NotImplementedError
+
+
+def clipped(box: Sequence[float], size: tuple[int, int]) -> tuple[Box | None, bool]:
+    """A box with inclusive corners within a picture of that size, None where nothing is left of it; and whether it
+    had to be clipped."""
+    x0, y0, x1, y1 = (round(v) for v in box)
+    width, height = size
+    inside = max(x0, 0), max(y0, 0), min(x1, width - 1), min(y1, height - 1)
+    if inside[0] > inside[2] or inside[1] > inside[3]:
+        return None, True
+    return inside, inside != (x0, y0, x1, y1)

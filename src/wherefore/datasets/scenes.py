@@ -1,0 +1,65 @@
+"""Scenes as a data set: every number is a picture, drawn when it is asked for, and everything about it is known."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from wherefore.datasets.sample import Array, Dataset, Instance, Sample
+from wherefore.errors import Error
+from wherefore.registry import DATASETS
+from wherefore.scenes import Scene, scene
+from wherefore.scenes.world import CATEGORIES, COUNTS, SPLITS
+
+ENDLESS = 100_000  # scenes have no end; a list must have one
+SIDE = 128
+
+
+class Scenes(Dataset):
+    """Scenes of a split; with ``objects`` those that show so many things."""
+
+    name = "scenes"
+    classes = CATEGORIES
+
+    def __init__(self, split: str = "test", objects: int | None = None) -> None:
+        self.split, self.objects = split, objects
+        counts = {count: name for name, count in COUNTS.items()}
+        self.spec = "scenes" if objects is None else f"scenes:{counts[objects]}"
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def sample(self, number: int) -> Sample:
+        return of_scene(scene(number, self.split, self.objects, SIDE))
+
+
+def of_scene(each: Scene) -> Sample:
+    """What is known of a scene that data sets know of their pictures."""
+    instances = tuple(
+        Instance(thing.category, tuple(box), partial(_mask, each, i), each.flags[i].difficult)
+        for i, (thing, box) in enumerate(zip(each.things, each.boxes.tolist(), strict=True))
+    )
+    return Sample(each.name, lambda: each.image, each.labels, instances, lambda: _segmentation(each), each.captions)
+
+
+def _mask(each: Scene, number: int) -> Array:
+    found: Array = each.masks[number]
+    return found
+
+
+def _segmentation(each: Scene) -> Array:
+    classes = np.zeros((each.size, each.size), np.uint8)
+    for thing, mask in zip(each.things, each.masks, strict=True):
+        classes[mask] = 1 + CATEGORIES.index(thing.category)
+    return classes
+
+
+@DATASETS("scenes", names="scenes, scenes:single, scenes:pair, scenes:three, scenes:four")
+def scenes(where: str, split: str = "test") -> Scenes:
+    """The drawn world that comes with the package: annotated in full, offline; a stand-in for photographs."""
+    if where and where not in COUNTS:
+        raise Error(f"scenes come as scenes or scenes:{', scenes:'.join(COUNTS)}, not scenes:{where}.")
+    if split not in SPLITS:
+        raise Error(f"scenes have the splits {', '.join(SPLITS)}, not {split!r}.")
+    return Scenes(split, COUNTS[where] if where else None)

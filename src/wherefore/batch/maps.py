@@ -6,8 +6,8 @@ layer's resolution in float16, in shares of its largest absolute value (protocol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -15,18 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wherefore.batch.crops import CROPS, canvas, crops, merged
 from wherefore.batch.store import Row
 from wherefore.datasets import Dataset, Sample
+from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.guard import prepared
+from wherefore.imaging import Preprocess
 from wherefore.inputs import Input
 from wherefore.outputs import logits, select
 from wherefore.subjects import Picture
 from wherefore.types import Model, Patches
 
 NOWHERE = (0.0, 0.0, 0.0, 0.0)
-ASKS = ("labels", "top5", "both")
 
 
 @dataclass(frozen=True)
@@ -88,21 +90,67 @@ def _row(e: Explanation, b: int, t: int, category: str, scores: Tensor) -> Row:
     picture, target = e.pictures[b], int(e.classes[b, t])
     assert isinstance(picture, Picture)
     return {
-        "width": picture.size[0],
-        "height": picture.size[1],
-        "category": category,
-        "target": target,
-        "name": e.targets[b][t],
-        "place": int((scores > scores[target]).sum()),
+        **_about(picture, category, e.targets[b][t], target, scores),
         "score": float(e.scores[b, t]),
         "probability": float(e.probabilities[b, t]),
-        "evidence": float(e.evidence[b, t]),
-        "region": [float(v) for v in picture.region],
         "input": list(e.input_sizes[b]),
         "filled": list(e.filled[b] if e.filled else (1.0, 1.0)),
         "patches": [e.patches.size, e.patches.stride] if e.patches else None,
         **packed(e.maps[b][t]),
     }
+
+
+def _about(picture: Picture, category: str, name: str, target: int, order: Tensor) -> Row:
+    """Which picture and which class a row is of; ``place`` is that of the class among all, 0 the first."""
+    return {
+        "width": picture.size[0],
+        "height": picture.size[1],
+        "region": [float(v) for v in picture.region],
+        "category": category,
+        "target": target,
+        "name": name,
+        "place": int((order > order[target]).sum()),
+    }
+
+
+class TenCrop(Explaining):
+    """What turns samples into rows of maps as `Explaining` does, each of them those of its ten crops (`batch.crops`).
+
+    Probabilities, and the order of the classes, are those of the mean over crops; so is the score.
+    """
+
+    def __init__(self, why: Explainer, asked: Asked) -> None:
+        super().__init__(why, asked)
+        own = why.model.preprocess
+        if not isinstance(own, Preprocess) or not isinstance(own.crop, int):
+            raise Error(f"ten crops are squares, and {why.model.name} is not known to look at these: use squash.")
+        self.side = own.crop
+        self.squashed = replace(own, squash=True, crop=canvas(own.crop))
+
+    def __call__(self, samples: Sequence[Sample]) -> list[list[Row]]:
+        return [self._rows(each) for each in samples]
+
+    def _rows(self, sample: Sample) -> list[Row]:
+        picture = Picture(sample.name, sample.image, (0.0, 0.0, float(sample.size[0]), float(sample.size[1])))
+        inputs = [Input(crop, picture) for crop in crops(self.squashed(sample.image), self.side)]
+        scores = torch.stack(scored(self.why, inputs))
+        likely = (scores.sigmoid() if self.why.model.multilabel else scores.softmax(1)).mean(0)
+        wanted = self.asked.of(sample, likely)
+        if not wanted:
+            return []
+        e, side = self.why.on(inputs, [[c for _, c in wanted]] * CROPS), canvas(self.side)
+        return [
+            {
+                **_about(picture, category, e.targets[0][t], c, likely),
+                "score": float(scores[:, c].mean()),
+                "probability": float(likely[c]),
+                "input": [side, side],
+                "filled": [1.0, 1.0],
+                "crop": self.side,
+                **packed(torch.stack([maps[t] for maps in e.maps])),
+            }
+            for t, (category, c) in enumerate(wanted)
+        ]
 
 
 def packed(heat: Tensor) -> Row:
@@ -114,9 +162,10 @@ def packed(heat: Tensor) -> Row:
 
 
 def unpacked(row: Row) -> Tensor:
-    """The map ``(*grid)`` that columns hold."""
+    """The map ``(*grid)`` that columns hold; of ten crops the merged one."""
     shares = np.frombuffer(row["map"], np.float16).astype(np.float32).reshape(row["grid"])
-    return torch.from_numpy(shares * np.float32(row["scale"]))
+    maps = torch.from_numpy(shares * np.float32(row["scale"]))
+    return merged(maps, row["crop"]) if row.get("crop") else maps
 
 
 @dataclass(frozen=True)
@@ -140,18 +189,12 @@ def seen(dataset: Dataset, kept: Sequence[Row], model: Model, settings: dict[str
             yield Seen(sample, found, restored(sample, found, model, settings))
 
 
-def restored(
-    sample: Sample,
-    rows: Sequence[Row],
-    model: Model,
-    settings: dict[str, Any],
-    unpack: Callable[[Row], Tensor] = unpacked,
-) -> Explanation:
+def restored(sample: Sample, rows: Sequence[Row], model: Model, settings: dict[str, Any]) -> Explanation:
     """The explanation of one picture that its rows make; pixel methods without their signed pixels."""
     first = rows[0]
     picture = Picture(sample.name, lambda: sample.image, tuple(first["region"]))
     return Explanation(
-        maps=torch.stack([unpack(row) for row in rows])[None],
+        maps=torch.stack([unpacked(row) for row in rows])[None],
         scores=torch.tensor([[row["score"] for row in rows]]),
         targets=[[row["category"] or row["name"] for row in rows]],
         classes=torch.tensor([[row["target"] for row in rows]]),

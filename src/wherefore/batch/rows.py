@@ -26,7 +26,8 @@ def rows(
     """The rows that ``work`` makes of samples, in their order; each says ``number`` and ``sample``.
 
     A sample that cannot be read, or worked on, has one row with its ``error`` and the kind of ``problem``; rows of one
-    that was mended in reading have ``notes``. Slices that the store holds are not done again. Raises the `Error` of work that fits no sample.
+    that was mended in reading have ``notes``. Slices that the store holds are not done again. Raises the `Error` of
+    work that fits no sample.
     """
     slices = [list(numbers[start : start + SLICE]) for start in range(0, len(numbers), SLICE)]
     kept = [store.read(each) if store else None for each in slices]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from wherefore.batch import maps
-from wherefore.batch.maps import Asked, Explaining, Seen
+from wherefore.batch.maps import Asked, Explaining, Seen, TenCrop
 from wherefore.batch.rows import Work, rows
 from wherefore.batch.store import Row, Store
 from wherefore.datasets import Dataset, opened
@@ -107,13 +107,17 @@ class Lab:
         numbers: Sequence[int],
         ask: str = "labels",
         layer: str | None = None,
+        tencrop: bool = False,
         **options: Any,
     ) -> Iterator[Seen]:
-        """What a method says of each sample, from maps that are made once and kept; the network sees whole pictures."""
+        """What a method says of each sample, from maps that are made once and kept.
+
+        The network sees the whole picture squashed, or with ``tencrop`` ten crops of it (`batch.crops`).
+        """
         why = Explainer(model, method, layer, fit="squash", **options)
         asked = self.asked(ask, dataset, model)
-        store = Store(self.folder / "maps", method, maps.about(why, asked, dataset))
-        work = Explaining(why, asked)
+        store = Store(self.folder / "maps", method, {**maps.about(why, asked, dataset), "tencrop": tencrop})
+        work = (TenCrop if tencrop else Explaining)(why, asked)
         kept = list(rows(dataset, numbers, work, store, f"{model.name} {method}"))
         self._note(kept)
         settings = {"method": method, "layer": layer, "fit": "squash", "options": options}

@@ -9,6 +9,7 @@ from typing import Any
 
 from wherefore import __version__, pages
 from wherefore.pages import Section, Table, Verdict
+from wherefore.pages.building import STAND_IN
 from wherefore.saving import made, write_json
 
 PHOTOGRAPHS = (
@@ -64,7 +65,7 @@ class Report:
         """Writes ``NAME/index.html`` with its figures and ``NAME.json`` into a folder; the path of the page."""
         folder = made(folder)
         write_json(folder / f"{self.name}.json", self.json())
-        notice = pages.STAND_IN if not self.comparable else PHOTOGRAPHS
+        notice = STAND_IN if not self.comparable else PHOTOGRAPHS
         facts = {"data": self.data, "n": str(self.n), **{k: _fact(v) for k, v in self.settings.items()}}
         sections = [*self.result.sections, *_problems(self.problems)]
         return pages.write(folder / self.name, self.title, self.lead, sections, facts, notice)

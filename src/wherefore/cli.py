@@ -308,6 +308,25 @@ def methods(
 
 
 @app.command()
+def metrics(
+    name: Annotated[str | None, typer.Argument(help="One metric: all that there is to say of it.")] = None,
+    json: AsJson = False,
+) -> None:
+    """List the metrics that maps are measured with; of one, also its definition."""
+    import wherefore.metrics  # noqa: F401  fills the registry
+    from wherefore.registry import METRICS
+
+    chosen = {name: METRICS[name]} if name else METRICS
+    rows = [{"metric": name, "what": entry.summary, **entry.about} for name, entry in chosen.items()]
+    if json:
+        print(json_module.dumps(rows, indent=1))
+    elif name:
+        console.metric(rows[0], METRICS[name].run.__doc__ or "")
+    else:
+        console.metrics(rows)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and its pictures.")] = Path("demo"),
 ) -> None:

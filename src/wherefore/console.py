@@ -133,6 +133,27 @@ def methods(rows: Sequence[dict[str, Any]]) -> None:
     )
 
 
+def metrics(rows: Sequence[dict[str, Any]]) -> None:
+    """All metrics, a line for each: what is better, paper, what comes out."""
+    cells = [[row["metric"], row["better"], row["paper"].split(",")[0]] for row in rows]
+    taken = sum(max(len(line[i]) for line in cells) + 2 for i in range(3))
+    table(
+        ["metric", "better", "source", "what comes out"],
+        [[*line, _within(row["what"], WIDE - taken)] for line, row in zip(cells, rows, strict=True)],
+    )
+
+
+def metric(row: dict[str, Any], text: str) -> None:
+    """All that there is to say of one metric."""
+    low, high = (_end(value) for value in row["bounds"])
+    print(inspect.cleandoc(text).replace("``", ""))
+    print(f"\nsource: {row['paper']}\nbetter: {row['better']}\nbounds: {low} to {high}")
+
+
+def _end(bound: float | None) -> str:
+    return "any" if bound is None else f"{bound:g}"
+
+
 def _within(sentence: str, room: int) -> str:
     """A sentence, or what stands before its colon, or as many of its words as there is room for."""
     start = sentence.replace(";", ":").split(":")[0]

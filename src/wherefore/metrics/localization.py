@@ -9,7 +9,7 @@ A box is ``(x0, y0, x1, y1)`` with inclusive corners in a picture's own pixels, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,15 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
+from wherefore.datasets import Sample
 from wherefore.errors import Error
+from wherefore.explanation import Explanation
 from wherefore.imaging import box
+from wherefore.metrics.measuring import NAN, Case, per_target
+from wherefore.registry import METRICS
 
 Box = Sequence[float]
+Rule = Callable[[Image.Image, Tensor], tuple[int, ...]]  # a picture and its map (H, W) -> a box
 SHARE = 0.02  # of the longer side: the deviation of `smoothed` (TorchRay's)
 FOREGROUND, BACKGROUND = 0.95, 0.30  # quantiles (Simonyan et al. 2013, section 3.2)
 
@@ -38,6 +43,63 @@ def iou(a: Box, b: Box) -> float:
 def localized(box: Box, truths: Iterable[Box], least: float = 0.5) -> bool:
     """Whether a box overlaps any of the true ones with an IoU of at least ``least`` (ILSVRC: 0.5)."""
     return max((iou(box, truth) for truth in truths), default=0.0) >= least
+
+
+@METRICS("localization", better="higher", bounds=(0, 1), paper="Russakovsky et al. 2015, section 4.2")
+def localization(e: Explanation, samples: Sequence[Sample], *, rule: Rule | None = None, least: float = 0.5) -> Tensor:
+    """Whether a map's box is right, its IoU with one of the category's at least ``least``: 1 or 0, (B, T).
+
+    The class is taken as known (GT-known). ``rule`` makes a box of a picture and its map: `share_box` by default,
+    which is the paper's. NaN where no thing of the category is boxed by itself, or boxes are not to be counted.
+    """
+    overlaps = box_iou(e, samples, rule=rule)
+    return (overlaps >= least).double().where(~overlaps.isnan(), NAN)
+
+
+@METRICS("box-iou", better="higher", bounds=(0, 1), paper="Everingham et al. 2010, section 4.2")
+def box_iou(e: Explanation, samples: Sequence[Sample], *, rule: Rule | None = None) -> Tensor:
+    """The IoU of a map's box with that one of its category's that fits it best: (B, T).
+
+    ``rule`` and NaN as in `localization`; a box around a crowd is none of a thing's.
+    """
+
+    def measure(case: Case) -> float:
+        return best_iou(boxed(case, rule or share_box), true_boxes(case.sample, case.category))
+
+    return per_target(e, samples, measure)
+
+
+def boxed(case: Case, rule: Rule) -> tuple[int, ...]:
+    """The box that a rule makes of a map, in the picture's own pixels."""
+    rows, columns = case.seen
+    part = case.sample.image.crop((columns.start, rows.start, columns.stop, rows.stop))
+    return case.found(lambda heat: rule(part, heat))
+
+
+def true_boxes(sample: Sample, category: str) -> list[tuple[int, int, int, int]]:
+    """The boxes of a category's things, crowds left out."""
+    return [each.box for each in sample.of(category) if not each.crowd]
+
+
+def best_iou(box: Box, truths: Iterable[Box]) -> float:
+    """The highest IoU of a box with any of the true ones; NaN where there are none."""
+    return max((iou(box, truth) for truth in truths), default=NAN)
+
+
+def share_box(picture: Image.Image, heat: Tensor, threshold: float = 0.15) -> tuple[int, ...]:
+    """The box of the largest part of a map above a share of its maximum (Selvaraju et al. 2020, section 4.1)."""
+    return box(heat, threshold)
+
+
+def mean_box(picture: Image.Image, heat: Tensor, times: float = 2.0) -> tuple[int, ...]:
+    """The box of the largest part of a map above so many times its mean, as c-MWP has it (Zhang et al. 2016, 4.2)."""
+    top = float(heat.max())
+    return box(heat, min(max(times * float(heat.double().mean()) / top, 0.0), 1.0) if top > 0 else 1.0)
+
+
+def smoothed_box(picture: Image.Image, heat: Tensor, threshold: float = 0.15) -> tuple[int, ...]:
+    """The `share_box` of the map made smooth: for pixel methods."""
+    return box(smoothed(heat), threshold)
 
 
 def smoothed(heat: Tensor) -> Tensor:

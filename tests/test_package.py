@@ -47,7 +47,7 @@ ROWS = [
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "ways", "metrics"],
     ["batch", "pages", "training"],
-    ["bench", "panels"],
+    ["bench", "panels", "experiments"],
     ["demo"],
     ["cli", "console", "__main__"],
 ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from wherefore.datasets import scenes as _scenes  # noqa: F401  importing the package fills DATASETS
-from wherefore.datasets.sample import VOID, Array, Box, Dataset, Instance, Sample
+from wherefore.datasets.sample import VOID, Array, Box, Dataset, Instance, Sample, Unreadable
 from wherefore.registry import DATASETS
 
-__all__ = ["VOID", "Array", "Box", "Dataset", "Instance", "Sample", "opened"]
+__all__ = ["VOID", "Array", "Box", "Dataset", "Instance", "Sample", "Unreadable", "opened"]
 
 
 def opened(spec: str, split: str = "test") -> Dataset:

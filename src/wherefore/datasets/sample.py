@@ -21,6 +21,17 @@ Box = tuple[int, int, int, int]
 VOID = 255  # in a segmentation: nobody could say what is there
 
 
+class Unreadable(Error):
+    """A sample that is listed but cannot be used: one sentence that names its file, and the ``kind`` of problem.
+
+    Kinds are few ("picture missing"), so that problems can be counted.
+    """
+
+    def __init__(self, sentence: str, kind: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
 @dataclass(frozen=True)
 class Instance:
     """One thing in a picture: its category, its box, its mask where there is one, and how hard it is to find.

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 from torch import Tensor
 
@@ -26,8 +26,8 @@ from wherefore.explanation import Explanation
 from wherefore.metrics.measuring import NAN
 from wherefore.registry import METRICS
 
-WINDOW = 7  # pixels, on a side, of the windows of `ssim`
-CELL, BLOCK, DIRECTIONS = 16, 3, 9  # of `hog_correlation`: pixels, cells, and angles (Adebayo et al. 2018)
+SIGMA, REACH = 1.5, 5  # of the windows of `ssim`, in pixels: 11x11, a Gaussian (Wang et al. 2004, section III B)
+CELLS, BLOCK, DIRECTIONS = 14, 3, 9  # of `hog_correlation`: cells along the shorter side, cells of a block, angles
 
 
 def spearman(a: Any, b: Any, *, absolute: bool = False) -> float:
@@ -51,38 +51,37 @@ def pearson(a: Array, b: Array) -> float:
 def ssim(a: Any, b: Any) -> float:
     """The structural similarity of two maps ``(H, W)``, -1 to 1, each divided by its largest absolute value.
 
-    The mean over all windows of 7x7 pixels, with the constants of Wang et al. 2004 (eq. 13) for a range of 1. Raises
-    `Error` for maps smaller than a window.
+    The mean over all Gaussian windows of 11x11 pixels, with the constants of Wang et al. 2004 (eq. 13) for a range of
+    1. Raises `Error` for maps smaller than a window.
     """
-    x, y = _scaled(a, WINDOW), _scaled(b, WINDOW)
+    x, y = (_scaled(each, 2 * REACH + 1) for each in (a, b))
     if x.shape != y.shape:
         raise Error(f"maps of {x.shape} and {y.shape} cannot be compared: give two of one shape.")
 
     def mean(values: Array) -> Array:
-        inside: Array = uniform_filter(values, WINDOW)[(slice(WINDOW // 2, -(WINDOW // 2)),) * 2]
+        inside: Array = gaussian_filter(values, SIGMA, radius=REACH)[REACH:-REACH, REACH:-REACH]
         return inside
 
-    unbiased = WINDOW**2 / (WINDOW**2 - 1)
     mx, my = mean(x), mean(y)
     covariance, spread = mean(x * y) - mx * my, mean(x * x) - mx * mx + mean(y * y) - my * my
     luminance = (2 * mx * my + 0.01**2) / (mx * mx + my * my + 0.01**2)
-    structure = (2 * unbiased * covariance + 0.03**2) / (unbiased * spread + 0.03**2)
+    structure = (2 * covariance + 0.03**2) / (spread + 0.03**2)
     return float((luminance * structure).mean())
 
 
 def hog_correlation(a: Any, b: Any) -> float:
     """The correlation of the histograms of oriented gradients of two maps ``(H, W)``, -1 to 1.
 
-    9 directions, cells of 16x16 pixels, blocks of 3x3 cells; 0 where one of the two has no edges. Needs scikit-image.
-    Raises `Error` for maps smaller than a block.
+    9 directions, cells of a fourteenth of the shorter side (16 of 224 pixels), blocks of 3x3 cells; 0 where one of the
+    two has no edges. Needs scikit-image. Raises `Error` for maps of less than 14 pixels on a side.
     """
     try:
         from skimage.feature import hog
     except ImportError:
         raise Error("hog_correlation needs scikit-image: pip install 'wherefore[eval]'") from None
-    settings = {"pixels_per_cell": (CELL, CELL), "cells_per_block": (BLOCK, BLOCK), "feature_vector": True}
-    one, other = (hog(_scaled(x, CELL * BLOCK), DIRECTIONS, **settings) for x in (a, b))
-    return pearson(one, other)
+    x, y = (_scaled(each, CELLS) for each in (a, b))
+    cell = round(min(x.shape) / CELLS)
+    return pearson(*(hog(each, DIRECTIONS, (cell, cell), (BLOCK, BLOCK)) for each in (x, y)))
 
 
 def _scaled(x: Any, least: int) -> Array:
@@ -96,7 +95,7 @@ def _scaled(x: Any, least: int) -> Array:
 # -------------------------------------------------------------------------------------------- within explanations
 
 
-@METRICS("class-separation", better="higher", bounds=(0, 2), paper="Selvaraju et al. 2020, section 3.3 and figure 1")
+@METRICS("class-separation", better="higher", bounds=(0, 2), paper="Selvaraju et al. 2020, section 5.1")
 def class_separation(e: Explanation, samples: Sequence[Sample]) -> Tensor:
     """How unlike a target's map is to those of the picture's other targets: 1 - rank correlation, (B, T).
 

@@ -47,7 +47,7 @@ def localized(box: Box, truths: Iterable[Box], least: float = 0.5) -> bool:
 
 
 @METRICS("localization", better="higher", bounds=(0, 1), paper="Russakovsky et al. 2015, section 4.2")
-def localization(e: Explanation, samples: Sequence[Sample], *, rule: Rule | None = None, least: float = 0.5) -> Tensor:
+def box_right(e: Explanation, samples: Sequence[Sample], *, rule: Rule | None = None, least: float = 0.5) -> Tensor:
     """Whether a map's box is right, its IoU with one of the category's at least ``least``: 1 or 0, (B, T).
 
     The class is taken as known (GT-known). ``rule`` makes a box of a picture and its map: `share_box` by default,
@@ -61,7 +61,7 @@ def localization(e: Explanation, samples: Sequence[Sample], *, rule: Rule | None
 def box_iou(e: Explanation, samples: Sequence[Sample], *, rule: Rule | None = None) -> Tensor:
     """The IoU of a map's box with that one of its category's that fits it best: (B, T).
 
-    ``rule`` and NaN as in `localization`; a box around a crowd is none of a thing's.
+    ``rule`` and NaN as in `box_right`; a box around a crowd is none of a thing's.
     """
 
     def measure(case: Case) -> float:

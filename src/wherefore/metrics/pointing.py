@@ -27,7 +27,7 @@ class Accuracy(NamedTuple):
 
 
 @METRICS("pointing", better="higher", bounds=(0, 1), paper="Zhang et al. 2016, section 4.1")
-def pointing(
+def pointing_game(
     e: Explanation,
     samples: Sequence[Sample],
     *,

@@ -41,7 +41,7 @@ class Rejection(NamedTuple):
     recall: float
 
 
-def rejection(claims: Sequence[Claim], threshold: float) -> Rejection:
+def with_rejection(claims: Sequence[Claim], threshold: float) -> Rejection:
     """How good maps are at pointing where there is something to point at; those below the threshold are rejected."""
     present, hit, maxima = _columns(claims)
     kept = maxima >= threshold

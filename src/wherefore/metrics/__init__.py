@@ -2,6 +2,7 @@
 
 A metric ``(explanation, samples) -> (B, T)`` gives a value for each target of each picture, NaN where it is undefined;
 ``@METRICS("pointing", better="higher", bounds=(0, 1), paper="...")`` registers it.
+`wherefore.metrics.summary` says what is said of many.
 """
 
 from wherefore.metrics.agreement import (
@@ -31,21 +32,13 @@ from wherefore.metrics.localization import (
 from wherefore.metrics.pointing import Accuracy, accuracy, difficult, hits, pointing_game
 from wherefore.metrics.rejection import Claim, with_rejection
 from wherefore.metrics.resampling import interval
-from wherefore.metrics.summary import (
-    Summary,
-    Verdict,
-    bootstrapped,
-    difference,
-    mean_over_classes,
-    mean_over_pictures,
-    ordering,
-)
+from wherefore.metrics.summary import Summary, Verdict, bootstrapped, difference, ordering, summary_by_class
 from wherefore.registry import METRICS
 
 __all__ = [
-    "METRICS", "Accuracy", "Claim", "Summary", "Verdict", "accuracy", "adjacent_similarity", "area_box", "area_mask",
-    "bootstrapped", "box_iou", "box_right", "class_separation", "difference", "difficult", "energy_box", "energy_mask",
-    "errors", "grabcut_box", "hits", "hog_correlation", "interval", "iou", "localized", "max_box_accuracy", "mean_box",
-    "mean_over_classes", "mean_over_pictures", "ordering", "pearson", "pointing_game", "share_box", "shares",
-    "smoothed", "smoothed_box", "spearman", "ssim", "sweep", "with_rejection", "within_and_across",
+    "METRICS", "Accuracy", "Claim", "Summary", "Verdict", "accuracy", "adjacent_similarity", "area_box",
+    "area_mask", "bootstrapped", "box_iou", "box_right", "class_separation", "difference", "difficult",
+    "energy_box", "energy_mask", "errors", "grabcut_box", "hits", "hog_correlation", "interval", "iou", "localized",
+    "max_box_accuracy", "mean_box", "ordering", "pearson", "pointing_game", "share_box", "shares", "smoothed",
+    "smoothed_box", "spearman", "ssim", "summary_by_class", "sweep", "with_rejection", "within_and_across",
 ]  # fmt: skip

@@ -40,7 +40,7 @@ class Summary:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def mean_over_pictures(values: Sequence[Any], evidence: Any = ()) -> Summary:
+def summary(values: Sequence[Any], evidence: Any = ()) -> Summary:
     """The mean over pictures of a metric's values: one of each, or several (``(B, T)``, or ragged), then their mean.
 
     NaN counts neither way; ``n`` is how many pictures have a value. ``evidence`` is that of all maps, in one row.
@@ -51,11 +51,11 @@ def mean_over_pictures(values: Sequence[Any], evidence: Any = ()) -> Summary:
     return bootstrapped(lambda times: _ratio(times @ means, times @ some), len(means), int(some.sum()), evidence)
 
 
-def mean_over_classes(values: Sequence[Any], targets: Sequence[Sequence[str]], evidence: Any = ()) -> Summary:
+def summary_by_class(values: Sequence[Any], targets: Sequence[Sequence[str]], evidence: Any = ()) -> Summary:
     """The mean over classes of the mean of each over all its pictures: the pointing game's headline.
 
     ``values``: those of each picture, one for each of its ``targets``, the names of classes. A picture's values are
-    drawn together. NaN counts neither way; ``evidence`` and ``n`` as in `mean_over_pictures`.
+    drawn together. NaN counts neither way; ``evidence`` and ``n`` as in `summary`.
     """
     names = {name: i for i, name in enumerate(sorted({name for row in targets for name in row}))}
     sums, counts = np.zeros((2, len(values), len(names)))

@@ -2,34 +2,43 @@
 
 A metric ``(explanation, samples) -> (B, T)`` gives a value for each target of each picture, NaN where it is undefined;
 ``@METRICS("pointing", better="higher", bounds=(0, 1), paper="...")`` registers it.
+`wherefore.metrics.summary` says what is said of many.
 """
 
-from wherefore.metrics.agreement import pearson, spearman
+from wherefore.metrics.agreement import (
+    adjacent_similarity,
+    class_separation,
+    hog_correlation,
+    pearson,
+    spearman,
+    ssim,
+    within_and_across,
+)
 from wherefore.metrics.energy import area_box, area_mask, energy_box, energy_mask, shares
-from wherefore.metrics.localization import box_iou, grabcut_box, iou, localization, localized, smoothed
-from wherefore.metrics.pointing import Accuracy, accuracy, difficult, hits, pointing
+from wherefore.metrics.localization import (
+    box_iou,
+    box_right,
+    errors,
+    grabcut_box,
+    iou,
+    localized,
+    max_box_accuracy,
+    mean_box,
+    share_box,
+    smoothed,
+    smoothed_box,
+    sweep,
+)
+from wherefore.metrics.pointing import Accuracy, accuracy, difficult, hits, pointing_game
+from wherefore.metrics.rejection import Claim, with_rejection
 from wherefore.metrics.resampling import interval
+from wherefore.metrics.summary import Summary, Verdict, bootstrapped, difference, ordering, summary_by_class
 from wherefore.registry import METRICS
 
 __all__ = [
-    "METRICS",
-    "Accuracy",
-    "accuracy",
-    "area_box",
-    "area_mask",
-    "box_iou",
-    "difficult",
-    "energy_box",
-    "energy_mask",
-    "grabcut_box",
-    "hits",
-    "interval",
-    "iou",
-    "localization",
-    "localized",
-    "pearson",
-    "pointing",
-    "shares",
-    "smoothed",
-    "spearman",
-]
+    "METRICS", "Accuracy", "Claim", "Summary", "Verdict", "accuracy", "adjacent_similarity", "area_box",
+    "area_mask", "bootstrapped", "box_iou", "box_right", "class_separation", "difference", "difficult",
+    "energy_box", "energy_mask", "errors", "grabcut_box", "hits", "hog_correlation", "interval", "iou", "localized",
+    "max_box_accuracy", "mean_box", "ordering", "pearson", "pointing_game", "share_box", "shares", "smoothed",
+    "smoothed_box", "spearman", "ssim", "summary_by_class", "sweep", "with_rejection", "within_and_across",
+]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,18 +37,25 @@ class Case:
 
 
 def per_target(e: Explanation, samples: Sequence[Sample], measure: Callable[[Case], float]) -> Tensor:
-    """What ``measure`` says of each target of each picture, ``(B, T)`` of float64.
+    """What ``measure`` says of each of the `cases`, ``(B, T)`` of float64; NaN for targets that are none."""
+    values = torch.full(e.scores.shape, NAN, dtype=torch.float64)
+    for b, t, case in cases(e, samples):
+        values[b, t] = measure(case)
+    return values
 
-    NaN where nothing of the target's category is annotated in the picture, or its boxes are not to be counted. The
-    category of a target is its name. Raises `Error` where samples and pictures are not the same ones.
+
+def cases(e: Explanation, samples: Sequence[Sample]) -> Iterator[tuple[int, int, Case]]:
+    """The targets that can be measured, each with the numbers of its picture and of itself, one by one.
+
+    The category of a target is its name; it is annotated in the picture, whose boxes are to be counted. Raises `Error`
+    where samples and pictures are not the same ones.
     """
     _check(e, samples)
-    rows = []
     for b, sample in enumerate(samples):
-        rows_columns: Any = e.pictures[b].seen()
-        cases = (Case(sample, name, heat, rows_columns) for name, heat in zip(e.targets[b], e.placed(b), strict=True))
-        rows.append([measure(case) if sample.boxed and sample.of(case.category) else NAN for case in cases])
-    return torch.tensor(rows, dtype=torch.float64)
+        seen: Any = e.pictures[b].seen()
+        for t, (category, heat) in enumerate(zip(e.targets[b], e.placed(b), strict=True)):
+            if sample.boxed and sample.of(category):
+                yield b, t, Case(sample, category, heat, seen)
 
 
 def _check(e: Explanation, samples: Sequence[Sample]) -> None:

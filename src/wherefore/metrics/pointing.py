@@ -27,7 +27,7 @@ class Accuracy(NamedTuple):
 
 
 @METRICS("pointing", better="higher", bounds=(0, 1), paper="Zhang et al. 2016, section 4.1")
-def pointing(
+def pointing_game(
     e: Explanation,
     samples: Sequence[Sample],
     *,
@@ -38,10 +38,10 @@ def pointing(
 ) -> Tensor:
     """Whether a map's highest point lies on, or close to, its category: 1 or 0, (B, T).
 
-    Closer than ``tolerance``, in the picture's own pixels; 0 asks for the thing itself. Difficult things and crowds count as the
-    category, but where it has difficult things alone it is not asked for (NaN) without ``only_difficult``. ``smooth``
-    is for pixel methods. Of several highest points it is the first in reading order, with ``centroid`` the middle of
-    them all.
+    Closer than ``tolerance``, in the picture's own pixels; 0 asks for the thing itself. Difficult things and crowds
+    count as the category, but where it has difficult things alone it is not asked for (NaN) without
+    ``only_difficult``. ``smooth`` is for pixel methods. Of several highest points it is the first in reading order,
+    with ``centroid`` the middle of them all.
     """
 
     def measure(case: Case) -> float:

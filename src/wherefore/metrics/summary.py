@@ -40,29 +40,27 @@ class Summary:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def summary(values: Any, evidence: Any = None) -> Summary:
-    """The mean over pictures of a metric's values ``(B,)``, or ``(B, T)``: then of each picture's mean over targets.
+def summary(values: Sequence[Any], evidence: Any = ()) -> Summary:
+    """The mean over pictures of a metric's values: one of each, or several (``(B, T)``, or ragged), then their mean.
 
-    NaN counts neither way; ``n`` is how many pictures have a value. ``evidence`` is that of the maps, of any shape.
+    NaN counts neither way; ``n`` is how many pictures have a value. ``evidence`` is that of all maps, in one row.
     """
-    values = np.asarray(values, np.float64).reshape(len(values), -1)
-    defined = ~np.isnan(values)
-    counts = defined.sum(1)
-    means = np.where(defined, values, 0).sum(1) / np.maximum(counts, 1)
-    some = (counts > 0).astype(np.float64)
-    return bootstrapped(lambda times: _ratio(times @ means, times @ some), len(values), int(some.sum()), evidence)
+    defined = [row[~np.isnan(row)] for row in (np.asarray(value, np.float64).ravel() for value in values)]
+    means = np.array([row.mean() if len(row) else 0.0 for row in defined])
+    some = np.array([len(row) > 0 for row in defined], np.float64)
+    return bootstrapped(lambda times: _ratio(times @ means, times @ some), len(means), int(some.sum()), evidence)
 
 
-def summary_by_class(values: Any, targets: Sequence[Sequence[str]], evidence: Any = None) -> Summary:
-    """The mean over classes of the mean over all pictures and targets ``(B, T)`` of each: the pointing game's headline.
+def summary_by_class(values: Sequence[Any], targets: Sequence[Sequence[str]], evidence: Any = ()) -> Summary:
+    """The mean over classes of the mean of each over all its pictures: the pointing game's headline.
 
-    ``targets``: B lists of T names of classes. A picture's targets are drawn together. NaN counts neither way.
+    ``values``: those of each picture, one for each of its ``targets``, the names of classes. A picture's values are
+    drawn together. NaN counts neither way; ``evidence`` and ``n`` as in `summary`.
     """
-    values = np.asarray(values, np.float64)
     names = {name: i for i, name in enumerate(sorted({name for row in targets for name in row}))}
     sums, counts = np.zeros((2, len(values), len(names)))
     for b, row in enumerate(targets):
-        for name, value in zip(row, values[b].tolist(), strict=True):
+        for name, value in zip(row, np.asarray(values[b], np.float64).ravel().tolist(), strict=True):
             if not math.isnan(value):
                 sums[b, names[name]] += value
                 counts[b, names[name]] += 1
@@ -75,17 +73,17 @@ def summary_by_class(values: Any, targets: Sequence[Sequence[str]], evidence: An
 
 
 def bootstrapped(
-    statistic: Callable[[Array], float], pictures: int, n: int | None = None, evidence: Any = None
+    statistic: Callable[[Array], float], pictures: int, n: int | None = None, evidence: Any = ()
 ) -> Summary:
     """Any figure over pictures, with its interval: ``statistic`` of how many times each picture counts ``(pictures,)``.
 
     Percentiles 2.5 and 97.5 over the figures of 1,000 draws with repetition, seed 0 (Efron 1979). Draws for which the
-    figure is undefined are left out.
+    figure is undefined are left out. ``n`` is all pictures where it is not said. Raises `Error` for no pictures.
     """
     if not pictures:
         raise Error("there are no pictures to sum up.")
     drawn = np.array([statistic(np.bincount(draw, minlength=pictures).astype(np.float64)) for draw in draws(pictures)])
-    degenerate = 0 if evidence is None else int((np.asarray(evidence) <= 0).sum())
+    degenerate = int((np.asarray(evidence, np.float64) <= 0).sum())
     value = float(statistic(np.ones(pictures)))
     return Summary(value, *_ends(drawn), pictures if n is None else n, degenerate, pictures, drawn)
 

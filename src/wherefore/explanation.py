@@ -38,7 +38,7 @@ class Explanation:
     ``filled``: which share of a map's height and width each picture fills, where the network pads what it is fed.
     ``marks``: for each image and target the box ``(4,)`` in shares of the input, or the region ``(h, w)``, that was
     asked about; drawn as an outline. ``patches``: what the cells of an occlusion map are. ``measures`` ``(B, T)`` each:
-    what else the method says.
+    what else the method says. ``target``: what was asked for, as it was given.
     """
 
     maps: Maps
@@ -56,6 +56,7 @@ class Explanation:
     filled: list[tuple[float, float]] = field(default_factory=list, repr=False)
     marks: list[list[Tensor | None]] = field(default_factory=list, repr=False)
     measures: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    target: Any = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -85,12 +86,12 @@ class Explanation:
         Linear along each axis (align_corners=False); of an occlusion map each pixel is the mean over the patches that
         cover it.
         """
-        large = [self._large(m, i) for i, m in enumerate(self.maps)]
+        large = [self.heats(i) for i in range(len(self))]
         return torch.stack(large) if len(set(self.input_sizes)) == 1 else large
 
-    def _large(self, maps: Tensor, image: int) -> Tensor:
-        """Maps at the network's input resolution."""
-        size = self.input_sizes[image]
+    def heats(self, image: int) -> Tensor:
+        """The maps ``(T, H, W)`` of one picture at the network's input resolution, still raw."""
+        maps, size = self.maps[image], self.input_sizes[image]
         if len(size) != 2:
             return stretched(maps, size)
         whole = (0.0, 0.0, float(size[1]), float(size[0]))

@@ -51,7 +51,9 @@ def occlusion(query: Query, *, patch: int | None = None, stride: int | None = No
     map_p = y(x) - y(x with patch p set to fill), signed, a value per patch: ``(B, T, h, w)`` with
     h = floor((H - patch) / stride) + 1 patches, all inside the image. ``patch`` is by default a seventh of the shorter
     side (32 pixels of 224) and ``stride`` half of that; ``fill`` is in units of the network's input: 0 is the mean
-    colour; of a picture ``(C, H, W)`` each patch shows its own part. All targets come from one sweep; that of a recent image is remembered, for other classes.
+    colour; of a
+    picture ``(C, H, W)`` each patch shows its own part. All targets come from one sweep; that of a recent image is
+    remembered, for other classes.
     """
     patches = _patches(query.images, patch, stride)
     with prepared(query.net), torch.no_grad(), _exact(query.images):

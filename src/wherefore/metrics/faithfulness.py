@@ -61,7 +61,7 @@ def inserted(e: Explanation, image: int) -> Tensor:
 
 
 def _curves(again: Rerun, maps: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """The probability ``(T, steps + 1)`` of each target while its map's highest pixels go from one picture to another."""
+    """The probability ``(T, 29)`` of each target while its map's highest pixels go from one picture to another."""
     curves = [again.probabilities(_steps(ranked(heat), start, end))[:, t] for t, heat in enumerate(maps)]
     return torch.stack(curves)
 
@@ -98,7 +98,7 @@ def increase(e: Explanation, samples: Sequence[Sample] = ()) -> Tensor:
 
 @METRICS("average-gain", better="higher", bounds=(0, 1), paper="Zhang et al. 2024, section 4")
 def average_gain(e: Explanation, samples: Sequence[Sample] = ()) -> Tensor:
-    """The share ``(B, T)`` of what a class's probability lacks to 1 that is gained when only what the map marks is seen.
+    """The share ``(B, T)`` of what a class's probability lacks to 1 that is gained when only what the map marks shows.
 
     max(0, o - p) / (1 - p); 0 for a loss. The counterpart of the average drop, which is 0 for a map of ones.
     """

@@ -1,6 +1,6 @@
-"""Rank correlation with occlusion: where a map is high, does covering the picture cost most (Selvaraju et al. 2020, 5.3)?
+"""Rank correlation with occlusion: does covering the picture cost most where a map is high?
 
-The paper names neither patch nor fill; 32 of 224 pixels, every 16, filled with the mean colour are ours.
+Selvaraju et al. 2020, section 5.3. The paper names neither patch nor fill; 32 of 224 pixels, every 16, filled with the mean colour are ours.
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ def _table(depth: Depth, rows: Sequence[Row]) -> Table:
     for i, (layer, stage) in enumerate(zip(depth.layers, depth.stages, strict=True)):
         own = [each for measure in (ACCURACY, ENERGY, SEPARATION) for each in where(rows, measure=measure, layer=layer)]
         alike = where(rows, measure=SIMILARITY)[i] if i + 1 < len(depth.layers) else None
-        cells.append([f"`{layer}`", stage, *(cell(r, False) for r in own), cell(alike, False) if alike else ""])
+        cells.append([layer, stage, *(cell(r, False) for r in own), cell(alike, False) if alike else ""])
     words = " ".join(f"{measure.capitalize()}: {WORDS[measure]}" for measure in WORDS)
     even = f" The energy of a map that is even: {np.nanmean(depth.even):.3f}."
     empty = f" Maps without evidence: {sum(depth.empty)} of {len(depth.layers) * depth.values[ACCURACY].shape[1]}."

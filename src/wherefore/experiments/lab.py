@@ -20,7 +20,7 @@ from wherefore.datasets import Dataset, opened
 from wherefore.datasets.matching import matched
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
-from wherefore.models.zoo import load
+from wherefore.models.zoo import load, moved
 from wherefore.types import Model
 
 NAMED = 3  # bad pictures that are named of each kind
@@ -73,10 +73,7 @@ class Lab:
         """The network of that name, loaded once; in eval mode, on the device that was asked for."""
         if name not in self._models:
             chosen = self.settings.weights if name == self.settings.model else None
-            model = load(name, chosen or "default")
-            if self.settings.device:
-                model.net.to(torch.device(self.settings.device))
-            self._models[name] = model
+            self._models[name] = moved(load(name, chosen or "default"), self.settings.device)
         return self._models[name]
 
     def networks(self, *shipped: str) -> list[Model]:

@@ -42,7 +42,7 @@ class Damaged(Dataset):
     def sample(self, number: int) -> Sample:
         self.asked.append(number)
         if number in (3, 20):
-            raise Unreadable(f"{number}.jpg does not exist.", "picture missing")
+            raise Unreadable(Path(f"{number}.jpg"), "does not exist")
         found: Sample = self.scenes[number]
         return replace(found, notes=("box outside of the picture",)) if number == 5 else found
 
@@ -54,10 +54,10 @@ def names(samples: Sequence[Sample]) -> list[list[dict[str, Any]]]:
 def test_rows_come_in_order_and_bad_pictures_are_named() -> None:
     found = list(rows(Damaged(), range(40), names))
     assert [row["number"] for row in found] == list(range(40))
-    assert found[3] == {"number": 3, "sample": "3", "error": "3.jpg does not exist.", "problem": "picture missing"}
+    assert found[3] == {"number": 3, "sample": "3.jpg", "error": "3.jpg does not exist.", "problem": "does not exist"}
     assert found[5]["notes"] == "box outside of the picture"
     assert "notes" not in found[6] and found[6]["sample"] == "scenes:pair/6"
-    assert found[20]["problem"] == "picture missing"
+    assert found[20]["problem"] == "does not exist"
 
 
 def test_what_is_kept_is_not_done_again(tmp_path: Path) -> None:

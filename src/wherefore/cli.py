@@ -242,7 +242,7 @@ def models(
     part: Annotated[
         str, typer.Argument(help="Only names with this in them; timm:PART looks among timm's, scenes: among ours.")
     ] = "",
-    source: Annotated[str | None, typer.Option(help="torchvision, timm or scenes.", show_default="torchvision")] = None,
+    source: Annotated[str | None, typer.Option(help="torchvision, timm, scenes, caffe or preact.", show_default="torchvision")] = None,
     json: AsJson = False,
 ) -> None:
     r"""List the models that can be named with --model.
@@ -252,6 +252,8 @@ def models(
     timm's have the prefix timm: and need pip install 'wherefore\[models]'.
     Those that the package carries, trained on drawn scenes, have scenes:, and a
     card each: how it was trained, how good it is, its limits.
+    The paper's own, as Caffe has them, have caffe:, and its ResNet-200 preact:;
+    their weights are given with --weights (see wherefore convert).
 
     Not listed: hf:ORG/NAME is any repository of Hugging Face's whose network
     transformers has (classifiers, CLIP, segmentation, detection, video, text),
@@ -327,6 +329,36 @@ def metrics(
 
 
 @app.command()
+def datasets(
+    spec: Annotated[
+        str | None, typer.Argument(help="One of them, voc:DIR: open it and check every picture.", show_default=False)
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, dev or train; or a part by its own name: trainval.")] = "test",
+    json: AsJson = False,
+) -> None:
+    """List the data sets that --data takes; of one on disk, say what is in it and what is wrong with it.
+
+    Exit status 1 if none of its pictures can be used.
+
+    [bold]Examples[/bold]
+
+    wherefore datasets
+
+    wherefore datasets voc:VOCdevkit/VOC2012 --split trainaug
+    """
+    import wherefore.datasets as data
+    from wherefore.registry import DATASETS
+
+    if spec is None:
+        rows = [{"data": e.about["names"], "what": e.summary} for e in DATASETS.values()]
+        print(json_module.dumps(rows, indent=1)) if json else console.table(None, [[*row.values()] for row in rows])
+        return
+    report = data.report(data.opened(spec, split))
+    print(json_module.dumps(report, indent=1)) if json else console.dataset(report)
+    raise typer.Exit(0 if report["usable"] else 1)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and its pictures.")] = Path("demo"),
 ) -> None:
@@ -372,6 +404,25 @@ def train(
     card = train(name, out, epochs, seed, not fresh, device)
     console.accuracy(card["accuracy"], shipped(name).get("accuracy", []))
     print(f"\n{out / name}.safetensors, {out / name}.json")
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="The .caffemodel.", show_default=False)],
+    model: Annotated[str, typer.Option("--model", "-m", help="One that `wherefore models caffe:` lists.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to be written.")],
+) -> None:
+    """Convert Caffe's weights of the paper's networks into safetensors.
+
+    [bold]Examples[/bold]
+
+    wherefore convert VGG_ILSVRC_16_layers.caffemodel --model caffe:vgg16 --out vgg16.safetensors
+
+    wherefore explain photo.jpg --model caffe:vgg16 --weights vgg16.safetensors
+    """
+    from wherefore.models.caffe import convert
+
+    print(convert(file, model, out))
 
 
 @app.command()

@@ -206,6 +206,23 @@ def _written(value: Any) -> str:
     return "" if value is None else f"={str(value).lower() if isinstance(value, bool) else value}"
 
 
+def dataset(report: dict[str, Any]) -> None:
+    """What is in a data set, and what is wrong with it."""
+    classes = report["classes"]
+    some = ", ".join(classes[:100]) + (" ..." if len(classes) > 100 else "")
+    print(f"{report['data']}, {report['split']}: {report['pictures']:,} pictures, {report['usable']:,} usable")
+    print(textwrap.fill(f"{len(classes):,} classes: {some}", WIDE, subsequent_indent="  "))
+    stands = "beside" if report["comparable"] else "apart from"
+    print(
+        f"its numbers stand {stands} the paper's: its classes are {'' if report['comparable'] else 'not '}the real ones"
+    )
+    rows = [
+        [f"{p['count']:,}", p["kind"], "mended" if p["mended"] else "left out", ", ".join(p["names"])]
+        for p in report["problems"]
+    ]
+    table(["pictures", "problem", "and", "the first"], rows) if rows else print("nothing is wrong with it")
+
+
 def accuracy(rows: Sequence[dict[str, Any]], shipped: Sequence[dict[str, Any]]) -> None:
     """Prints how good a network is that was just trained, beside the one that the package carries."""
     theirs = {row["name"]: _share(row) for row in shipped}

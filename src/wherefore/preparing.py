@@ -37,7 +37,8 @@ class Preprocess:
     ``resize`` may be a pair (height, width), to which the picture is squashed before the crop, or None: its own size,
     of which the middle is cropped. ``crop`` may be such a pair, or None: all that was resized is seen; its long side
     is then at most ``longest``. ``antialias=False`` resizes as torch does tensors, ``rounds_down`` halves odd margins
-    of the crop downwards, as transformers does; torchvision rounds them to even.
+    of the crop downwards, as transformers does; torchvision rounds them to even. ``bgr``: blue comes first, also in
+    ``mean`` and ``std``, as in networks of Caffe's; those see 0..255, which a ``std`` of 1/255 gives.
     """
 
     resize: int | tuple[int, int] | None = 256
@@ -49,12 +50,19 @@ class Preprocess:
     longest: int | None = None
     antialias: bool = True
     rounds_down: bool = False
+    bgr: bool = False
 
     def __post_init__(self) -> None:
         if self.interpolation not in _INTERPOLATION:
             raise Error(unknown("interpolation", self.interpolation, _INTERPOLATION))
         if not self.antialias and self.interpolation == "lanczos":
             raise Error("lanczos always smooths what it shrinks: leave antialias=True.")
+
+    @classmethod
+    def told(cls, fields: dict[str, Any]) -> Preprocess:
+        """The preprocessing whose fields were written as JSON, which has lists for tuples."""
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return cls(**given)
 
     def __call__(self, image: Image.Image) -> Tensor:
         strip = self._strip(image.size)
@@ -65,7 +73,8 @@ class Preprocess:
             height, width = _pair(self.crop)
             image = image.crop((left, top, left + width, top + height))
         # In numpy: several threads prepare pictures, and each would start a team of torch's own.
-        pixels = np.divide(np.asarray(image).transpose(2, 0, 1), np.float32(255), dtype=np.float32, order="C")
+        channels = np.asarray(image).transpose(2, 0, 1)[:: -1 if self.bgr else 1]
+        pixels = np.divide(channels, np.float32(255), dtype=np.float32, order="C")
         pixels -= np.array(self.mean, np.float32)[:, None, None]
         pixels /= np.array(self.std, np.float32)[:, None, None]
         return torch.from_numpy(pixels)
@@ -84,7 +93,8 @@ class Preprocess:
     def picture(self, tensor: Tensor) -> Image.Image:
         """The picture that a preprocessed tensor ``(3, H, W)`` shows."""
         std, mean = (torch.tensor(v, device=tensor.device).view(-1, 1, 1) for v in (self.std, self.mean))
-        return to_picture(tensor * std + mean)
+        shown = tensor * std + mean
+        return to_picture(shown.flip(0) if self.bgr else shown)
 
     def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
         """The width and height that a picture of ``size`` is resized to."""

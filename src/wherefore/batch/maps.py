@@ -57,14 +57,19 @@ class Asked:
 
 
 class Explaining:
-    """What turns samples into rows of maps, for `wherefore.batch.rows.rows`."""
+    """What turns samples into rows of maps, for `wherefore.batch.rows.rows`.
 
-    def __init__(self, why: Explainer, asked: Asked) -> None:
-        self.why, self.asked = why, asked
+    ``known``: the scores of samples by name, from another method on the same network; what is found is added.
+    """
+
+    def __init__(self, why: Explainer, asked: Asked, known: dict[str, Tensor] | None = None) -> None:
+        self.why, self.asked, self.known = why, asked, {} if known is None else known
 
     def __call__(self, samples: Sequence[Sample]) -> list[list[Row]]:
         inputs = [self.why.prepare(Picture(each.name, each.image, NOWHERE)) for each in samples]
-        scores = scored(self.why, inputs)
+        if any(each.name not in self.known for each in samples):
+            self.known |= zip([each.name for each in samples], scored(self.why, inputs), strict=True)
+        scores = [self.known[each.name] for each in samples]
         wanted = [self.asked.of(sample, s) for sample, s in zip(samples, scores, strict=True)]
         most = max(len(each) for each in wanted)
         if not most:
@@ -119,8 +124,8 @@ class TenCrop(Explaining):
     Probabilities, and the order of the classes, are those of the mean over crops; so is the score.
     """
 
-    def __init__(self, why: Explainer, asked: Asked) -> None:
-        super().__init__(why, asked)
+    def __init__(self, why: Explainer, asked: Asked, known: dict[str, Tensor] | None = None) -> None:
+        super().__init__(why, asked, known)
         own = why.model.preprocess
         if not isinstance(own, Preprocess) or not isinstance(own.crop, int):
             raise Error(f"ten crops are squares, and {why.model.name} is not known to look at these: use squash.")
@@ -133,7 +138,9 @@ class TenCrop(Explaining):
     def _rows(self, sample: Sample) -> list[Row]:
         picture = Picture(sample.name, sample.image, (0.0, 0.0, float(sample.size[0]), float(sample.size[1])))
         inputs = [Input(crop, picture) for crop in crops(self.squashed(sample.image), self.side)]
-        scores = torch.stack(scored(self.why, inputs))
+        if sample.name not in self.known:
+            self.known[sample.name] = torch.stack(scored(self.why, inputs))
+        scores = self.known[sample.name]
         likely = (scores.sigmoid() if self.why.model.multilabel else scores.softmax(1)).mean(0)
         wanted = self.asked.of(sample, likely)
         if not wanted:

@@ -53,7 +53,8 @@ def _made(numbers: Sequence[int], read: Sequence[Read], work: Work) -> list[Row]
             notes = {"notes": "; ".join(each.notes)} if each.notes else {}
             found += [{"number": number, "sample": each.name, **notes, **row} for row in next(done)]
         else:
-            found.append({"number": number, "sample": str(number), "error": str(each), "problem": kind(each)})
+            name = each.args[0].name if isinstance(each, Unreadable) else str(number)
+            found.append({"number": number, "sample": name, "error": str(each), "problem": kind(each)})
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from wherefore.experiments import localization as _localization  # noqa: F401  importing them fills EXPERIMENTS
 from wherefore.experiments.lab import Lab, Settings, one_thread
 from wherefore.experiments.result import Report, Result
 from wherefore.registry import EXPERIMENTS

@@ -52,8 +52,10 @@ class Lab:
         self.settings, self.folder = settings, Path(folder)
         self.counts: dict[str, int] = {}  # how many pictures of each data set were asked for
         self.comparable = False
+        self.refused: dict[str, str] = {}  # networks and methods that do not go together, and why
         self._bad: dict[str, list[str]] = defaultdict(list)  # the pictures with each problem
         self._models: dict[str, Model] = {}
+        self._scores: dict[tuple[Any, ...], dict[str, torch.Tensor]] = defaultdict(dict)  # of what, sample -> scores
 
     @property
     def on_scenes(self) -> bool:
@@ -99,6 +101,17 @@ class Lab:
             raise Error(f"{model.name} has no names for its classes: give it wf.Model(net, classes=...).")
         return Asked(what, matched(dataset.classes, model.classes))
 
+    def fitting(self, model: Model, methods: Sequence[str], dataset: Dataset) -> list[str]:
+        """The methods that apply to a network; why the others do not is kept in ``refused``."""
+        found = []
+        for method in methods:
+            try:
+                Explainer(model, method, fit="squash")(dataset[0].image, 0)
+                found.append(method)
+            except Error as error:
+                self.refused[f"{model.name} {method}"] = str(error)
+        return found
+
     def seen(
         self,
         model: Model,
@@ -117,7 +130,8 @@ class Lab:
         why = Explainer(model, method, layer, fit="squash", **options)
         asked = self.asked(ask, dataset, model)
         store = Store(self.folder / "maps", method, {**maps.about(why, asked, dataset), "tencrop": tencrop})
-        work = (TenCrop if tencrop else Explaining)(why, asked)
+        known = self._scores[model.name, dataset.spec, dataset.split, tencrop]
+        work = (TenCrop if tencrop else Explaining)(why, asked, known)
         kept = list(rows(dataset, numbers, work, store, f"{model.name} {method}"))
         self._note(kept)
         settings = {"method": method, "layer": layer, "fit": "squash", "options": options}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from wherefore.errors import Error
-from wherefore.models import from_timm, from_torchvision, from_transformers, scenes, zoo
+from wherefore.models import caffe, from_timm, from_torchvision, from_transformers, preact, scenes, zoo
 from wherefore.registry import unknown
 
-__all__ = ["from_timm", "from_torchvision", "from_transformers", "named", "scenes", "zoo"]
+__all__ = ["caffe", "from_timm", "from_torchvision", "from_transformers", "named", "preact", "scenes", "zoo"]
 
 _LISTS = {
     "torchvision": from_torchvision.torchvision_names,
     "timm": from_timm.timm_names,
     "scenes": scenes.scenes_names,
+    "caffe": caffe.caffe_names,
+    "preact": preact.preact_names,
 }
 
 

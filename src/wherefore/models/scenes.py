@@ -15,7 +15,17 @@ from torch import nn
 from wherefore.errors import Error
 from wherefore.imaging import Preprocess
 from wherefore.models import scaled
-from wherefore.models.zoo import OWN_CLASSES, Names, Weights, file_sha256, load_strictly, read_state
+from wherefore.models.zoo import (
+    MULTI,
+    OWN_CLASSES,
+    SINGLE,
+    Names,
+    Weights,
+    file_sha256,
+    load_strictly,
+    read_state,
+    told,
+)
 from wherefore.registry import MODELS, unknown
 from wherefore.types import Model
 
@@ -24,7 +34,6 @@ CARD = (
     "name", "architecture", "parameters", "task", "classes", "input", "recipe", "seed", "data", "accuracy", "training",
     "sha256", "licence", "limits",
 )  # fmt: skip
-MULTI, SINGLE = "multi-label", "single-label"
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -116,14 +125,6 @@ def _file(name: str, weights: Weights) -> Path | None:
 
 def _facts(name: str, path: Path | None) -> dict[str, Any]:
     """What a file says of itself in its metadata, else what the card of the network says, where there is one."""
-    from safetensors import SafetensorError, safe_open
-
-    said = shipped(name)
-    if path is None or path == SHIPPED / f"{name}.safetensors" or path.suffix != ".safetensors" or not path.is_file():
-        return said
-    try:
-        with safe_open(path, "pt") as file:
-            own = file.metadata() or {}
-        return {"task": own["task"], **{k: json.loads(own[k]) for k in ("classes", "input")}}
-    except (SafetensorError, OSError, KeyError, ValueError):  # no file of ours; whether it fits is seen on loading
-        return said
+    if path is None or path == SHIPPED / f"{name}.safetensors":
+        return shipped(name)
+    return told(path) or shipped(name)

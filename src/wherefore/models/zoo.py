@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from wherefore.errors import Error
+from wherefore.imaging import Preprocess
 from wherefore.registry import MODELS
 from wherefore.types import Model
 
 State = dict[str, Tensor]
 Weights = str | Path | None
 Names = Sequence[str] | None
+MULTI, SINGLE = "multi-label", "single-label"
 OWN_CLASSES = "classes= belongs to weights of your own: give them with weights=."
 
 
@@ -36,14 +40,19 @@ def load(name: str, weights: Weights = "default", *, classes: Names = None) -> M
         wf.load("hf:google/vit-base-patch16-224")              # a repository of Hugging Face's, for transformers
         wf.load("hf:./folder")                                 # the same in a folder of your own
         wf.load("hf:openai/clip-vit-base-patch32", classes=["a cat", "a dog"])   # prompts in place of classes
+        wf.load("caffe:vgg16", weights="VGG_ILSVRC_16_layers.caffemodel")        # the paper's own networks
+        wf.load("resnet18", weights="finetuned/resnet18.safetensors")   # by `wherefore finetune`: it knows its classes
 
     Raises `Error` for an unknown name (the close ones are suggested), a missing extra, a failed download, a network
     of a kind that is not explained here, or weights that do not fit.
     """
     if isinstance(classes, str):
         raise Error(f"classes= is a list of names: give [{classes!r}] for one.")
-    source, colon, rest = name.partition(":")
-    return MODELS[source].run(rest, weights, classes) if colon else MODELS["torchvision"].run(name, weights, classes)
+    source, rest = name.split(":", 1) if ":" in name else ("torchvision", name)
+    said = told(weights)
+    model: Model = MODELS[source].run(rest, weights, classes or said.get("classes"))
+    multilabel = said["task"] == MULTI if said else model.multilabel
+    return replace(model, multilabel=multilabel, preprocess=said.get("preprocess", model.preprocess))
 
 
 def extra(module: str) -> Any:
@@ -93,6 +102,26 @@ def _pickled(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def told(weights: Weights) -> dict[str, Any]:
+    """What a file that we wrote says of its network in its metadata: task, classes, and what it sees of a picture.
+
+    Empty for all other weights.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if weights in (None, "default") or Path(str(weights)).suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(str(weights), "pt") as file:
+            own = file.metadata() or {}
+        said: dict[str, Any] = {"task": own["task"], "classes": [str(name) for name in json.loads(own["classes"])]}
+        said |= {"input": json.loads(own["input"])} if "input" in own else {}
+        said |= {"preprocess": Preprocess.told(json.loads(own["preprocess"]))} if "preprocess" in own else {}
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):  # whether it fits is seen on loading
+        return {}
+    return said
+
+
 def unfitting(net: nn.Module, state: State) -> list[str]:
     """What keeps a state dict from fitting a network exactly, a few keys for each reason; empty where it fits."""
     own = net.state_dict()
@@ -125,6 +154,13 @@ def refuse(reasons: Sequence[str], path: str | Path, name: str) -> None:
     """An `Error` where there are reasons why weights do not fit."""
     if reasons:
         raise Error(f"the weights in {path} do not fit {name}: {'; '.join(reasons)}.")
+
+
+def imagenet() -> list[str]:
+    """The names of the 1,000 classes of ILSVRC, in the order that Caffe and torchvision have."""
+    from torchvision.models import ResNet50_Weights
+
+    return list(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def file_sha256(path: Path) -> str:

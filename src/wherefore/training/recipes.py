@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from wherefore.errors import Error
-from wherefore.models.scenes import MULTI, known, preprocess
+from wherefore.models.scenes import known, preprocess
+from wherefore.models.zoo import MULTI
 from wherefore.registry import unknown
 from wherefore.scenes.people import LABELS
 from wherefore.scenes.world import CATEGORIES, PLACES, VERSION

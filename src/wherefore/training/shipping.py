@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from wherefore import __version__
 from wherefore.errors import Error
 from wherefore.metrics.resampling import interval, wilson
-from wherefore.models.scenes import MULTI, SINGLE, preprocess
-from wherefore.models.zoo import file_sha256
+from wherefore.models.scenes import preprocess
+from wherefore.models.zoo import MULTI, SINGLE, file_sha256
 from wherefore.saving import write_json, write_tensors
 from wherefore.training.data import Array, Pictures, together
 from wherefore.training.recipes import Recipe

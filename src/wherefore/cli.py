@@ -242,7 +242,9 @@ def models(
     part: Annotated[
         str, typer.Argument(help="Only names with this in them; timm:PART looks among timm's, scenes: among ours.")
     ] = "",
-    source: Annotated[str | None, typer.Option(help="torchvision, timm, scenes, caffe or preact.", show_default="torchvision")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="torchvision, timm, scenes, caffe or preact.", show_default="torchvision")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     r"""List the models that can be named with --model.

@@ -123,7 +123,7 @@ def test_classes_are_told_apart_by_their_ranks() -> None:
     assert found[0, :2].tolist() == pytest.approx([0.2, 0.2]) and math.isnan(found[0, 2])
     assert found[1].tolist() == pytest.approx([1, 2, 1])
     alone = explained(maps[:, :1], [CAT_AND_DOG] * 2, [["cat"]] * 2)
-    assert class_separation(alone, []).isnan().all()
+    assert class_separation(alone).isnan().all()
 
 
 def test_neighbouring_layers_are_compared_where_they_are_drawn() -> None:

@@ -110,7 +110,7 @@ def _scaled(values: Array, least: int) -> Array:
 
 
 @METRICS("class-separation", better="higher", bounds=(0, 2), paper="Selvaraju et al. 2020, section 5.1")
-def class_separation(e: Explanation, samples: Sequence[Sample]) -> Tensor:
+def class_separation(e: Explanation, samples: Sequence[Sample] = ()) -> Tensor:
     """How unlike a target's map is to those of the picture's other targets: 1 - rank correlation, (B, T).
 
     The mean over the other targets; with two objects asked for in a picture both have the same value. 0: the method

@@ -5,6 +5,9 @@ A metric ``(explanation, samples) -> (B, T)`` gives a value for each target of e
 `wherefore.metrics.summary` says what is said of many.
 """
 
+from wherefore.metrics import faithfulness as _faithfulness  # noqa: F401  importing the package fills METRICS
+from wherefore.metrics import imputation as _imputation  # noqa: F401
+from wherefore.metrics import occluding as _occluding  # noqa: F401
 from wherefore.metrics.agreement import (
     adjacent_similarity,
     class_separation,

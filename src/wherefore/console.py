@@ -212,10 +212,7 @@ def dataset(report: dict[str, Any]) -> None:
     some = ", ".join(classes[:100]) + (" ..." if len(classes) > 100 else "")
     print(f"{report['data']}, {report['split']}: {report['pictures']:,} pictures, {report['usable']:,} usable")
     print(textwrap.fill(f"{len(classes):,} classes: {some}", WIDE, subsequent_indent="  "))
-    stands = "beside" if report["comparable"] else "apart from"
-    print(
-        f"its numbers stand {stands} the paper's: its classes are {'' if report['comparable'] else 'not '}the real ones"
-    )
+    print("its classes are the real ones" if report["comparable"] else "a stand-in: numbers on it are not the paper's")
     rows = [
         [f"{p['count']:,}", p["kind"], "mended" if p["mended"] else "left out", ", ".join(p["names"])]
         for p in report["problems"]

@@ -163,7 +163,7 @@ def _pictures(instances: Path, images: list[Row]) -> Path:
 
 @DATASETS("coco", names="coco:DIR")
 def coco(where: str, split: str = "test") -> Coco:
-    """COCO 2014 and 2017: boxes, masks, crowds and captions; also single instances.json files of that format.
+    """COCO: boxes, masks, crowds, captions; or an instances.json alone.
 
     ``where`` holds annotations/instances_val2014.json, or instances.json beside images; classes are ordered by their
     ids, which have gaps. ``split``: ``test`` is val, of 2014 where both years are there, or the only file where its

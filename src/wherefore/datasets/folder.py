@@ -81,7 +81,7 @@ def _rows(root: Path) -> dict[str, list[Row]]:
 
 @DATASETS("folder", names="folder:DIR")
 def folder(where: str, split: str = "test") -> Folder:
-    """Pictures in a folder, or in one folder for each class; with labels.csv, their labels and boxes.
+    """Pictures, in a folder for each class; or with labels.csv.
 
     labels.csv has the columns path (below the folder) and label, and may have x0, y0, x1, y1: a box in pixels from 0,
     its corners inclusive, of the picture as it is seen (upright). Several rows of one picture are several labels or

@@ -180,7 +180,7 @@ def _clsloc(path: Path) -> bool:
 
 @DATASETS("imagenet", names="imagenet:DIR")
 def imagenet(where: str, split: str = "test") -> ImageNet:
-    """ILSVRC, classification and localization: a label per picture, boxes, the blacklist of the development kit.
+    """ILSVRC, localization: one label per picture, boxes, the blacklist.
 
     ``where`` holds ILSVRC/Data/CLS-LOC/val as it is downloaded, or val, or the pictures themselves. Boxes are those of
     XML files below Annotations, else of LOC_val_solution.csv; they are taken as they are, with inclusive corners.

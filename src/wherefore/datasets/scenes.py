@@ -58,7 +58,7 @@ def _segmentation(each: Scene) -> Array:
 
 @DATASETS("scenes", names="scenes, scenes:single, scenes:pair, scenes:three, scenes:four")
 def scenes(where: str, split: str = "test") -> Scenes:
-    """The drawn world that comes with the package: annotated in full, offline; a stand-in for photographs."""
+    """The drawn world of the package, fully annotated; a stand-in."""
     if where and where not in COUNTS:
         raise Error(f"scenes come as scenes or scenes:{', scenes:'.join(COUNTS)}, not scenes:{where}.")
     if split not in SPLITS:

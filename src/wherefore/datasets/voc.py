@@ -189,7 +189,7 @@ def numbers(path: Path) -> Array:
 
 @DATASETS("voc", names="voc:DIR")
 def voc(where: str, split: str = "test") -> Voc:
-    """PASCAL VOC 2007 and 2012: boxes, difficult, segmentation; also folders of pictures and XML files of that kind.
+    """PASCAL VOC: boxes, flags, segmentation; or pictures with such XML.
 
     ``where`` is VOCdevkit, what holds it, or one year of it (VOC2007). ``split``: ``test`` is the list test where that
     is annotated (VOC 2007), else val; ``dev`` and ``train`` are train; or a list by its name (trainval, trainaug,

@@ -157,7 +157,7 @@ def one_epoch(run: Resumable, recipe: Recipe, pictures: Samples) -> float:
             run.optimizer.step()
             losses.append(value.detach())
     if not losses:
-        raise Error(f"no picture of {pictures.data.spec} can be read: {next(iter(pictures.unread.values()))}")
+        raise Error(f"no picture of {pictures.data.spec} can be read: {pictures.unread[min(pictures.unread)]}")
     if not math.isfinite(mean := float(torch.stack(losses).mean())):
         raise Error("the fine-tuning has come to no number: are the weights those of this network?")
     return mean
@@ -165,7 +165,7 @@ def one_epoch(run: Resumable, recipe: Recipe, pictures: Samples) -> float:
 
 def loss_of(scores: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
     """Binary cross-entropy, summed over the classes that are counted, the mean over pictures."""
-    each = F.binary_cross_entropy_with_logits(scores, labels.float(), reduction="none")
+    each = F.binary_cross_entropy_with_logits(scores, labels.to(scores.dtype), reduction="none")
     return (each * counted).sum(1).mean()
 
 
@@ -230,7 +230,7 @@ def scored(run: Resumable, pictures: Samples, batch: int = 32) -> tuple[Array, A
             if len(x):
                 found.append([logits(run.net(x.to(run.device)), labels.shape[1]).float().cpu(), labels, counted])
     if not found:
-        raise Error(f"no picture of {pictures.data.spec} can be read: {next(iter(pictures.unread.values()))}")
+        raise Error(f"no picture of {pictures.data.spec} can be read: {pictures.unread[min(pictures.unread)]}")
     first, second, third = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
     return first, second, third
 

@@ -359,3 +359,76 @@ def finer_cam(a: Tensor, g: Tensor, logits: list[float], c: int, strength: float
     for k in range(len(alpha)):
         alpha[k] -= strength * sum(weights(g[d])[k] for d in others) / len(others)
     return weighted_sum(a, alpha).clamp(min=0)
+
+
+# -------------------------------------------------------------------------------------------- metrics
+
+
+def pixels_of(box: tuple[int, ...]) -> set[tuple[int, int]]:
+    """Every pixel of a box whose corners belong to it."""
+    return {(x, y) for x in range(box[0], box[2] + 1) for y in range(box[1], box[3] + 1)}
+
+
+def overlap(a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    """Intersection over union, pixel by pixel."""
+    return len(pixels_of(a) & pixels_of(b)) / len(pixels_of(a) | pixels_of(b))
+
+
+def localization_errors(pictures: list[dict], left_out: set[int], k: int) -> tuple[float, float]:
+    """The devkit's evaluation of a list of predictions: errors of localization and of classification at k guesses.
+
+    For each guess the smallest error over the true things: 0 where class and box fit, else 1; of a picture the smallest
+    one over its guesses. Pictures that are left out count for the classes alone.
+    """
+    wrong_boxes, wrong_classes = [], []
+    for number, picture in enumerate(pictures):
+        of_boxes, of_classes = 1, 1
+        for category, box in picture["guesses"][:k]:
+            for true_category, true_box in picture["things"]:
+                if category == true_category:
+                    of_classes = 0
+                    if overlap(box, true_box) >= 0.5:
+                        of_boxes = 0
+        wrong_classes.append(of_classes)
+        if number not in left_out:
+            wrong_boxes.append(of_boxes)
+    return sum(wrong_boxes) / len(wrong_boxes), sum(wrong_classes) / len(wrong_classes)
+
+
+def largest_part(heat: Tensor, threshold: float) -> tuple[int, int, int, int]:
+    """The box of the largest 8-connected part of a map ``(H, W)`` of at least a share of its maximum, by flooding."""
+    height, width = heat.shape
+    least = threshold * float(heat.max())
+    left = {(x, y) for y in range(height) for x in range(width) if float(heat[y, x]) >= least}
+    parts = []
+    while left:
+        part, open_ends = set(), [left.pop()]
+        while open_ends:
+            x, y = open_ends.pop()
+            part.add((x, y))
+            around = {(x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
+            left -= around
+            open_ends += around
+        parts.append(part)
+    best = max(parts, key=lambda part: (len(part), max(float(heat[y, x]) for x, y in part)))
+    columns, rows = [x for x, _ in best], [y for _, y in best]
+    return min(columns), min(rows), max(columns), max(rows)
+
+
+def pointed(heat: Tensor, mask: np.ndarray, tolerance: float) -> bool:
+    """The pointing game on one map ``(H, W)``: the first highest pixel, and the distance to each pixel of the mask."""
+    height, width = heat.shape
+    at, top = (0, 0), -float("inf")
+    for y in range(height):
+        for x in range(width):
+            if float(heat[y, x]) > top:
+                at, top = (x, y), float(heat[y, x])
+    distances = [
+        ((x - at[0]) ** 2 + (y - at[1]) ** 2) ** 0.5 for y in range(height) for x in range(width) if mask[y, x]
+    ]
+    return bool(distances) and (min(distances) == 0 or min(distances) < tolerance)
+
+
+def ranks(values: list[float]) -> list[float]:
+    """The rank of each value from 1, equal ones the mean of theirs."""
+    return [sum(v < x for v in values) + (sum(v == x for v in values) + 1) / 2 for x in values]

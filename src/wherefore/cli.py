@@ -312,6 +312,55 @@ def methods(
 
 
 @app.command()
+def metrics(
+    name: Annotated[str | None, typer.Argument(help="One metric: all that there is to say of it.")] = None,
+    json: AsJson = False,
+) -> None:
+    """List the metrics that maps are measured with; of one, also its definition."""
+    import wherefore.metrics  # noqa: F401  fills the registry
+    from wherefore.registry import METRICS
+
+    chosen = {name: METRICS[name]} if name else METRICS
+    rows = [{"metric": name, "what": entry.summary, **entry.about} for name, entry in chosen.items()]
+    if json:
+        print(json_module.dumps(rows, indent=1))
+    elif name:
+        console.metric(rows[0], METRICS[name].run.__doc__ or "")
+    else:
+        console.metrics(rows)
+
+
+@app.command()
+def datasets(
+    spec: Annotated[
+        str | None, typer.Argument(help="One of them, voc:DIR: open it and check every picture.", show_default=False)
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, dev or train; or a part by its own name: trainval.")] = "test",
+    json: AsJson = False,
+) -> None:
+    """List the data sets that --data takes; of one on disk, say what is in it and what is wrong with it.
+
+    Exit status 1 if none of its pictures can be used.
+
+    [bold]Examples[/bold]
+
+    wherefore datasets
+
+    wherefore datasets voc:VOCdevkit/VOC2012 --split trainaug
+    """
+    import wherefore.datasets as data
+    from wherefore.registry import DATASETS
+
+    if spec is None:
+        rows = [{"data": e.about["names"], "what": e.summary} for e in DATASETS.values()]
+        print(json_module.dumps(rows, indent=1)) if json else console.table(None, [[*row.values()] for row in rows])
+        return
+    report = data.report(data.opened(spec, split))
+    print(json_module.dumps(report, indent=1)) if json else console.dataset(report)
+    raise typer.Exit(0 if report["usable"] else 1)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and its pictures.")] = Path("demo"),
 ) -> None:

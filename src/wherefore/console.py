@@ -133,6 +133,27 @@ def methods(rows: Sequence[dict[str, Any]]) -> None:
     )
 
 
+def metrics(rows: Sequence[dict[str, Any]]) -> None:
+    """All metrics, a line for each: what is better, paper, what comes out."""
+    cells = [[row["metric"], row["better"], row["paper"].split(",")[0]] for row in rows]
+    taken = sum(max(len(line[i]) for line in cells) + 2 for i in range(3))
+    table(
+        ["metric", "better", "source", "what comes out"],
+        [[*line, _within(row["what"], WIDE - taken)] for line, row in zip(cells, rows, strict=True)],
+    )
+
+
+def metric(row: dict[str, Any], text: str) -> None:
+    """All that there is to say of one metric."""
+    low, high = (_end(value) for value in row["bounds"])
+    print(inspect.cleandoc(text).replace("``", ""))
+    print(f"\nsource: {row['paper']}\nbetter: {row['better']}\nbounds: {low} to {high}")
+
+
+def _end(bound: float | None) -> str:
+    return "any" if bound is None else f"{bound:g}"
+
+
 def _within(sentence: str, room: int) -> str:
     """A sentence, or what stands before its colon, or as many of its words as there is room for."""
     start = sentence.replace(";", ":").split(":")[0]
@@ -183,6 +204,23 @@ def method(row: dict[str, Any], text: str) -> None:
 def _written(value: Any) -> str:
     """A default as it would be given; nothing for one that depends on the picture."""
     return "" if value is None else f"={str(value).lower() if isinstance(value, bool) else value}"
+
+
+def dataset(report: dict[str, Any]) -> None:
+    """What is in a data set, and what is wrong with it."""
+    classes = report["classes"]
+    some = ", ".join(classes[:100]) + (" ..." if len(classes) > 100 else "")
+    print(f"{report['data']}, {report['split']}: {report['pictures']:,} pictures, {report['usable']:,} usable")
+    print(textwrap.fill(f"{len(classes):,} classes: {some}", WIDE, subsequent_indent="  "))
+    stands = "beside" if report["comparable"] else "apart from"
+    print(
+        f"its numbers stand {stands} the paper's: its classes are {'' if report['comparable'] else 'not '}the real ones"
+    )
+    rows = [
+        [f"{p['count']:,}", p["kind"], "mended" if p["mended"] else "left out", ", ".join(p["names"])]
+        for p in report["problems"]
+    ]
+    table(["pictures", "problem", "and", "the first"], rows) if rows else print("nothing is wrong with it")
 
 
 def accuracy(rows: Sequence[dict[str, Any]], shipped: Sequence[dict[str, Any]]) -> None:

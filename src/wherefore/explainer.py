@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wherefore.errors import Error, ImageError, NothingSeen, NotReached
 from wherefore.explanation import Explanation
-from wherefore.feeding import filled, keyword, shapes
+from wherefore.feeding import filled, keyword, like, shapes
 from wherefore.guard import any_score, prepared, unwrap
 from wherefore.inputs import Batch, Input, Reader
 from wherefore.layers import layer_for
@@ -107,7 +107,9 @@ class Explainer:
         **options: Any,
     ) -> None:
         self.model = model if isinstance(model, Model) else Model(model)
-        self.output = self.model.output if output is None else output
+        if output is not None:
+            self.model = replace(self.model, output=output)
+        self.output = self.model.output
         self.net = unwrap(self.model.net)
         self.reader = Reader(self.model, fit)
         if batch_size is not None and batch_size < 1:
@@ -174,7 +176,8 @@ class Explainer:
             "counter": self.counter,
             "output": None if self.output is None else str(self.output),
         }
-        return explanation(self.model, [b for b, _, _ in done], [(layer, raw) for _, layer, raw in done], settings)
+        results = [(layer, raw) for _, layer, raw in done]
+        return explanation(self.model, [b for b, _, _ in done], results, settings, target)
 
     def _seen(self, batch: Batch, target: Any) -> list[tuple[Batch, Layer, Raw]]:
         """What comes out for a batch; image by image where a detector sees nothing of the kind in some of them."""
@@ -355,13 +358,8 @@ class Explainer:
 
     @property
     def _like(self) -> tuple[torch.device | None, torch.dtype | None]:
-        """Where images go, and in which precision: as the first weight, None where there is none to tell.
-
-        The weights of a network that is loaded piece by piece lie nowhere until they are needed; it sees to its inputs
-        itself.
-        """
-        like = next((p for p in self.net.parameters() if p.is_floating_point()), None)
-        return (None, None) if like is None or like.is_meta else (like.device, like.dtype)
+        """Where images go, and in which precision."""
+        return like(self.net)
 
     def _named(self, layer: str | nn.Module | None) -> str | None:
         """The name of a layer that may be given as the module itself."""

@@ -235,3 +235,13 @@ def on_device(value: Any, device: torch.device, dtype: torch.dtype | None) -> An
         return leaf.detach().to(device, dtype if leaf.is_floating_point() else None)
 
     return tree_map(moved, value)
+
+
+def like(net: nn.Module) -> tuple[torch.device | None, torch.dtype | None]:
+    """Where a network's inputs go, and in which precision: as its first weight, None where there is none to tell.
+
+    The weights of a network that is loaded piece by piece lie nowhere until they are needed; it sees to its inputs
+    itself.
+    """
+    first = next((p for p in net.parameters() if p.is_floating_point()), None)
+    return (None, None) if first is None or first.is_meta else (first.device, first.dtype)

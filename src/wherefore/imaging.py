@@ -32,9 +32,10 @@ MOST_PIXELS = 178_956_970  # Pillow's own limit; a header may promise any size: 
 # -------------------------------------------------------------------------------------------- reading
 
 
-def read(path: str | Path) -> Image.Image:
+def read(path: str | Path, upright: bool = True) -> Image.Image:
     """The picture in a file as RGB, upright (EXIF), 16-bit scaled to 8, transparency on white.
 
+    ``upright=False`` leaves its pixels in the order in which they are stored, as data sets annotate them.
     Raises `Error` for a file that is missing, empty, no picture, truncated, or of more pixels than `MOST_PIXELS`.
     """
     path = Path(path)
@@ -48,7 +49,7 @@ def read(path: str | Path) -> Image.Image:
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:  # where Pillow's own limit was lifted
                 raise Image.DecompressionBombError
-            return as_rgb(image)
+            return as_rgb(image, upright)
     except UnidentifiedImageError:
         raise Error(f"{path} is not a picture, or of a kind that cannot be read.") from None
     except Image.DecompressionBombError:
@@ -106,9 +107,9 @@ def _video(path: Path) -> list[Image.Image]:
     return frames
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """A PIL picture of any mode as an upright 8-bit RGB picture."""
-    image = ImageOps.exif_transpose(image)
+def as_rgb(image: Image.Image, upright: bool = True) -> Image.Image:
+    """A PIL picture of any mode as an 8-bit RGB picture, turned as its EXIF says unless it is wanted as stored."""
+    image = ImageOps.exif_transpose(image) if upright else image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         image = _eight_bit(image)
     if "A" in image.getbands() or "transparency" in image.info:

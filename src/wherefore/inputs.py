@@ -147,6 +147,8 @@ class Reader:
 
     def prepare(self, subject: Subject) -> Input:
         """What the network is fed for one picture, clip or text; for those who decode while others compute."""
+        if isinstance(subject, Picture) and subject.fed is not None:
+            return Input(subject.fed, subject)
         preprocess = self._preprocess
         if isinstance(preprocess, Words):
             return self._text(preprocess, subject)
@@ -191,7 +193,7 @@ class Reader:
             if len(checked) != 1:
                 raise Error(f"{name} is a tensor of {len(checked)} images: in a list give one (C, H, W) for each.")
             axis = channels_axis(checked, self.net)
-            return Input(checked[0], self._shown(canonical(checked, axis)[0], number))
+            return Input(checked[0], self._shown(canonical(checked, axis)[0], number, axis))
         if isinstance(image, (str, Path)):
             return self.prepare(self.open(image))
         if isinstance(image, Scene):
@@ -253,13 +255,16 @@ class Reader:
         images = canonical(images, axis)
         others: dict[Key, Any] = dict(self.model.inputs.items())
         others.update(inputs.others() if inputs else {})
-        shown = [self._shown(image, i) for i, image in enumerate(images)]
+        shown = [self._shown(image, i, axis) for i, image in enumerate(images)]
         main, each = (inputs.main, inputs.of_each()) if inputs else (0, frozenset())
         whole = Batch(images, shown, others, main, axis, each)
         return [whole.part(start, min(start + size, len(images))) for start in range(0, len(images), size)]
 
-    def _shown(self, tensor: Tensor, number: int) -> Subject:
-        """What a tensor ``(C, H, W)``, ``(C, t, H, W)``, ``(C, L)`` or ``(L,)`` shows; drawn when it is looked at."""
+    def _shown(self, tensor: Tensor, number: int, axis: int | None) -> Subject:
+        """What a tensor ``(C, H, W)``, ``(C, t, H, W)``, ``(C, L)`` or ``(L,)`` shows; drawn when it is looked at.
+
+        ``axis``: where the network wants its channels, in a batch.
+        """
         shown, name = tensor.detach().clone(), f"image {number}"  # the caller may use the tensor again
         if not shown.is_floating_point():
             words = self.model.preprocess
@@ -270,7 +275,8 @@ class Reader:
             return Signal(name, shown)
         region = (0.0, 0.0, float(shown.shape[-1]), float(shown.shape[-2]))
         if shown.ndim == 3:
-            return Picture(name, lambda: self._drawn(shown), region)
+            own = shown.movedim(0, (axis or 1) - 1)
+            return Picture(name, lambda: self._drawn(shown), region, fed=own)
         return Clip(name, lambda: [self._drawn(f) for f in _common_scale(shown).unbind(1)], region, shown.shape[1])
 
     def _drawn(self, image: Tensor) -> Image.Image:

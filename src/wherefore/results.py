@@ -16,9 +16,13 @@ from wherefore.types import Chosen, Layer, Model, Raw
 
 
 def explanation(
-    model: Model, batches: Sequence[Batch], results: Sequence[tuple[Layer, Raw]], settings: dict[str, Any]
+    model: Model,
+    batches: Sequence[Batch],
+    results: Sequence[tuple[Layer, Raw]],
+    settings: dict[str, Any],
+    target: Any = None,
 ) -> Explanation:
-    """The explanation of all images of some batches; ``settings`` say how it was made."""
+    """The explanation of ``target`` on all images of some batches; ``settings`` say how it was made."""
     layer, raws = results[0][0], [raw for _, raw in results]
     if len({raw.chosen.scores.shape[1] for raw in raws}) != 1:
         raise Error("the images have different numbers of targets: give each as many.")
@@ -46,6 +50,7 @@ def explanation(
         marks=[row for raw, batch in zip(raws, batches, strict=True) for row in _marks(raw.chosen, batch.images)],
         against=_joined([r.against for r in raws if r.against is not None]),
         measures={name: torch.cat([r.measures[name] for r in raws]) for name in raws[0].measures},
+        target=target,
     )
 
 

@@ -79,6 +79,7 @@ class Picture(Subject):
     # Names and masks (H, W) of what is known to be in it; drawn beside its maps where that is asked for.
     truth: Callable[[], Sequence[tuple[str, Array]]] | None = field(default=None, repr=False, compare=False)
     enlarged: int = 1  # how many times larger it may be drawn: a scene is too small for words beneath it
+    fed: Tensor | None = field(default=None, repr=False, compare=False)  # what the network is fed, if that was given
 
     @cached_property
     def image(self) -> Image.Image:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from wherefore.datasets import scenes as _scenes  # noqa: F401  importing the package fills DATASETS
+from wherefore.datasets import coco as _coco  # noqa: F401  importing the package fills DATASETS
+from wherefore.datasets import folder as _folder  # noqa: F401
+from wherefore.datasets import imagenet as _imagenet  # noqa: F401
+from wherefore.datasets import scenes as _scenes  # noqa: F401
+from wherefore.datasets import voc as _voc  # noqa: F401
+from wherefore.datasets.checking import report
+from wherefore.datasets.files import Unreadable
+from wherefore.datasets.matching import matched
 from wherefore.datasets.sample import VOID, Array, Box, Dataset, Instance, Sample
 from wherefore.registry import DATASETS
 
-__all__ = ["VOID", "Array", "Box", "Dataset", "Instance", "Sample", "opened"]
+__all__ = ["VOID", "Array", "Box", "Dataset", "Instance", "Sample", "Unreadable", "matched", "opened", "report"]
 
 
 def opened(spec: str, split: str = "test") -> Dataset:

@@ -30,13 +30,13 @@ class Instance:
 
     category: str
     box: Box
-    outline: Callable[[], Array] | None = field(default=None, repr=False)  # the mask (H, W) of bool
+    outline: Callable[[], Array | None] | None = field(default=None, repr=False, compare=False)  # gives the mask
     difficult: bool = False
     crowd: bool = False
 
     @cached_property
     def mask(self) -> Array | None:
-        """Which pixels show it, ``(H, W)`` of bool; None where the data set has boxes alone."""
+        """Which pixels show it, ``(H, W)`` of bool; None where nobody drew them, but a box alone."""
         return None if self.outline is None else self.outline()
 
 
@@ -46,28 +46,30 @@ class Sample:
 
     ``labels`` are the categories that are said to be in it, each once: of a picture of ILSVRC one. ``segmentation``
     gives the class of each pixel ``(H, W)``: 0 background, else 1 + the place in the data set's classes, 255 unknown.
-    ``boxed`` is False where its boxes are not to be counted (ILSVRC's
-    blacklist). ``notes`` say what was mended in reading: "box outside of the picture".
+    ``boxed`` is False where its boxes are not to be counted (ILSVRC's blacklist) or nobody drew any. ``notes`` say what
+    was mended in reading: "box clipped to the picture". ``known_size`` is its size as its file's header has it, where
+    that was read. Samples are equal where all that is said of them is.
     """
 
     name: str
-    source: Callable[[], Image.Image] = field(repr=False)
+    source: Callable[[], Image.Image] = field(repr=False, compare=False)
     labels: tuple[str, ...] = ()
     instances: tuple[Instance, ...] = ()
-    segmented: Callable[[], Array] | None = field(default=None, repr=False)
+    segmented: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
     captions: tuple[str, ...] = ()
     boxed: bool = True
     notes: tuple[str, ...] = ()
+    known_size: tuple[int, int] | None = None
 
     @cached_property
     def image(self) -> Image.Image:
-        """The picture, RGB and upright. Raises `Error` where the file is missing or damaged."""
+        """The picture, RGB, each pixel where the annotations mean it. Raises `Error` for a damaged file."""
         return self.source()
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.image.size
+        """Width and height in pixels; the picture is decoded only where its header was not read."""
+        return self.known_size or self.image.size
 
     @cached_property
     def segmentation(self) -> Array | None:
@@ -102,7 +104,8 @@ class Dataset(Sequence[Sample]):
     """Samples by number, read when they are asked for, and the names of the classes that they can have.
 
     ``name`` is its registry name, ``spec`` what it was opened by (``voc:DIR``), ``split`` which part of it this is.
-    ``comparable``: whether its pictures are the real data set's, so that numbers on it can stand beside the paper's.
+    ``comparable``: whether its classes are the real data set's, so that numbers on it can stand beside the paper's.
+    ``drawn``: its pictures are drawn from numbers, so that none can be missing or damaged.
     Asking for a sample that is listed but cannot be read raises `Error` with the sentence that says why.
     """
 
@@ -111,6 +114,7 @@ class Dataset(Sequence[Sample]):
     split: str
     classes: tuple[str, ...]
     comparable: bool = False
+    drawn: bool = False
 
     def number(self, category: str) -> int:
         """The place of a category among the classes; an `Error` that suggests others where there is none."""

@@ -21,6 +21,7 @@ class Scenes(Dataset):
 
     name = "scenes"
     classes = CATEGORIES
+    drawn = True
 
     def __init__(self, split: str = "test", objects: int | None = None) -> None:
         self.split, self.objects = split, objects

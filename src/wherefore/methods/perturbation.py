@@ -45,13 +45,15 @@ def at_once(chosen: Chosen, images: Tensor) -> int:
 
 
 @METHODS("occlusion", paper="Zeiler & Fergus 2014, section 4.2", cost="170 forwards at 224 pixels", at="input")
-def occlusion(query: Query, *, patch: int | None = None, stride: int | None = None, fill: float = 0.0) -> Raw:
+def occlusion(query: Query, *, patch: int | None = None, stride: int | None = None, fill: float | Tensor = 0.0) -> Raw:
     """How much the score falls when a patch is covered: the most direct measure, and the slowest.
 
     map_p = y(x) - y(x with patch p set to fill), signed, a value per patch: ``(B, T, h, w)`` with
     h = floor((H - patch) / stride) + 1 patches, all inside the image. ``patch`` is by default a seventh of the shorter
     side (32 pixels of 224) and ``stride`` half of that; ``fill`` is in units of the network's input: 0 is the mean
-    colour. All targets come from one sweep; that of a recent image is remembered, for other classes.
+    colour; of a
+    picture ``(C, H, W)`` each patch shows its own part. All targets come from one sweep; that of a recent image is
+    remembered, for other classes.
     """
     patches = _patches(query.images, patch, stride)
     with prepared(query.net), torch.no_grad(), _exact(query.images):
@@ -77,13 +79,14 @@ def _patches(images: Tensor, patch: int | None, stride: int | None) -> Patches:
     return Patches(patch, stride)
 
 
-def _swept(query: Query, chosen: Chosen, output: Any, patches: Patches, fill: float) -> Tensor:
+def _swept(query: Query, chosen: Chosen, output: Any, patches: Patches, fill: float | Tensor) -> Tensor:
     """The scores ``(B, T, patches)`` with each patch covered; those of known images from memory."""
     copies = at_once(chosen, query.images)
     if not chosen.are_classes:
         scores = [chosen.follow(covered) for covered in _covered(query, patches, fill, copies)]
         return torch.cat([s.unflatten(0, (-1, len(query.images))) for s in scores]).permute(1, 2, 0)
-    setting = (patches, fill, query.images.shape[1:], query.images.device, str(fingerprint(query.net)))
+    shown = hashlib.sha256(_bytes(fill)).digest() if isinstance(fill, Tensor) else fill
+    setting = (patches, shown, query.images.shape[1:], query.images.device, str(fingerprint(query.net)))
     keys = [(hashlib.sha256(_bytes(image)).digest(), setting) for image in query.images]
     plain = chosen.every(output).cpu()
     found = [
@@ -129,14 +132,15 @@ def forget() -> None:
         _SWEEPS.clear()
 
 
-def _covered(query: Query, patches: Patches, fill: float, copies: int) -> Iterator[Any]:
+def _covered(query: Query, patches: Patches, fill: float | Tensor, copies: int) -> Iterator[Any]:
     """The network's outputs for copies of the batch, each copy with another patch covered."""
     rows, columns = patches.grid(*query.images.shape[-2:])
     corners = [(r * patches.stride, c * patches.stride) for r in range(rows) for c in range(columns)]
     for some in track(groups(corners, copies), -(-len(corners) // copies), "occlusion"):
         images = query.images.repeat(len(some), 1, 1, 1).unflatten(0, (len(some), -1))
         for copy, (top, left) in zip(images, some, strict=True):
-            copy[..., top : top + patches.size, left : left + patches.size] = fill
+            place = ..., slice(top, top + patches.size), slice(left, left + patches.size)
+            copy[place] = fill[place] if isinstance(fill, Tensor) else fill
         yield query.net(images.flatten(0, 1))
 
 

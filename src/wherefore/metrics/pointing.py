@@ -8,6 +8,15 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
+
+from wherefore.datasets import Sample
+from wherefore.explanation import Explanation
+from wherefore.imaging import peak
+from wherefore.metrics.energy import in_boxes
+from wherefore.metrics.localization import smoothed
+from wherefore.metrics.measuring import NAN, Case, per_target
+from wherefore.registry import METRICS
 
 
 class Accuracy(NamedTuple):
@@ -15,6 +24,50 @@ class Accuracy(NamedTuple):
 
     by_class: float
     pooled: float
+
+
+@METRICS("pointing", better="higher", bounds=(0, 1), paper="Zhang et al. 2016, section 4.1")
+def pointing_game(
+    e: Explanation,
+    samples: Sequence[Sample],
+    *,
+    tolerance: float = 15,
+    only_difficult: bool = False,
+    smooth: bool = False,
+    centroid: bool = False,
+) -> Tensor:
+    """Whether a map's highest point lies on, or close to, its category: 1 or 0, (B, T).
+
+    Closer than ``tolerance``, in the picture's own pixels; 0 asks for the thing itself. Difficult things and crowds
+    count as the category, but where it has difficult things alone it is not asked for (NaN) without
+    ``only_difficult``. ``smooth`` is for pixel methods. Of several highest points it is the first in reading order,
+    with ``centroid`` the middle of them all.
+    """
+
+    def measure(case: Case) -> float:
+        if case.sample.only_difficult(case.category) and not only_difficult:
+            return NAN
+        find = middle if centroid else peak
+        point = case.found(lambda heat: find(smoothed(heat) if smooth else heat))
+        return float(hits(point, case.sample.mask(case.category), tolerance))
+
+    return per_target(e, samples, measure)
+
+
+def middle(heat: Tensor) -> tuple[int, int]:
+    """The centroid ``(x, y)`` of the pixels where a map ``(H, W)`` is highest, to the nearest pixel."""
+    rows, columns = (heat == heat.max()).nonzero().double().mean(0).round().int().tolist()
+    return columns, rows
+
+
+def difficult(sample: Sample, category: str) -> bool:
+    """Whether a category belongs to the difficult part of the game: small, and not alone in the picture.
+
+    Its boxes cover less than a quarter of the picture, and another category is there (Zhang et al. 2016, section 4.1).
+    """
+    covered = in_boxes(sample, category)
+    others = {each.category for each in sample.instances} - {category}
+    return bool(covered.any() and covered.mean() < 0.25 and others)
 
 
 def hits(point: Sequence[int], mask: Any, tolerance: float = 15) -> bool:

@@ -1,0 +1,64 @@
+"""Rows on disk: a Parquet file for each slice of a run, whole or not there, beside what the run was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from wherefore.errors import Error
+from wherefore.saving import made, write_whole
+
+Row = dict[str, Any]
+
+
+class Store:
+    """The rows of a run by the samples of their slice, in a folder of their own under ``root``.
+
+    The folder is named by ``about``, all that the rows depend on: other settings have another folder, and what is there
+    is of no other run, however many samples that has. A slice that was being written when the run ended, or is damaged,
+    is not there. Needs pyarrow.
+    """
+
+    def __init__(self, root: str | Path, name: str, about: Mapping[str, Any]) -> None:
+        self.about = json.dumps(about, sort_keys=True, default=str)
+        self.folder = Path(root) / f"{name}-{hashlib.sha256(self.about.encode()).hexdigest()[:12]}"
+        _parquet()
+
+    def read(self, numbers: Sequence[int]) -> list[Row] | None:
+        """The rows of the samples of these numbers, None where they are not there."""
+        path = self._path(numbers)
+        if not path.is_file():
+            return None
+        pyarrow, parquet = _parquet()
+        try:
+            rows: list[Row] = parquet.read_table(path).to_pylist()
+        except (pyarrow.ArrowException, OSError):
+            return None
+        return rows
+
+    def write(self, numbers: Sequence[int], rows: Sequence[Row]) -> None:
+        """Keeps the rows of the samples of these numbers."""
+        pyarrow, parquet = _parquet()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
+        buffer = BytesIO()
+        parquet.write_table(table.replace_schema_metadata({"wherefore": self.about}), buffer, compression="zstd")
+        made(self.folder)
+        write_whole(self._path(numbers), buffer.getvalue())
+
+    def _path(self, numbers: Sequence[int]) -> Path:
+        return self.folder / f"{numbers[0]}-{hashlib.sha256(repr(list(numbers)).encode()).hexdigest()[:12]}.parquet"
+
+
+def _parquet() -> tuple[Any, Any]:
+    """pyarrow, and its reader and writer of Parquet."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise Error("keeping rows needs pyarrow: pip install 'wherefore[eval]'") from None
+    return pyarrow, parquet

@@ -1,0 +1,50 @@
+"""The experiments of the papers, rerun: each a function of a `Lab`, registered with the section that it is about.
+
+    wherefore experiment localization --out results
+
+On scenes by default, on the real data set where it is given. Every one prints the paper's figure beside ours with its
+interval, and whether the paper's ordering holds; a reversal is a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wherefore.experiments import localization as _localization  # noqa: F401  importing them fills EXPERIMENTS
+from wherefore.experiments.lab import Lab, Settings, one_thread
+from wherefore.experiments.result import Report, Result
+from wherefore.registry import EXPERIMENTS
+from wherefore.saving import can_be_made
+
+__all__ = ["Lab", "Report", "Result", "Settings", "run"]
+
+
+def run(name: str, settings: Settings | None = None, out: str | Path = "results", lab: Lab | None = None) -> Report:
+    """The report of an experiment; nothing is written but the rows that it keeps under ``out``.
+
+    Stopped and started again, it goes on where it was and ends with the same report. Raises `Error` for an unknown
+    name, data that cannot be read, and networks that it cannot use.
+    """
+    entry = EXPERIMENTS[name]
+    settings = settings or Settings()
+    lab = lab or Lab(settings, can_be_made(out))
+    with one_thread():
+        result: Result = entry.run(lab)
+    said = {
+        **result.settings,
+        "networks": {model.name: model.weights_sha256[:16] for model in lab.used},
+        "pictures": dict(lab.counts),
+        "seed": settings.seed,
+        "quick": settings.quick,
+    }
+    about = entry.about
+    return Report(
+        name, about["title"], entry.summary, settings.data, max(lab.counts.values(), default=0), lab.comparable, said,
+        lab.problems, result,
+    )  # fmt: skip
+
+
+def evaluations() -> Sequence[str]:
+    """The names of the experiments that evaluate the shipped networks and train nothing."""
+    return [name for name, entry in EXPERIMENTS.items() if not entry.about.get("trains")]

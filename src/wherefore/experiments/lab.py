@@ -1,0 +1,177 @@
+"""Lab: what an experiment works with. Data, networks, and maps that are computed once and kept."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wherefore.batch import maps
+from wherefore.batch.maps import Asked, Explaining, Seen, TenCrop
+from wherefore.batch.rows import Work, rows
+from wherefore.batch.store import Row, Store
+from wherefore.datasets import Dataset, opened
+from wherefore.datasets.matching import matched
+from wherefore.errors import Error
+from wherefore.explainer import Explainer
+from wherefore.models.zoo import load
+from wherefore.types import Model
+
+NAMED = 3  # bad pictures that are named of each kind
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose: data, a network in place of the shipped ones, how many pictures, and which."""
+
+    data: str = "scenes"
+    model: str | None = None
+    weights: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    quick: bool = False
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise Error(f"an experiment takes at least 1 picture, not {self.limit}.")
+        if self.weights is not None and self.model is None:
+            raise Error("weights= are those of a network: say which one with model=.")
+
+
+class Lab:
+    """Data, networks and kept rows for experiments; several share one, and maps that are there are not made again."""
+
+    def __init__(self, settings: Settings, folder: str | Path) -> None:
+        self.settings, self.folder = settings, Path(folder)
+        self.counts: dict[str, int] = {}  # how many pictures of each data set were asked for
+        self.comparable = False
+        self.refused: dict[str, str] = {}  # networks and methods that do not go together, and why
+        self._bad: dict[str, list[str]] = defaultdict(list)  # the pictures with each problem
+        self._models: dict[str, Model] = {}
+        self._scores: dict[tuple[Any, ...], dict[str, torch.Tensor]] = defaultdict(dict)  # of what, sample -> scores
+
+    @property
+    def on_scenes(self) -> bool:
+        """Whether the drawn world stands in for photographs."""
+        return self.settings.data.partition(":")[0] == "scenes"
+
+    def dataset(self, kind: str = "", split: str = "test") -> Dataset:
+        """The data that was asked for; of scenes, those of a kind (``single``, ``pair``) where the user named none."""
+        spec = self.settings.data
+        found = opened(f"scenes:{kind}" if spec == "scenes" and kind else spec, split)
+        self.comparable = found.comparable
+        return found
+
+    def network(self, name: str) -> Model:
+        """The network of that name, loaded once; in eval mode, on the device that was asked for."""
+        if name not in self._models:
+            chosen = self.settings.weights if name == self.settings.model else None
+            model = load(name, chosen or "default")
+            if self.settings.device:
+                model.net.to(torch.device(self.settings.device))
+            self._models[name] = model
+        return self._models[name]
+
+    def networks(self, *shipped: str) -> list[Model]:
+        """The network that the user named, else the shipped ones of these names."""
+        names = [self.settings.model] if self.settings.model else [f"scenes:{name}" for name in shipped]
+        return [self.network(name) for name in names]
+
+    def numbers(self, dataset: Dataset, full: int, quick: int) -> list[int]:
+        """Which samples are taken: as many as the user said, else ``full`` or ``quick``; at random by the seed.
+
+        Fewer are the first of more.
+        """
+        wanted = self.settings.limit or (quick if self.settings.quick else full)
+        order = random.Random(self.settings.seed).sample(range(len(dataset)), len(dataset))
+        found = order[:wanted]
+        self.counts[f"{dataset.spec} {dataset.split}"] = len(found)
+        return found
+
+    def asked(self, what: str, dataset: Dataset, model: Model) -> Asked:
+        """Which classes are explained: ``labels``, ``top5`` or ``both``."""
+        if model.classes is None:
+            raise Error(f"{model.name} has no names for its classes: give it wf.Model(net, classes=...).")
+        return Asked(what, matched(dataset.classes, model.classes))
+
+    def fitting(self, model: Model, methods: Sequence[str], dataset: Dataset) -> list[str]:
+        """The methods that apply to a network; why the others do not is kept in ``refused``."""
+        found = []
+        for method in methods:
+            try:
+                Explainer(model, method, fit="squash")(dataset[0].image, 0)
+                found.append(method)
+            except Error as error:
+                self.refused[f"{model.name} {method}"] = str(error)
+        return found
+
+    def seen(
+        self,
+        model: Model,
+        method: str,
+        dataset: Dataset,
+        numbers: Sequence[int],
+        ask: str = "labels",
+        layer: str | None = None,
+        tencrop: bool = False,
+        **options: Any,
+    ) -> Iterator[Seen]:
+        """What a method says of each sample, from maps that are made once and kept.
+
+        The network sees the whole picture squashed, or with ``tencrop`` ten crops of it (`batch.crops`).
+        """
+        why = Explainer(model, method, layer, fit="squash", **options)
+        asked = self.asked(ask, dataset, model)
+        store = Store(self.folder / "maps", method, {**maps.about(why, asked, dataset), "tencrop": tencrop})
+        known = self._scores[model.name, dataset.spec, dataset.split, tencrop]
+        work = (TenCrop if tencrop else Explaining)(why, asked, known)
+        kept = list(rows(dataset, numbers, work, store, f"{model.name} {method}"))
+        self._note(kept)
+        settings = {"method": method, "layer": layer, "fit": "squash", "options": options}
+        return maps.seen(dataset, kept, model, settings)
+
+    def measured(
+        self, name: str, about: dict[str, Any], dataset: Dataset, numbers: Sequence[int], work: Work
+    ) -> list[Row]:
+        """The rows that ``work`` makes of samples, made once and kept; ``about`` is all that they depend on."""
+        from wherefore import __version__
+
+        about = {"version": __version__, "data": dataset.spec, "split": dataset.split, **about}
+        kept = list(rows(dataset, numbers, work, Store(self.folder / "measured", name, about), name))
+        self._note(kept)
+        return [row for row in kept if not row.get("error")]
+
+    @property
+    def used(self) -> list[Model]:
+        """The networks that were loaded."""
+        return list(self._models.values())
+
+    @property
+    def problems(self) -> dict[str, dict[str, Any]]:
+        """What was wrong with pictures: how many have each problem, and the first of them."""
+        return {kind: {"count": len(names), "first": names[:NAMED]} for kind, names in sorted(self._bad.items())}
+
+    def _note(self, kept: Sequence[Row]) -> None:
+        """Remembers what was wrong with pictures, once for each."""
+        for row in kept:
+            for problem in filter(None, [row.get("problem"), *(row.get("notes") or "").split("; ")]):
+                if row["sample"] not in self._bad[problem]:
+                    self._bad[problem].append(row["sample"])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of torch's: networks as small as the shipped ones gain nothing from a second."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,199 @@
+"""Weakly supervised localization: section 4.1 and Table 1 of the paper (protocols: section D).
+
+A picture is right among the first k where a class that is in it is among the network's first k and the box of its map
+overlaps one of that class's with an IoU of at least 0.5. Boxes of classes that are not in the picture are wrong
+wherever they lie, so that no others are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from wherefore.batch.maps import Seen
+from wherefore.experiments.charts import dots
+from wherefore.experiments.lab import Lab
+from wherefore.experiments.result import Result
+from wherefore.experiments.showing import drawn, gallery
+from wherefore.experiments.tables import Row, claim, paper_of, refused, row, table, where
+from wherefore.metrics.localization import Rule, box_iou, grabcut_box, mean_box, share_box, smoothed_box
+from wherefore.metrics.summary import Summary, summary
+from wherefore.pages import Figure, Figures, Section, Verdict
+from wherefore.registry import EXPERIMENTS
+from wherefore.types import Model
+
+LEAST = 0.5  # the IoU of a right box
+TIMES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)  # the mean of a map, of which the best is chosen on other pictures
+CROPS = {"squash": False, "ten crops": True}
+NETWORKS = ("vgg", "alexnet", "googlenet", "vgg-cam")
+METHODS = ("grad-cam", "cam", "c-mwp", "gradient")
+# Table 1: network, method, and how many guesses there are -> localization error.
+PAPER = {
+    ("vgg", "gradient", "top-1"): 0.6112,
+    ("vgg", "gradient", "top-5"): 0.5146,
+    ("vgg", "c-mwp", "top-1"): 0.7092,
+    ("vgg", "c-mwp", "top-5"): 0.6304,
+    ("vgg", "grad-cam", "top-1"): 0.5651,
+    ("vgg", "grad-cam", "top-5"): 0.4641,
+    ("vgg-cam", "cam", "top-1"): 0.5720,
+    ("vgg-cam", "cam", "top-5"): 0.4514,
+    ("alexnet", "c-mwp", "top-1"): 0.926,
+    ("alexnet", "c-mwp", "top-5"): 0.892,
+    ("alexnet", "grad-cam", "top-1"): 0.683,
+    ("alexnet", "grad-cam", "top-5"): 0.566,
+    ("googlenet", "grad-cam", "top-1"): 0.6009,
+    ("googlenet", "grad-cam", "top-5"): 0.4934,
+    ("googlenet", "cam", "top-1"): 0.6009,
+    ("googlenet", "cam", "top-5"): 0.4934,
+    ("vgg", "classification", "top-1"): 0.3038,
+    ("vgg", "classification", "top-5"): 0.1089,
+    ("vgg-cam", "classification", "top-1"): 0.3340,
+    ("vgg-cam", "classification", "top-5"): 0.1220,
+    ("alexnet", "classification", "top-1"): 0.442,
+    ("alexnet", "classification", "top-5"): 0.208,
+    ("googlenet", "classification", "top-1"): 0.319,
+    ("googlenet", "classification", "top-5"): 0.113,
+}
+
+
+class Boxes(NamedTuple):
+    """How a box is made of a map, in words and as a rule; ``plain``: whether the paper's column stands beside it."""
+
+    words: str
+    rule: Rule
+    plain: bool = True
+
+
+SHARE = [
+    Boxes("15 % of the maximum", share_box),
+    Boxes("20 % of the maximum", partial(share_box, threshold=0.2), False),
+]
+RULES = {
+    "grad-cam": SHARE,
+    "cam": [SHARE[1]._replace(plain=True), SHARE[0]._replace(plain=False)],  # CAM's own threshold
+    "c-mwp": SHARE,
+    "gradient": [
+        Boxes("smoothed, 15 % of the maximum", smoothed_box),
+        Boxes("smoothed, 20 % of the maximum", partial(smoothed_box, threshold=0.2), False),
+        Boxes("GrabCut", grabcut_box, False),
+    ],
+}
+
+
+@EXPERIMENTS("localization", title="Weakly supervised localization", section="4.1, Table 1", minutes=4)
+def localization(lab: Lab) -> Result:
+    """How often the box of a map misses the object: localization errors for methods, networks and crops."""
+    dataset = lab.dataset("single")
+    numbers = lab.numbers(dataset, 300, 24)
+    rows: list[Row] = []
+    figures: dict[tuple[str, str], Summary] = {}
+    shown: dict[str, list[Seen]] = {}
+    for model in lab.networks(*NETWORKS):
+        for crops, tencrop in CROPS.items():
+            for method in lab.fitting(model, METHODS if not tencrop else METHODS[:3], dataset):
+                kept = list(lab.seen(model, method, dataset, numbers, tencrop=tencrop))
+                for boxes in [*RULES[method], *(mean_rules(lab, model) if method == "c-mwp" else [])]:
+                    found = errors(kept, boxes.rule)
+                    rows += _rows(model, method, crops, boxes, found)
+                    if boxes.plain and not tencrop:
+                        figures[model.name, method] = found["top-1"]
+                        shown.setdefault(f"{model.name} {method}", kept[:3])
+            rows += _rows(model, "classification", crops, Boxes("", share_box), classification(kept))
+    verdicts = _verdicts(figures, [model.name for model in lab.networks(*NETWORKS)])
+    return Result(rows, verdicts, _sections(rows, verdicts, shown, lab), {"least IoU": LEAST})
+
+
+def mean_rules(lab: Lab, model: Model) -> list[Boxes]:
+    """c-MWP's own rule: so many times the mean of the map, as many as are best on pictures of the dev split."""
+    dataset = lab.dataset("single", "dev")
+    kept = list(lab.seen(model, "c-mwp", dataset, lab.numbers(dataset, 100, 24)))
+    known = {times: errors(kept, partial(mean_box, times=times))["GT-known"].value for times in TIMES}
+    best = min(known, key=lambda times: known[times])
+    return [Boxes(f"{best:g} times the mean", partial(mean_box, times=best), False)]
+
+
+def errors(kept: Sequence[Seen], rule: Rule) -> dict[str, Summary]:
+    """The localization errors ``top-1``, ``top-5`` and ``GT-known`` over pictures; NaN where boxes do not count."""
+    found = {"top-1": [], "top-5": [], "GT-known": []}  # type: dict[str, list[float]]
+    for each in kept:
+        overlaps = box_iou(each.explanation, [each.sample], rule=rule)[0].tolist()
+        counted = [(r["place"], iou >= LEAST) for r, iou in zip(each.rows, overlaps, strict=True) if iou == iou]
+        for name, most in (("top-1", 1), ("top-5", 5)):
+            right = any(place < most and hit for place, hit in counted)
+            found[name].append(float(not right) if counted else np.nan)
+        found["GT-known"].append(1 - float(np.mean([hit for _, hit in counted])) if counted else np.nan)
+    evidence = [float(v) for each in kept for v in each.explanation.evidence[0]]
+    return {name: summary(values, evidence) for name, values in found.items()}
+
+
+def classification(kept: Sequence[Seen]) -> dict[str, Summary]:
+    """The classification errors ``top-1`` and ``top-5``, over all pictures."""
+    best = [min(r["place"] for r in each.rows) for each in kept]
+    return {f"top-{most}": summary([float(place >= most) for place in best]) for most in (1, 5)}
+
+
+def _rows(model: Model, method: str, crops: str, boxes: Boxes, found: dict[str, Summary]) -> list[Row]:
+    return [
+        row(
+            method,
+            figure,
+            paper_of(PAPER, model.name, method, error) if boxes.plain else None,
+            network=model.name,
+            crops=crops,
+            box=boxes.words,
+            error=error,
+        )
+        for error, figure in found.items()
+    ]
+
+
+def _verdicts(figures: dict[tuple[str, str], Summary], networks: Sequence[str]) -> list[Verdict]:
+    first = networks[0]
+    own = {method: figure for (network, method), figure in figures.items() if network == first}
+    found = []
+    if {"grad-cam", "gradient", "c-mwp"} <= set(own):
+        words = f"On {first}, Grad-CAM's boxes err least, then the gradient's, then c-MWP's (top-1)"
+        found.append(claim(words, own, ["grad-cam", "gradient", "c-mwp"], "lower"))
+    weak, strong = (next((n for n in networks if n.endswith(name)), None) for name in ("alexnet", ":vgg"))
+    if weak and strong:
+        pair = {n: figures[n, "grad-cam"] for n in (weak, strong)}
+        found.append(claim("Grad-CAM on the better network localizes better", pair, [strong, weak], "lower"))
+    return found
+
+
+def _sections(
+    rows: Sequence[Row], verdicts: Sequence[Verdict], shown: dict[str, list[Seen]], lab: Lab
+) -> list[Section]:
+    columns = {"name": "method", "network": "network", "box": "box"}
+    parts = [
+        Section("What the paper claims, here", *verdicts),
+        Section("Pictures", _gallery(shown)),
+    ]
+    for crops in CROPS:
+        some = where(rows, crops=crops)
+        tables = [
+            table(where(some, error=error), columns, f"{error} error", f"{error}, {crops}.")
+            for error in ("top-1", "top-5", "GT-known")
+        ]
+        chart = [each for each in where(some, error="top-1") if each["name"] != "classification"]
+        names = [f"{each['network'].removeprefix('scenes:')}: {each['name']}, {each['box']}" for each in chart]
+        figure = Figure(dots(chart, "top-1 localization error", names), f"Top-1 localization error, {crops}")
+        parts.append(Section(f"Errors, {crops}", Figures([figure], 1), *tables))
+    return [*parts, *([Section("What does not go together", *refused(lab.refused))] if lab.refused else [])]
+
+
+def _gallery(shown: dict[str, list[Seen]]) -> Figures:
+    def draw(name: str, each: Seen) -> Figure:
+        method = each.explanation.method
+        boxes = next(boxes for boxes in RULES[method] if boxes.plain)
+        overlap = float(box_iou(each.explanation, [each.sample], rule=boxes.rule)[0, 0])
+        box = boxes.rule(each.sample.image, next(each.explanation.placed(0)))
+        label = each.explanation.targets[0][0]
+        return drawn(each, 0, box, each.sample.boxes(label), f"IoU {overlap:.2f}", f"{name}: {label}")
+
+    first = next(iter(shown)).split(" ")[0]
+    some = {name: each for name, each in shown.items() if name.split(" ")[0] == first}
+    return gallery(some, draw, 3, "", "White: the box of the map. Blue: that of the object.")

@@ -1,0 +1,105 @@
+"""Rows of an experiment as JSON and as a table with the paper's figure beside ours; orderings as claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from wherefore.errors import Error
+from wherefore.metrics.summary import Summary, Verdict, ordering
+from wherefore.pages import Share, Table
+from wherefore.pages import Verdict as Claim
+
+Row = dict[str, Any]
+THEIRS = "paper, on its own data"
+
+
+def row(name: str, figure: Summary, paper: float | None = None, **about: Any) -> Row:
+    """A row of an experiment: a method's registry name, what else it is of, the figure, and the paper's."""
+    return {"name": name, **about, **figure.row(), "paper": paper}
+
+
+def table(
+    rows: Sequence[Row],
+    columns: Mapping[str, str],
+    value: str,
+    caption: str = "",
+    share: bool = True,
+    marked: Callable[[Row], bool] | None = None,
+) -> Table:
+    """Rows as a table: ``columns`` are keys of theirs under their headings, then ``value``, n, and the paper's figure.
+
+    ``share``: whether values are shares, 0 to 1, to be drawn as bars; else they are printed as they are.
+    """
+    header = [*columns.values(), value, "n", *([THEIRS] if any(r["paper"] is not None for r in rows) else [])]
+    cells: list[list[str | Share]] = []
+    for each in rows:
+        first: list[str | Share] = [str(each.get(key, "")) for key in columns]
+        paper = [] if len(header) == len(columns) + 2 else [_said(each["paper"], share)]
+        cells.append([*first, _figure(each, share), str(each["n"]), *paper])
+    empty = sum(each["degenerate"] for each in rows)
+    words = f"{caption} " if caption else ""
+    words += "Brackets: bootstrap 95 % intervals over pictures (1,000 draws)."
+    words += f" Maps without evidence, in all rows: {empty}." if empty else ""
+    chosen = [i for i, each in enumerate(rows) if marked and marked(each)]
+    return Table(header, cells, words, chosen)
+
+
+def _figure(each: Row, share: bool) -> str | Share:
+    value, low, high = each["value"], each["low"], each["high"]
+    if value is None:
+        return "undefined"
+    if low is None:
+        return _said(value, share)
+    return Share(value, low, high) if share else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _said(value: float | None, share: bool) -> str:
+    """A figure in words; shares as per cent, as they stand in the table."""
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%" if share else f"{value:.3g}"
+
+
+def claim(
+    words: str, figures: Mapping[str, Summary], expected: Sequence[str], better: str = "higher", extra: str = ""
+) -> Claim:
+    """Whether figures over the same pictures are in the order that the paper found, the best first, with numbers."""
+    found = ordering(figures, expected, better)
+    return Claim(words, found.holds, numbers(found) + (f" {extra}" if extra else ""))
+
+
+def numbers(found: Verdict) -> str:
+    """The numbers of an ordering, pair by pair."""
+    said = []
+    for better, worse, gap in found.steps:
+        one, other = (f"{name} {found.figures[name].value:.3f}" for name in (better, worse))
+        chance = "" if gap.low > 0 or gap.high < 0 else ", which may be chance"
+        said.append(f"{one}, {other} (difference {gap}{chance})")
+    return "; ".join(said) + "."
+
+
+def where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
+    """The rows that say these things."""
+    return [each for each in rows if all(each.get(key) == value for key, value in wanted.items())]
+
+
+def paper_of(figures: Mapping[Any, float], *key: Any) -> float | None:
+    """The paper's figure under a key whose first part is a part of a network's name: vgg, of ``scenes:vgg``, vgg16."""
+    name, *rest = key
+    plain = str(name).rpartition(":")[2]
+    exact = [k for k in figures if k[0] == plain and list(k[1:]) == rest]
+    close = [k for k in figures if plain.startswith(k[0]) and list(k[1:]) == rest]
+    found = exact or close
+    return figures[found[0]] if found else None
+
+
+def refused(sentences: Mapping[str, str]) -> list[str]:
+    """What networks and methods do not go together, as paragraphs."""
+    return [f"Left out: {who}: {why}" for who, why in sentences.items()]
+
+
+def need(condition: Any, sentence: str) -> None:
+    """Raises `Error` with the sentence unless the condition holds."""
+    if not condition:
+        raise Error(sentence)

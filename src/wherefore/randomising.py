@@ -1,0 +1,83 @@
+"""Networks with some of their weights drawn anew: a map that stays as it was has nothing to do with those weights.
+
+Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, section 4
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from wherefore.errors import Error
+from wherefore.guard import unwrap
+from wherefore.places import submodule
+
+Stage = tuple[str, ...]  # names of modules that are drawn anew together
+
+
+def stages(net: nn.Module) -> list[Stage]:
+    """The layers with weights of a network, the last first; with each the norms that come behind it.
+
+    Last and first in the order in which they were registered, which is that of the definition.
+    """
+    found: list[Stage] = []
+    for name, module in unwrap(net).named_modules():
+        weights = [*module.parameters(recurse=False)]
+        if not weights:
+            continue
+        if found and all(weight.ndim < 2 for weight in weights):
+            found[-1] = (*found[-1], name)
+        else:
+            found.append((name,))
+    return found[::-1]
+
+
+def randomised(
+    net: nn.Module, layers: Sequence[Stage | str] | None = None, *, cascade: bool = True, seed: int = 0
+) -> Iterator[tuple[str, nn.Module]]:
+    """A copy of a network for each of ``layers``, with that layer's weights drawn anew; and the layer's name.
+
+    With ``cascade`` those of all layers before it in the list too, so that from the logits downward more and more of
+    the network has learned nothing; else of that layer alone. ``layers`` are names of modules (``fc``, ``layer4``), or
+    several that go together; by default those of `stages`. It is one copy that is changed further each time: use it
+    before the next is asked for. ``net`` is left as it is. Raises `Error` for a layer that it does not have.
+    """
+    net, wanted = unwrap(net), [(each,) if isinstance(each, str) else each for each in layers or stages(net)]
+    for name in (name for stage in wanted for name in stage):
+        submodule(net, name)
+    return _copies(net, wanted, cascade, seed)
+
+
+def _copies(net: nn.Module, wanted: Sequence[Stage], cascade: bool, seed: int) -> Iterator[tuple[str, nn.Module]]:
+    try:
+        other = copy.deepcopy(net)
+    except (RuntimeError, TypeError) as error:
+        raise Error(f"{type(net).__name__} cannot be copied ({str(error).splitlines()[0]}).") from None
+    for number, stage in enumerate(wanted):
+        if not cascade:
+            other.load_state_dict(net.state_dict())
+        for name in stage:
+            redraw(submodule(other, name), seed + number)
+        yield stage[0], other
+
+
+def redraw(module: nn.Module, seed: int) -> None:
+    """Draws all weights in a module anew, as its layers do when they are made; running statistics start anew.
+
+    Weights of a kind that has no ``reset_parameters`` come from a normal distribution of their own mean and deviation.
+    The same seed draws the same weights; torch's own dice stay as they were.
+    """
+    devices = {weight.device for weight in module.parameters() if weight.device.type == "cuda"}
+    with torch.random.fork_rng(devices), torch.no_grad():
+        torch.manual_seed(seed)
+        for each in module.modules():
+            reset = getattr(each, "reset_parameters", None) or getattr(each, "_reset_parameters", None)
+            if callable(reset):
+                reset()
+                continue
+            for weight in each.parameters(recurse=False):
+                spread = weight.std() if weight.numel() > 1 else weight.abs().sum()
+                weight.copy_(torch.randn_like(weight) * spread + weight.mean())

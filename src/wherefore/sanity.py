@@ -1,0 +1,74 @@
+"""Sanity checks: do maps change with what the network has learned (Adebayo et al. 2018)?
+
+Of networks whose weights are drawn anew from the logits downward the layers above the one that is explained change the
+weights of its channels alone, those at and below it the channels too: two regimes, to be plotted apart. For a network
+that was trained on shuffled labels, compare with `likenesses(e, again(e, net), image)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from wherefore.errors import Error
+from wherefore.explainer import Explainer
+from wherefore.explanation import Explanation
+from wherefore.guard import unwrap
+from wherefore.metrics.likeness import likenesses
+from wherefore.options import WITHOUT_LAYER, takes
+from wherefore.places import Place
+from wherefore.randomising import Stage, randomised
+
+
+@dataclass(frozen=True)
+class Step:
+    """How alike the maps are to the original ones, with the weights of one more layer, or of one alone, drawn anew."""
+
+    layer: str
+    above: bool  # whether it lies above the layer that is explained
+    likenesses: list[list[dict[str, float]]]  # by picture and target, see `metrics.likeness`
+
+
+def decay(
+    e: Explanation, layers: Sequence[Stage | str] | None = None, *, cascade: bool = True, seed: int = 0
+) -> Iterator[Step]:
+    """A step for each of ``layers``, from the logits downward; see `randomising.randomised`."""
+    for layer, net in randomised(e.model.net, layers, cascade=cascade, seed=seed):
+        other = again(e, net)
+        yield Step(layer, is_above(e, layer), [likenesses(e, other, image) for image in range(len(e))])
+
+
+def again(e: Explanation, net: nn.Module) -> Explanation:
+    """The same targets of the same pictures explained in the same way by another network of the same build.
+
+    Raises `Error` where the explanation does not say what its targets were.
+    """
+    classes = bool((e.classes >= 0).all())
+    if not classes and e.target is None:
+        raise Error("an explanation of something else than classes must say what: its target= is missing.")
+    settings = e.settings
+    why = Explainer(
+        replace(e.model, net=net, sha256=None),
+        e.method,
+        e.layer if "layer" in takes(e.method) else None,
+        fit=settings.get("fit", "model"),
+        flips=settings.get("flips", False),
+        counter=settings.get("counter", False),
+        **settings.get("options", {}),
+    )
+    return why.on([why.prepare(picture) for picture in e.pictures], e.classes if classes else e.target)
+
+
+def is_above(e: Explanation, layer: str) -> bool:
+    """Whether a layer lies above the one that is explained, by the order in which a network registers them.
+
+    Of methods that explain no single layer none does.
+    """
+    if e.layer in WITHOUT_LAYER or "layer" not in takes(e.method):
+        return False
+    names = [name for name, _ in unwrap(e.model.net).named_modules()]
+    module = Place.parse(e.layer).module
+    last = max((i for i, name in enumerate(names) if f"{name}.".startswith(f"{module}.")), default=-1)
+    return names.index(layer) > last

@@ -447,7 +447,7 @@ def finetune(
         device=device,
     )  # fmt: skip
     console.precision(card["accuracy"])
-    print(f"\n{card['file']}")
+    print(f"\n{out / card['file']}")
 
 
 @app.command()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from wherefore.datasets import Dataset, opened
 from wherefore.datasets.scenes import ENDLESS
 from wherefore.errors import Error
 from wherefore.metrics.precision import Array, average_precision, mean_average_precision
-from wherefore.metrics.resampling import interval
+from wherefore.metrics.resampling import draws
 from wherefore.models.zoo import MULTI, Weights, file_sha256, load, unfitting
 from wherefore.outputs import logits
 from wherefore.preparing import Preprocess
@@ -31,6 +30,7 @@ from wherefore.training.shipping import machine
 from wherefore.types import Model
 
 Say = Callable[[str], None]
+RESAMPLES = 200  # every one ranks all pictures anew
 MEANS = ("mean average precision", "mean average precision, 11 points")
 
 
@@ -193,7 +193,7 @@ def finished(
         "accuracy": measured,
         "left out": {part: [*each.unread.values()] for part, each in pictures.items()},
         "training": {"seconds": round(run.seconds), **machine(run.net)},
-        "file": str(path),
+        "file": path.name,
         "sha256": file_sha256(path),
     }
     write_json(path.with_suffix(".json"), card)
@@ -203,21 +203,19 @@ def finished(
 def accuracy(run: Resumable, pictures: Samples) -> list[dict[str, Any]]:
     """Average precision over the test pictures: its mean with a 95 % interval, and that of each class."""
     scores, labels, counted = scored(run, pictures)
-    each = list(zip(scores, labels, counted, strict=True))
-    rows: list[dict[str, Any]] = []
-    for field, name in enumerate(MEANS):
-        low, high = interval(each, 200, statistic=partial(_mean, field))
-        rows.append({"name": name, "value": _mean(field, each), "low": low, "high": high, "n": len(each)})
+    drawn = track(draws(len(scores), RESAMPLES), RESAMPLES, "measuring again")
+    found = [mean_average_precision(scores[draw], labels[draw], counted[draw]) for draw in drawn]
+    low, high = np.percentile(found, (2.5, 97.5), axis=0).tolist()
+    means = zip(MEANS, mean_average_precision(scores, labels, counted), low, high, strict=True)
+    rows: list[dict[str, Any]] = [
+        {"name": name, "value": value, "low": below, "high": above, "n": len(scores)}
+        for name, value, below, above in means
+    ]
     for c, name in enumerate(pictures.data.classes):
         kept = counted[:, c]
-        found = average_precision(scores[kept, c], labels[kept, c])
-        rows.append({"name": name, "value": found.every, "11 points": found.eleven, "n": int(labels[kept, c].sum())})
+        every, eleven = average_precision(scores[kept, c], labels[kept, c])
+        rows.append({"name": name, "value": every, "11 points": eleven, "n": int(labels[kept, c].sum())})
     return [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
-
-
-def _mean(field: int, pictures: Sequence[tuple[Array, Array, Array]]) -> float:
-    """One of the means of average precision, of pictures with their scores, labels and what is counted."""
-    return mean_average_precision(*(np.stack(part) for part in zip(*pictures, strict=True)))[field]
 
 
 def scored(run: Resumable, pictures: Samples, batch: int = 32) -> tuple[Array, Array, Array]:

@@ -472,6 +472,48 @@ def train(
 
 
 @app.command()
+def finetune(
+    model: Annotated[str, typer.Argument(help="A name that `wherefore models` lists.", show_default=False)],
+    data: Annotated[str, typer.Option(help="voc:DIR, coco:DIR, folder:DIR or scenes.", show_default=False)],
+    weights: Weights = None,
+    split: Annotated[str, typer.Option(help="What is trained on; test is measured on.")] = "train",
+    epochs: Annotated[int, typer.Option(help="Passes through the pictures.")] = 30,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first so many pictures of each split.", show_default="all")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for weights, card and checkpoint.")] = Path(
+        "finetuned"
+    ),
+    seed: Annotated[int, typer.Option(help="Of the new head and the order.")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on from a checkpoint: start anew.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
+) -> None:
+    """Teach a network the classes of a data set, several in a picture, and measure its average precision.
+
+    The last layer is replaced by a new one with a sigmoid for each class. A run
+    that is stopped goes on after its last whole epoch when the same command is
+    given again. The file that is written knows its classes.
+
+    [bold]Examples[/bold]
+
+    wherefore finetune vgg16 --data voc:VOC2007
+
+    wherefore finetune caffe:vgg16 --weights vgg16.safetensors --data coco:COCO --split train
+
+    wherefore explain photo.jpg --model vgg16 --weights finetuned/vgg16.safetensors --target all
+    """
+    from wherefore.training.finetuning import finetune
+
+    start, resume = weights or "default", not fresh
+    card = finetune(
+        model, data, split=split, out=out, epochs=epochs, limit=limit, seed=seed, weights=start, resume=resume,
+        device=device,
+    )  # fmt: skip
+    console.precision(card["accuracy"])
+    print(f"\n{out / card['file']}")
+
+
+@app.command()
 def convert(
     file: Annotated[Path, typer.Argument(help="The .caffemodel.", show_default=False)],
     model: Annotated[str, typer.Option("--model", "-m", help="One that `wherefore models caffe:` lists.")],

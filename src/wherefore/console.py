@@ -229,6 +229,18 @@ def accuracy(rows: Sequence[dict[str, Any]], shipped: Sequence[dict[str, Any]]) 
     )
 
 
+def precision(rows: Sequence[dict[str, Any]]) -> None:
+    """Prints the average precision of a network that was fine-tuned, and of each class."""
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        if "low" in row:
+            return [row["name"], _share(row), "-", str(row["n"])]
+        every, eleven = ("-" if value is None else f"{value:.3f}" for value in (row["value"], row["11 points"]))
+        return [row["name"], every, eleven, str(row["n"])]
+
+    table(["", "average precision (95 %)", "11 points", "n"], [cells(row) for row in rows])
+
+
 def _share(row: dict[str, Any]) -> str:
     return f"{row['value']:.3f} ({row['low']:.3f}-{row['high']:.3f})"
 

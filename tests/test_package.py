@@ -46,8 +46,8 @@ ROWS = [
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "ways", "metrics"],
-    ["batch", "pages", "training"],
-    ["bench", "panels"],
+    ["batch", "pages", "training", "segmenting"],
+    ["bench", "panels", "experiments"],
     ["demo"],
     ["cli", "console", "__main__"],
 ]
@@ -75,6 +75,7 @@ CHAINS = [
     ["scenes", "subjects", "explanation", "inputs"],
     ["scenes", "datasets"],
     ["options", "results", "explainer", "ways"],
+    ["training", "segmenting"],
     ["console", "cli", "__main__"],
 ]
 HEAVY = {"torchvision", "timm", "transformers", "matplotlib", "cv2", "captum", "pytorch_grad_cam", "torchcam", "rich"}

@@ -92,8 +92,10 @@ def test_refined_at_the_pictures_own_size(monkeypatch: pytest.MonkeyPatch) -> No
     pixels[:, 70:] = 180
     coarse = torch.full((2, 6, 5), 0.3)  # the border of the prediction lies at 79 pixels
     coarse[0, :, :3], coarse[1, :, 3:] = 0.7, 0.7
-    q, by = crf.refined(coarse, Image.fromarray(pixels))
-    assert by == "exact, reduced by 2" and q.shape == (2, 150, 131)
+    found, by = crf.refined(torch.stack([coarse, coarse.flip(0)]), Image.fromarray(pixels))
+    assert by == "exact, reduced by 2" and found.shape == (2, 2, 150, 131)
+    q = found[0]
+    torch.testing.assert_close(found[1], q.flip(0))
     assert (q.argmax(0).numpy() == (pixels[..., 0] > 90)).mean() > 0.99
     assert (
         coarse.argmax(0).numpy().repeat(25, 0)[:, [min(x // 27, 4) for x in range(131)]] == (pixels[..., 0] > 90)
@@ -105,7 +107,7 @@ def test_small_pictures_are_refined_whole(monkeypatch: pytest.MonkeyPatch) -> No
     dice = np.random.default_rng(0)
     p = torch.tensor(dice.dirichlet((1, 1, 1), (6, 7)).transpose(2, 0, 1), dtype=torch.float32)
     pixels = dice.integers(0, 255, (6, 7, 3)).astype(np.uint8)
-    q, by = crf.refined(p, Image.fromarray(pixels), spacing=3.0)
+    (q,), by = crf.refined(p[None], Image.fromarray(pixels), spacing=3.0)
     assert by == "exact, reduced by 1"
     slow = slow_mean_field(p.clamp(min=1e-5).log().numpy(), pixels.transpose(2, 0, 1), 3.0, 10)
     np.testing.assert_allclose(q, slow, atol=5e-6)
@@ -137,7 +139,7 @@ def test_pydensecrf_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "pydensecrf", package)
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", module)
     p = torch.rand(4, 5, 6).softmax(0)
-    q, by = crf.refined(p, Image.new("RGB", (6, 5)), spacing=2.0)
+    (q,), by = crf.refined(p[None], Image.new("RGB", (6, 5)), spacing=2.0)
     assert by == "pydensecrf" and told["size"] == (6, 5, 4) and told["shape"] == (5, 6, 3)
     assert told["gaussian"] == {"sxy": 1.5, "compat": 3.0} and told["iterations"] == 10
     assert told["bilateral"] == {"sxy": 40.0, "srgb": 13.0, "compat": 10.0}
@@ -215,6 +217,7 @@ def test_constrain_loss_is_the_slow_one_and_moves_the_prediction_alone() -> None
     raw[:, 0] = 0.0
     q = raw.clone().requires_grad_()
     p = losses.probabilities(logits)
+    known = p.detach()
     clipped = raw.clamp(min=1e-4)
     clipped = clipped / clipped.sum(1, keepdim=True)
     total = 0.0
@@ -222,8 +225,7 @@ def test_constrain_loss_is_the_slow_one_and_moves_the_prediction_alone() -> None
         for y in range(3):
             for x in range(3):
                 total += sum(
-                    float(clipped[i, c, y, x] * math.log(clipped[i, c, y, x] / float(p[i, c, y, x].detach())))
-                    for c in range(4)
+                    float(clipped[i, c, y, x] * math.log(clipped[i, c, y, x] / known[i, c, y, x])) for c in range(4)
                 )
     found = losses.constrain_loss(p, q)
     assert float(found) == pytest.approx(total / 18)

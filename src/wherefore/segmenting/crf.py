@@ -26,7 +26,8 @@ LEAST = 1e-5
 
 
 def mean_field(logits: Tensor, pictures: Tensor, spacing: float = 12.0, iterations: int = ITERATIONS) -> Tensor:
-    """The CRF's distribution ``(B, C, h, w)``, given logits of that shape and pictures ``(B, 3, h, w)`` in 0..255.
+    """The CRF's distribution ``(B, C, h, w)``, given logits of that shape and pictures ``(B, 3, h, w)`` in 0..255, or
+    ``(1, 3, h, w)`` where all logits are of one picture.
 
     Q = softmax(-U), U = -logits; then ``iterations`` times Q = softmax(-U + 10 K~b Q + 3 K~g Q), K~ = D^-1/2 K D^-1/2,
     K_ij = exp(-|f_i - f_j|^2 / 2) with its diagonal, D its row sums. Kb compares places and colours, Kg places. Without
@@ -37,9 +38,9 @@ def mean_field(logits: Tensor, pictures: Tensor, spacing: float = 12.0, iteratio
         height, width = logits.shape[2:]
         bilateral = _bilateral(pictures.float(), spacing)
         down, across = (_near(n, spacing).to(logits) for n in (height, width))
-        q = logits.softmax(1)
+        q = logits.softmax(1).contiguous()
         for _ in range(iterations):
-            alike = (bilateral @ q.flatten(2).mT).mT.unflatten(2, (height, width))
+            alike = (q.view(len(pictures), -1, height * width) @ bilateral).view_as(q)  # kernels are symmetric
             q = (logits + BILATERAL * alike + GAUSSIAN * (down @ q @ across)).softmax(1)
         return q
 
@@ -70,14 +71,14 @@ def _normalised(kernel: Tensor) -> Tensor:
 
 
 class Refined(NamedTuple):
-    """The distribution ``(C, H, W)`` that a CRF makes of a prediction, and which CRF it was."""
+    """The distributions ``(R, C, H, W)`` that a CRF makes of predictions, and which CRF it was."""
 
     q: Tensor
     by: str
 
 
 def refined(probabilities: Tensor, picture: Image.Image, spacing: float = 1.0) -> Refined:
-    """What the CRF makes of probabilities ``(C, h, w)`` of a picture, at the picture's own size.
+    """What the CRF makes of R predictions, probabilities ``(R, C, h, w)`` of one picture, at the picture's own size.
 
     By pydensecrf where it is installed. Else by exact kernels on a grid of at most 12,500 points, a fourth of the width
     and height of VOC's pictures, stretched bilinearly; `Refined.by` says which. Probabilities are 1e-5 at least.
@@ -89,15 +90,15 @@ def refined(probabilities: Tensor, picture: Image.Image, spacing: float = 1.0) -
     except ImportError:
         by = max(1, math.ceil(math.sqrt(picture.height * picture.width / MOST)))
         return Refined(_reduced(unary, picture, by, spacing), f"exact, reduced by {by}")
-    return Refined(_filtered(dense, unary, picture, spacing), "pydensecrf")
+    return Refined(torch.stack([_filtered(dense, one, picture, spacing) for one in unary]), "pydensecrf")
 
 
 def _reduced(logits: Tensor, picture: Image.Image, by: int, spacing: float) -> Tensor:
     """Mean field on a grid reduced by a whole number, and back."""
     small = math.ceil(picture.height / by), math.ceil(picture.width / by)
-    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).to(logits)
+    pixels = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None].to(logits)
     pixels, logits = (_stretched(x, small) for x in (pixels, logits))
-    return _stretched(mean_field(logits[None], pixels[None], spacing * by)[0], (picture.height, picture.width))
+    return _stretched(mean_field(logits, pixels, spacing * by), (picture.height, picture.width))
 
 
 def _filtered(dense: Any, logits: Tensor, picture: Image.Image, spacing: float) -> Tensor:
@@ -113,4 +114,4 @@ def _filtered(dense: Any, logits: Tensor, picture: Image.Image, spacing: float) 
 
 
 def _stretched(values: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(values[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
+    return F.interpolate(values, size, mode="bilinear", align_corners=False, antialias=True)

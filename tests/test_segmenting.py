@@ -228,7 +228,7 @@ def test_constrain_loss_is_the_slow_one_and_moves_the_prediction_alone() -> None
                     float(clipped[i, c, y, x] * math.log(clipped[i, c, y, x] / known[i, c, y, x])) for c in range(4)
                 )
     found = losses.constrain_loss(p, q)
-    assert float(found) == pytest.approx(total / 18)
+    assert found.item() == pytest.approx(total / 18)
     found.backward()
     assert q.grad is None and logits.grad is not None and float(logits.grad.abs().sum()) > 0
     assert float(losses.constrain_loss(p.detach(), p.detach())) == pytest.approx(0, abs=1e-12)

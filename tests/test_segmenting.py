@@ -374,7 +374,7 @@ def test_large_fov_is_deeplabs() -> None:
     ]
     convs = [m for m in net.features if isinstance(m, nn.Conv2d)]
     assert [m.dilation for m in convs] == [(1, 1)] * 10 + [(2, 2)] * 3
-    assert (net.fc6.dilation, net.fc6.padding, net.fc6.kernel_size) == ((12, 12), (12, 12), (3, 3))
+    assert (net.fc6[0].dilation, net.fc6[0].padding, net.fc6[0].kernel_size) == ((12, 12), (12, 12), (3, 3))
     assert net(torch.empty(2, 3, 321, 321, device="meta")).shape == (2, 21, 41, 41)
     cam = networks.CamNet(networks.PAPER, 20).to("meta")
     assert sum(isinstance(m, nn.MaxPool2d) for m in cam.modules()) == 3
@@ -407,7 +407,7 @@ def test_fc6_and_fc7_are_thinned() -> None:
     networks.begun(net, start)
     full = start.classifier[0].weight
     for out, channel, row, column in ((0, 0, 0, 0), (3, 17, 1, 2), (1023, 511, 2, 2)):
-        assert net.fc6.weight[out, channel, row, column] == full[4 * out, channel * 49 + 3 * row * 7 + 3 * column]
-    assert net.fc7.weight[5, 9, 0, 0] == start.classifier[1].weight[20, 36]
-    assert net.fc7.bias[5] == start.classifier[1].bias[20]
+        assert net.fc6[0].weight[out, channel, row, column] == full[4 * out, channel * 49 + 3 * row * 7 + 3 * column]
+    assert net.fc7[0].weight[5, 9, 0, 0] == start.classifier[1].weight[20, 36]
+    assert net.fc7[0].bias[5] == start.classifier[1].bias[20]
     assert torch.equal(net.fc8.weight, before)

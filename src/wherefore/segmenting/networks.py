@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from wherefore.models.scaled import VGG_A, Widths, initialised
@@ -22,7 +21,7 @@ class Shape:
     """How large the networks are. ``side`` is that of the squashed picture, ``halvings`` how often the grid is halved.
 
     ``hidden`` are the channels behind the convolutions, ``dilation`` that of fc6 (the large field of view), ``norm``
-    whether the convolutions have batch norm, as those of the networks of scenes do.
+    whether convolutions are followed by batch norm, as in the networks of scenes.
     """
 
     side: int = 321
@@ -42,7 +41,7 @@ class Shape:
 
 
 PAPER = Shape()
-SMALL = Shape(side=96, widths=VGG_A, halvings=2, hidden=128, dilation=6, norm=True)
+SMALL = Shape(side=96, widths=VGG_A, halvings=2, hidden=64, dilation=6, norm=True)
 
 
 class LargeFov(nn.Module):
@@ -58,16 +57,13 @@ class LargeFov(nn.Module):
         self.features = stages(shape, strides, dilation=2)
         self.average = nn.AvgPool2d(3, 1, 1)
         at, hidden = shape.dilation, shape.hidden
-        self.fc6 = nn.Conv2d(shape.widths[-1][-1], hidden, 3, padding=at, dilation=at)
-        self.fc7 = nn.Conv2d(hidden, hidden, 1)
+        self.fc6 = nn.Sequential(*conv(shape, shape.widths[-1][-1], hidden, dilation=at), nn.Dropout(dropout))
+        self.fc7 = nn.Sequential(*conv(shape, hidden, hidden, 1), nn.Dropout(dropout))
         self.fc8 = nn.Conv2d(hidden, classes, 1)
-        self.dropout = nn.Dropout(dropout)
         initialised(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.average(self.features(x))
-        x = self.dropout(self.fc6(x).relu())
-        return self.fc8(self.dropout(self.fc7(x).relu()))
+        return self.fc8(self.fc7(self.fc6(self.average(self.features(x)))))
 
 
 class CamNet(nn.Module):
@@ -82,9 +78,7 @@ class CamNet(nn.Module):
         strides = [2 if i < shape.halvings else 0 for i in range(len(shape.widths))]
         self.features = stages(shape, strides)
         more = ((shape.widths[-1][-1], shape.hidden), (shape.hidden, shape.hidden))
-        self.extra = nn.Sequential(
-            *[m for sides in more for m in (nn.Conv2d(*sides, 3, padding=1), nn.ReLU(), nn.Dropout(dropout))]
-        )
+        self.extra = nn.Sequential(*[m for sides in more for m in (*conv(shape, *sides), nn.Dropout(dropout))])
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(shape.hidden, classes, bias=False)
         initialised(self)
@@ -110,15 +104,19 @@ class BackgroundNet(nn.Module):
         return self.classifier(self.features(x).flatten(1))
 
 
+def conv(shape: Shape, channels: int, out: int, size: int = 3, dilation: int = 1) -> list[nn.Module]:
+    """A convolution that keeps the grid, batch norm where the shape has it, and a ReLU."""
+    layer = nn.Conv2d(channels, out, size, padding=size // 2 * dilation, dilation=dilation, bias=not shape.norm)
+    return [layer, *([nn.BatchNorm2d(out)] if shape.norm else []), nn.ReLU()]
+
+
 def stages(shape: Shape, strides: Sequence[int], dilation: int = 1) -> nn.Sequential:
     """The convolutions of a VGG, the last stage dilated; behind each a 3x3 pool of that stride, 0 for none."""
     layers: list[nn.Module] = []
     channels = 3
     for number, (stage, stride) in enumerate(zip(shape.widths, strides, strict=True), 1):
-        apart = dilation if number == len(shape.widths) else 1
         for width in stage:
-            layers.append(nn.Conv2d(channels, width, 3, padding=apart, dilation=apart, bias=not shape.norm))
-            layers += [*([nn.BatchNorm2d(width)] if shape.norm else []), nn.ReLU()]
+            layers += conv(shape, channels, width, dilation=dilation if number == len(shape.widths) else 1)
             channels = width
         layers += [nn.MaxPool2d(3, stride, 1)] if stride else []
     return nn.Sequential(*layers)
@@ -151,8 +149,6 @@ def begun(net: nn.Module, start: nn.Module) -> nn.Module:
 
 
 def _thinned(net: LargeFov, fc6: nn.Linear, fc7: nn.Linear) -> None:
-    with torch.no_grad():
-        net.fc6.weight.copy_(fc6.weight.view(4096, 512, 7, 7)[::4, :, ::3, ::3])
-        net.fc6.bias.copy_(fc6.bias[::4])  # type: ignore[union-attr]
-        net.fc7.weight.copy_(fc7.weight[::4, ::4, None, None])
-        net.fc7.bias.copy_(fc7.bias[::4])  # type: ignore[union-attr]
+    weights = fc6.weight.view(4096, 512, 7, 7)[::4, :, ::3, ::3], fc7.weight[::4, ::4, None, None]
+    for to, weight, of in zip((net.fc6[0], net.fc7[0]), weights, (fc6, fc7), strict=True):
+        to.load_state_dict({"weight": weight, "bias": of.bias[::4]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wherefore.preparing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from wherefore.segmenting.losses import DECAY
@@ -28,13 +28,15 @@ class Schedule:
 class Recipe:
     """SEC on one kind of pictures.
 
-    ``start`` names the network whose convolutions all others begin with; where its classes are those of the data set it
-    is the classifier of Grad-CAM and of the background as it stands, else it is fine-tuned for them by ``cues``, as the
-    network for CAM is. ``pictures`` is how many are trained on, None for all; ``expansion`` are the decays of the expand
-    loss; ``spacing`` is how many pixels of the CRF lie between two cells of the grid, ``native`` between two pixels of a
-    picture (see `crf`). ``seen`` is the side of the pictures that the classifier sees.
+    ``splits`` are those trained and measured on, ``pictures`` and ``tested`` how many of each, None for all. ``start``
+    names the network whose convolutions all others begin with. Where its classes are those of the data set it is the
+    classifier of Grad-CAM and of the background as it stands; else it is fine-tuned for them by ``cues``, as the
+    network for CAM is. ``seen`` is the side of the pictures that the classifier sees. ``expansion`` are the decays of
+    the expand loss; ``spacing`` is how many pixels of the CRF lie between two cells of the grid, ``native`` between two
+    pixels of a picture (see `crf`).
     """
 
+    splits: tuple[str, str] = ("trainaug", "val")
     start: str = "vgg16"
     shape: Shape = PAPER
     schedule: Schedule = Schedule()
@@ -57,10 +59,11 @@ FULL = Recipe()
 # Lengths and shares are those of the paper: a CRF that reaches as far across the picture, decays that weigh as large a
 # share of the 24x24 cells as of 41x41 (0.996^(1681/576)).
 SCENES = Recipe(
+    splits=("train", "test"),
     start="scenes:vgg",
     shape=SMALL,
-    schedule=Schedule(steps=600, drop=200, lr=1e-2),
-    cues=Schedule(steps=600, drop=300, lr=1e-2),
+    schedule=Schedule(steps=400, drop=150, lr=1e-2),
+    cues=Schedule(steps=400, drop=200, lr=2e-2),
     pictures=3000,
     tested=250,
     expansion=(0.9884, 0.9971),
@@ -70,3 +73,6 @@ SCENES = Recipe(
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
 )
+QUICK = replace(
+    SCENES, schedule=Schedule(steps=4, batch=6), cues=Schedule(steps=4, batch=6), pictures=24, tested=8
+)  # what runs in seconds and means nothing

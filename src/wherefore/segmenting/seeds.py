@@ -33,7 +33,7 @@ def class_maps(why: Explainer, images: Tensor, present: Array, grid: int) -> Ite
         yield from ({} for _ in classes)
         return
     asked = [(own or [0]) + (own or [0])[:1] * (most - max(len(own), 1)) for own in classes]
-    found = why(images, asked).maps
+    found = why(images.contiguous(), asked).maps  # cam does not see through the pooling of channels-last tensors
     assert isinstance(found, Tensor)
     maps = resample(found, (grid, grid)).cpu().numpy()
     for own, each in zip(classes, maps, strict=True):

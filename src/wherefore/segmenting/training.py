@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,18 +75,17 @@ def fit(
     schedule: Schedule,
     path: Path,
     seed: int = 0,
-    about: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = print,
 ) -> nn.Module:
     """The network, trained on ``count`` pictures and in eval mode.
 
-    A checkpoint is kept at ``path``, from which a stopped run goes on to the same weights; ``about`` says what else they
-    depend on. Raises `Error` for a checkpoint of another run, and where the loss is no number.
+    A checkpoint is kept at ``path``, from which a stopped run goes on to the same weights. Raises `Error` for one of
+    another schedule, and where the loss is no number.
     """
-    run = Run(net, schedule, count, seed, dict(about or {}))
+    run = Run(net, schedule, count, seed)
     if path.is_file():
         run.read(path)
-    net.train()
+    net.train().to(memory_format=torch.channels_last)
     for _ in track(range(run.step, schedule.steps), schedule.steps - run.step, path.stem):
         loss = run.advance(objective)
         if run.step % KEPT == 0 or run.step == schedule.steps:
@@ -94,15 +93,15 @@ def fit(
                 raise Error(f"the training of {path.stem} has come to no number: take a smaller learning rate.")
             run.write(path)
             say(f"{path.stem}  step {run.step}/{schedule.steps}  loss {loss.item():.3f}")
-    return net.eval()
+    return net.eval().to(memory_format=torch.contiguous_format)
 
 
 class Run:
     """A training under way: the network, its optimizer, and how many steps are done."""
 
-    def __init__(self, net: nn.Module, schedule: Schedule, count: int, seed: int, about: dict[str, Any]) -> None:
+    def __init__(self, net: nn.Module, schedule: Schedule, count: int, seed: int) -> None:
         self.net, self.schedule, self.count, self.seed, self.step = net, schedule, count, seed, 0
-        self.settings = json.loads(json.dumps({**about, "schedule": asdict(schedule), "count": count, "seed": seed}))
+        self.settings = json.loads(json.dumps({"schedule": asdict(schedule), "count": count, "seed": seed}))
         self.optimizer = torch.optim.SGD(groups(net, schedule), lr=schedule.lr, momentum=schedule.momentum)
 
     def advance(self, objective: Objective) -> Tensor:
@@ -112,7 +111,7 @@ class Run:
             group["lr"] = group["times"] * self.schedule.lr * 0.1 ** (self.step // self.schedule.drop)
         loss = objective(self.net, self.rows())
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         self.step += 1
         return loss.detach()
@@ -139,7 +138,9 @@ class Run:
         except Exception:
             raise Error(f"{path} is not a readable checkpoint: remove it, or give another folder.") from None
         if settings != self.settings:
-            raise Error(f"{path} was trained otherwise (data, recipe or seed): remove it, or give another folder.")
+            raise Error(
+                f"{path} was trained otherwise (schedule, pictures or seed): remove it, or give another folder."
+            )
         self.net.load_state_dict(found["net"])
         self.optimizer.load_state_dict(found["optimizer"])
         self.step = found["step"]

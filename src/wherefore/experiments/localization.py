@@ -105,7 +105,7 @@ def localization(lab: Lab) -> Result:
         for crops, tencrop in CROPS.items():
             for method in lab.fitting(model, METHODS if not tencrop else METHODS[:3], dataset):
                 kept = list(lab.seen(model, method, dataset, numbers, tencrop=tencrop))
-                for boxes in [*RULES[method], *(mean_rules(lab, model) if method == "c-mwp" else [])]:
+                for boxes in [*RULES[method], *(mean_rules(lab, model, numbers) if method == "c-mwp" else [])]:
                     found = errors(kept, boxes.rule)
                     rows += _rows(model, method, crops, boxes, found)
                     if boxes.plain and not tencrop:
@@ -118,10 +118,10 @@ def localization(lab: Lab) -> Result:
     return Result(rows, verdicts, _sections(rows, verdicts, shown, lab), {"least IoU": LEAST})
 
 
-def mean_rules(lab: Lab, model: Model) -> list[Boxes]:
-    """c-MWP's own rule: so many times the mean of the map, as many as are best on pictures of the dev split."""
-    dataset = lab.dataset("single", "dev")
-    kept = list(lab.seen(model, "c-mwp", dataset, lab.numbers(dataset, 100, 24)))
+def mean_rules(lab: Lab, model: Model, taken: Sequence[int]) -> list[Boxes]:
+    """c-MWP's own rule: so many times the mean of the map, as many as are best on other pictures than those taken."""
+    dataset, numbers = lab.others("single", taken, 100, 24)
+    kept = list(lab.seen(model, "c-mwp", dataset, numbers))
     known = {times: errors(kept, partial(mean_box, times=times))["GT-known"].value for times in TIMES}
     best = min(known, key=lambda times: known[times])
     return [Boxes(f"{best:g} times the mean", partial(mean_box, times=best), False)]

@@ -41,7 +41,15 @@ def of_scene(each: Scene) -> Sample:
         Instance(thing.category, tuple(box), partial(_mask, each, i), each.flags[i].difficult)
         for i, (thing, box) in enumerate(zip(each.things, each.boxes.tolist(), strict=True))
     )
-    return Sample(each.name, lambda: each.image, each.labels, instances, lambda: _segmentation(each), each.captions)
+    return Sample(
+        each.name,
+        lambda: each.image,
+        each.labels,
+        instances,
+        lambda: _segmentation(each),
+        each.captions,
+        known_size=(each.size, each.size),
+    )
 
 
 def _mask(each: Scene, number: int) -> Array:

@@ -112,6 +112,9 @@ def explain(
     truth: Annotated[
         bool, typer.Option("--truth", help="Also draw what is known of a scene (scenes:17) beside its maps.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say whether each map is true to the network here; some seconds a picture.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the results (default: explained).")
     ] = None,
@@ -169,7 +172,7 @@ def explain(
     paths = paths or ([*images] if reads_texts(loaded) else [*find_pictures(images, folder)])
     ways = asked(loaded, paths, methods, layer, **given)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
-    run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale, truth=truth)
+    run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale, truth=truth, check=check)
     reports = list(track(run, len(paths), "explaining"))
     errors = [r["error"] for r in reports if "error" in r]
     if len(errors) == len(reports):

@@ -104,6 +104,9 @@ def reports(images: Sequence[dict[str, Any]]) -> None:
             score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
             rows.append(["  " + name, score, probability, _peak(t), box, t["files"].get("overlay", "")])
         table(None, rows)
+        for t in report["targets"]:
+            if "check" in t:
+                print(textwrap.fill(t["check"]["text"], WIDE, initial_indent="  ", subsequent_indent="  "))
         if "truth" in report:
             print(f"  {report['truth']}")
 

@@ -21,19 +21,22 @@ from wherefore.datasets import Array, Dataset, Sample, opened
 from wherefore.errors import Error
 from wherefore.metrics.resampling import interval
 from wherefore.metrics.segmentation import mean_iou_interval, mean_over_runs
-from wherefore.models.zoo import Weights
+from wherefore.models.zoo import Weights, load
 from wherefore.saving import made, write_json, write_whole
 from wherefore.segmenting.cues import METHODS, Cues, cue_networks, seeded
 from wherefore.segmenting.networks import LargeFov, begun
 from wherefore.segmenting.pictures import gathered, true_cells
 from wherefore.segmenting.predicting import Counted, counted
+from wherefore.segmenting.published import read_seeds
 from wherefore.segmenting.recipes import FULL, QUICK, SCENES, Recipe
 from wherefore.segmenting.seeds import Tally, precision, recall, tallies
 from wherefore.segmenting.training import fit, fully, weakly
 from wherefore.training.data import Pictures
+from wherefore.types import Model
 
 SUPERVISED = "full supervision"
 SOURCES = (*METHODS, SUPERVISED)
+PUBLISHED = "published seeds"
 PAPER = {"grad-cam": 49.6, "cam": 44.6}  # mean IoU in per cent on VOC 2012; which split and which CRF it does not say
 Row = dict[str, Any]
 
@@ -45,6 +48,7 @@ def run_segmentation(
     quick: bool = False,
     runs: int = 3,
     sources: Sequence[str] = SOURCES,
+    published: str | Path | None = None,
     weights: Weights = "default",
     device: str | None = None,
     say: Callable[[str], None] = print,
@@ -57,12 +61,14 @@ def run_segmentation(
 
     On ``scenes`` with small networks, on ``voc:DIR`` at the paper's size. Everything lies in ``out``: a stopped run
     goes on from there. Masks of training pictures are read for full supervision alone. ``quick`` runs in seconds and
-    means nothing. Raises `Error` for a folder of other settings.
+    means nothing. ``published`` is a file with the seeds of SEC's authors, which are trained on as one more source.
+    Raises `Error` for a folder of other settings.
     """
     recipe = (QUICK if quick else SCENES) if data.partition(":")[0] == "scenes" else FULL
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    work = Work(data, recipe, made(out), weights, device, say)
+    work = Work(data, recipe, made(out), weights, device, say, published)
     work.check()
+    sources = [*sources, *([PUBLISHED] if published is not None else [])]
     found = {source: work.counted(source, runs) for source in sources}
     rows = [row for source, each in found.items() for row in iou_rows(source, each)]
     if set(METHODS) <= set(found):
@@ -80,6 +86,7 @@ class Work:
     weights: Weights
     device: str
     say: Callable[[str], None]
+    published: str | Path | None = None
 
     def check(self) -> None:
         """Writes the settings into the folder, or an `Error` where it holds others."""
@@ -108,14 +115,25 @@ class Work:
         return opened(self.spec, self.recipe.splits[1])[: self.recipe.tested]
 
     @cached_property
+    def start(self) -> Model:
+        """The network that all others begin with."""
+        model = load(self.recipe.start, weights=self.weights)
+        model.net.to(self.device)
+        return model
+
+    @cached_property
     def cues(self) -> Cues:
-        classes = self.train.classes
-        return cue_networks(self.recipe, self.pictures, classes, self.folder, self.weights, self.device, self.say)
+        return cue_networks(self.recipe, self.pictures, self.train.classes, self.start, self.folder, self.say)
 
     @cached_property
     def seeds(self) -> dict[str, Array]:
         """The seeds of the training pictures by method."""
         return self.kept("seeds", lambda: seeded(self.cues, self.pictures, self.recipe))
+
+    @cached_property
+    def published_seeds(self) -> Array:
+        assert self.published is not None
+        return read_seeds(self.published, len(self.pictures), self.recipe.shape.grid)
 
     @cached_property
     def truth(self) -> Array:
@@ -137,9 +155,10 @@ class Work:
         if source == SUPERVISED:
             objective = fully(self.pictures, self.truth, recipe)
         else:
-            objective = weakly(self.pictures, self.seeds[source], recipe)
+            seeds = self.published_seeds if source == PUBLISHED else self.seeds[source]
+            objective = weakly(self.pictures, seeds, recipe)
         torch.manual_seed(run)
-        net = begun(LargeFov(recipe.shape, 1 + len(self.train.classes)), self.cues.start).to(self.device)
+        net = begun(LargeFov(recipe.shape, 1 + len(self.train.classes)), self.start.net).to(self.device)
         return fit(net, objective, len(self.pictures), recipe.schedule, path, run, self.say)
 
     def counted(self, source: str, runs: int) -> Counted:

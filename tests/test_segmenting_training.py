@@ -24,6 +24,7 @@ from wherefore.experiments import segmentation
 from wherefore.experiments.segmentation import SUPERVISED, run_segmentation
 from wherefore.metrics.segmentation import mean_iou
 from wherefore.segmenting import cues, networks, pictures, predicting, training
+from wherefore.segmenting.figures import colour, compared, painted
 from wherefore.segmenting.networks import Shape
 from wherefore.segmenting.published import read_seeds
 from wherefore.segmenting.recipes import FULL, QUICK, SCENES, Recipe, Schedule
@@ -276,6 +277,8 @@ def test_rows(tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     difference = by["grad-cam - cam", "mean IoU", True]["value"]
     values = (by[name, "mean IoU", True]["value"] for name in ("grad-cam", "cam"))
     assert difference == pytest.approx(next(values) - next(values))
+    with Image.open(tmp_path / "segmentation.jpg") as drawn:
+        assert drawn.width > 6 * 190 and drawn.height > 3 * 190
     # What was trained is read again, not trained again, and says the same.
     monkeypatch.setattr(training.Run, "advance", lambda *_: pytest.fail("trained anew"))
     assert run_segmentation(out=tmp_path, quick=True, runs=2, say=silent) == rows
@@ -334,6 +337,18 @@ def test_published_seeds(tmp_path: Path) -> None:
         read_seeds(path, 1)
     with pytest.raises(Error, match="does not exist"):
         read_seeds(tmp_path / "none", 1)
+
+
+def test_classes_are_painted() -> None:
+    classes = np.array([[0, 3], [VOID, 4]])
+    found = np.asarray(painted(Image.new("RGB", (8, 8), (100, 100, 100)), classes))[::4, ::4]
+    for place, number in (((0, 1), 3), ((1, 1), 4)):
+        assert found[place].tolist() == pytest.approx([0.72 * c + 28 for c in colour(number)], abs=0.51)
+    assert found[0, 0].tolist() == [78, 81, 88] and found[1, 0].tolist() == [212, 212, 212]
+    assert len({colour(number) for number in range(1, 21)}) == 20
+    assert [each.size for each in compared(Image.new("RGB", (8, 6)), {"a": classes, "b": classes}, "x")] == [
+        (190, 231)
+    ] * 3
 
 
 # ------------------------------------------------------------------------------------------------ the paper's size

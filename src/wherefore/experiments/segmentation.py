@@ -15,18 +15,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from wherefore.datasets import Array, Dataset, Sample, opened
+from wherefore.drawing import sheet
 from wherefore.errors import Error
 from wherefore.metrics.resampling import interval
 from wherefore.metrics.segmentation import mean_iou_interval, mean_over_runs
 from wherefore.models.zoo import Weights, load
-from wherefore.saving import made, write_json, write_whole
+from wherefore.saving import jpeg, made, write_json, write_whole
 from wherefore.segmenting.cues import METHODS, Cues, cue_networks, seeded
+from wherefore.segmenting.figures import compared
 from wherefore.segmenting.networks import LargeFov, begun
 from wherefore.segmenting.pictures import gathered, true_cells
-from wherefore.segmenting.predicting import Counted, counted
+from wherefore.segmenting.predicting import Counted, counted, predicted
 from wherefore.segmenting.published import read_seeds
 from wherefore.segmenting.recipes import FULL, QUICK, SCENES, Recipe
 from wherefore.segmenting.seeds import Tally, precision, recall, tallies
@@ -70,6 +73,7 @@ def run_segmentation(
     work.check()
     sources = [*sources, *([PUBLISHED] if published is not None else [])]
     found = {source: work.counted(source, runs) for source in sources}
+    write_whole(work.folder / "segmentation.jpg", jpeg(figure(work, sources)))
     rows = [row for source, each in found.items() for row in iou_rows(source, each)]
     if set(METHODS) <= set(found):
         rows += difference_rows(*(found[method] for method in METHODS))
@@ -141,13 +145,16 @@ class Work:
         return np.stack([true_cells(sample, self.recipe.shape.grid) for sample in self.samples])
 
     @cached_property
+    def test_seeds(self) -> dict[str, Array]:
+        """The seeds of the test pictures by method: for measuring seeds, never for training."""
+        pictures = gathered(self.train, self.tested, self.recipe.shape.side, self.folder / "test")
+        return self.kept("test-seeds", lambda: seeded(self.cues, pictures, self.recipe))
+
+    @cached_property
     def tallies(self) -> dict[str, list[dict[str, Tally]]]:
         """How good the seeds are on the test pictures, by method and picture."""
-        side, grid = self.recipe.shape.side, self.recipe.shape.grid
-        pictures = gathered(self.train, self.tested, side, self.folder / "test")
-        found = self.kept("test-seeds", lambda: seeded(self.cues, pictures, self.recipe))
-        truth = [true_cells(sample, grid) for sample in self.tested]
-        return {method: [tallies(s, t) for s, t in zip(found[method], truth, strict=True)] for method in METHODS}
+        truth = [true_cells(sample, self.recipe.shape.grid) for sample in self.tested]
+        return {m: [tallies(s, t) for s, t in zip(self.test_seeds[m], truth, strict=True)] for m in METHODS}
 
     def trained(self, source: str, run: int) -> nn.Module:
         """The segmentation network of a source of supervision and a seed."""
@@ -228,6 +235,20 @@ def seed_rows(method: str, found: Sequence[dict[str, Tally]]) -> list[Row]:
             row = _row(method, f"{name} of {side} seeds", 100 * measure(counts), 100 * low, 100 * high, len(counts))
             rows.append({**row, "crf": None, "paper": None})
     return rows
+
+
+def figure(work: Work, sources: Sequence[str], count: int = 3) -> Image.Image:
+    """The first test pictures: seeds of each method, what the first network of each source predicts, and the truth."""
+    nets = [work.trained(source, 0) for source in sources]
+    methods = [method for method in METHODS if method in sources]
+    tiles = []
+    for i, sample in enumerate(work.tested[:count]):
+        found = predicted(nets, sample.image, work.recipe).crf
+        assert sample.segmentation is not None
+        panels = {f"{method} seeds": work.test_seeds[method][i] for method in methods}
+        panels |= dict(zip(sources, found, strict=True)) | {"truth": sample.segmentation}
+        tiles += compared(sample.image, panels, ", ".join(sample.labels))
+    return sheet(tiles, len(methods) + len(sources) + 2)
 
 
 def _row(name: str, measure: str, value: float, low: float, high: float, n: int) -> Row:

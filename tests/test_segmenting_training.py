@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import pickle
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,13 +17,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import wherefore as wf
 from wherefore.datasets import VOID, Dataset, Sample, opened
 from wherefore.errors import Error
 from wherefore.experiments import segmentation
 from wherefore.experiments.segmentation import SUPERVISED, run_segmentation
 from wherefore.metrics.segmentation import mean_iou
 from wherefore.segmenting import cues, networks, pictures, predicting, training
+from wherefore.segmenting.figures import colour, compared, painted
 from wherefore.segmenting.networks import Shape
+from wherefore.segmenting.published import read_seeds
 from wherefore.segmenting.recipes import FULL, QUICK, SCENES, Recipe, Schedule
 from wherefore.training.data import Pictures
 
@@ -272,6 +277,8 @@ def test_rows(tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     difference = by["grad-cam - cam", "mean IoU", True]["value"]
     values = (by[name, "mean IoU", True]["value"] for name in ("grad-cam", "cam"))
     assert difference == pytest.approx(next(values) - next(values))
+    with Image.open(tmp_path / "segmentation.jpg") as drawn:
+        assert drawn.width > 6 * 190 and drawn.height > 3 * 190
     # What was trained is read again, not trained again, and says the same.
     monkeypatch.setattr(training.Run, "advance", lambda *_: pytest.fail("trained anew"))
     assert run_segmentation(out=tmp_path, quick=True, runs=2, say=silent) == rows
@@ -283,9 +290,10 @@ def test_seeds_of_scenes_keep_their_promises(tmp_path: Path) -> None:
     """What was measured on SEC's own seeds: present classes alone, at most a tenth background, one class a cell."""
     data = opened("scenes", "train")
     found = pictures.gathered(data, data[:12], 96, tmp_path / "train")
-    networks_ = cues.cue_networks(QUICK, found, data.classes, tmp_path, say=silent)
-    assert networks_.classifier is networks_.start and networks_.background is networks_.start
-    seeds = cues.seeded(networks_, found, QUICK)
+    start = wf.load("scenes:vgg")
+    three = cues.cue_networks(QUICK, found, data.classes, start, tmp_path, silent)
+    assert three.classifier is start.net and three.background is start.net
+    seeds = cues.seeded(three, found, QUICK)
     for method in ("grad-cam", "cam"):
         for marks, here in zip(seeds[method], found.labels, strict=True):
             assert marks.shape == (24, 24) and (marks == 0).sum() <= 57
@@ -294,6 +302,53 @@ def test_seeds_of_scenes_keep_their_promises(tmp_path: Path) -> None:
     seeded = (seeds["grad-cam"] != VOID) & (seeds["grad-cam"] != 0)
     right = (seeds["grad-cam"] == truth)[seeded].mean()
     assert right > 2 * (truth > 0).mean()  # a classifier that knows its scenes points at its things
+
+
+def test_other_classes_are_learnt(tmp_path: Path) -> None:
+    """Where the first network does not know the classes, all three networks of seeds are trained for them."""
+    data = opened("scenes", "train")
+    found = pictures.gathered(data, data[:6], 96, tmp_path / "train")
+    start = wf.load("scenes:vgg")
+    before = {k: v.clone() for k, v in start.net.state_dict().items()}
+    two = Pictures(found.arrays, np.stack([found.labels[:, :10].any(1), found.labels[:, 10:].any(1)], 1))
+    three = cues.cue_networks(QUICK, two, ("moving", "still"), start, tmp_path, silent)
+    x = torch.zeros(2, 3, 96, 96)
+    assert [net(x).shape for net in three] == [(2, 2)] * 3 and not any(net.training for net in three)
+    assert sorted(p.name for p in tmp_path.glob("*.pt")) == [
+        "background.checkpoint.pt",
+        "cam.checkpoint.pt",
+        "classifier.checkpoint.pt",
+    ]
+    assert all(torch.equal(before[k], v) for k, v in start.net.state_dict().items())
+    assert cues.seeded(three, two, QUICK)["grad-cam"].shape == (6, 24, 24)
+
+
+def test_published_seeds(tmp_path: Path) -> None:
+    path = tmp_path / "cues.pickle"
+    marks = {"0_labels": np.array([3]), "0_cues": np.array([[3, 0], [40, 1], [2, 1]]), "1_cues": np.zeros((3, 0), int)}
+    path.write_bytes(pickle.dumps(marks, protocol=2))
+    found = read_seeds(path, 2)
+    assert found.shape == (2, 41, 41) and found[0, 40, 2] == 3 and found[0, 1, 1] == 0
+    assert (found != VOID).sum() == 2
+    with pytest.raises(Error, match="no '2_cues'"):
+        read_seeds(path, 3)
+    path.write_bytes(pickle.dumps({"0_cues": os.system}))
+    with pytest.raises(Error, match="holds no seeds"):
+        read_seeds(path, 1)
+    with pytest.raises(Error, match="does not exist"):
+        read_seeds(tmp_path / "none", 1)
+
+
+def test_classes_are_painted() -> None:
+    classes = np.array([[0, 3], [VOID, 4]])
+    found = np.asarray(painted(Image.new("RGB", (8, 8), (100, 100, 100)), classes))[::4, ::4]
+    for place, number in (((0, 1), 3), ((1, 1), 4)):
+        assert found[place].tolist() == pytest.approx([0.72 * c + 28 for c in colour(number)], abs=0.51)
+    assert found[0, 0].tolist() == [78, 81, 88] and found[1, 0].tolist() == [212, 212, 212]
+    assert len({colour(number) for number in range(1, 21)}) == 20
+    assert [each.size for each in compared(Image.new("RGB", (8, 6)), {"a": classes, "b": classes}, "x")] == [
+        (190, 231)
+    ] * 3
 
 
 # ------------------------------------------------------------------------------------------------ the paper's size

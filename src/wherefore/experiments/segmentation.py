@@ -15,25 +15,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from wherefore.datasets import Array, Dataset, Sample, opened
+from wherefore.drawing import sheet
 from wherefore.errors import Error
 from wherefore.metrics.resampling import interval
 from wherefore.metrics.segmentation import mean_iou_interval, mean_over_runs
-from wherefore.models.zoo import Weights
-from wherefore.saving import made, write_json, write_whole
+from wherefore.models.zoo import Weights, load
+from wherefore.saving import jpeg, made, write_json, write_whole
 from wherefore.segmenting.cues import METHODS, Cues, cue_networks, seeded
+from wherefore.segmenting.figures import compared
 from wherefore.segmenting.networks import LargeFov, begun
 from wherefore.segmenting.pictures import gathered, true_cells
-from wherefore.segmenting.predicting import Counted, counted
+from wherefore.segmenting.predicting import Counted, counted, predicted
+from wherefore.segmenting.published import read_seeds
 from wherefore.segmenting.recipes import FULL, QUICK, SCENES, Recipe
 from wherefore.segmenting.seeds import Tally, precision, recall, tallies
 from wherefore.segmenting.training import fit, fully, weakly
 from wherefore.training.data import Pictures
+from wherefore.types import Model
 
 SUPERVISED = "full supervision"
 SOURCES = (*METHODS, SUPERVISED)
+PUBLISHED = "published seeds"
 PAPER = {"grad-cam": 49.6, "cam": 44.6}  # mean IoU in per cent on VOC 2012; which split and which CRF it does not say
 Row = dict[str, Any]
 
@@ -45,6 +51,7 @@ def run_segmentation(
     quick: bool = False,
     runs: int = 3,
     sources: Sequence[str] = SOURCES,
+    published: str | Path | None = None,
     weights: Weights = "default",
     device: str | None = None,
     say: Callable[[str], None] = print,
@@ -57,13 +64,16 @@ def run_segmentation(
 
     On ``scenes`` with small networks, on ``voc:DIR`` at the paper's size. Everything lies in ``out``: a stopped run
     goes on from there. Masks of training pictures are read for full supervision alone. ``quick`` runs in seconds and
-    means nothing. Raises `Error` for a folder of other settings.
+    means nothing. ``published`` is a file with the seeds of SEC's authors, which are trained on as one more source.
+    Raises `Error` for a folder of other settings.
     """
     recipe = (QUICK if quick else SCENES) if data.partition(":")[0] == "scenes" else FULL
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    work = Work(data, recipe, made(out), weights, device, say)
+    work = Work(data, recipe, made(out), weights, device, say, published)
     work.check()
+    sources = [*sources, *([PUBLISHED] if published is not None else [])]
     found = {source: work.counted(source, runs) for source in sources}
+    write_whole(work.folder / "segmentation.jpg", jpeg(figure(work, sources)))
     rows = [row for source, each in found.items() for row in iou_rows(source, each)]
     if set(METHODS) <= set(found):
         rows += difference_rows(*(found[method] for method in METHODS))
@@ -80,6 +90,7 @@ class Work:
     weights: Weights
     device: str
     say: Callable[[str], None]
+    published: str | Path | None = None
 
     def check(self) -> None:
         """Writes the settings into the folder, or an `Error` where it holds others."""
@@ -108,9 +119,15 @@ class Work:
         return opened(self.spec, self.recipe.splits[1])[: self.recipe.tested]
 
     @cached_property
+    def start(self) -> Model:
+        """The network that all others begin with."""
+        model = load(self.recipe.start, weights=self.weights)
+        model.net.to(self.device)
+        return model
+
+    @cached_property
     def cues(self) -> Cues:
-        classes = self.train.classes
-        return cue_networks(self.recipe, self.pictures, classes, self.folder, self.weights, self.device, self.say)
+        return cue_networks(self.recipe, self.pictures, self.train.classes, self.start, self.folder, self.say)
 
     @cached_property
     def seeds(self) -> dict[str, Array]:
@@ -118,18 +135,26 @@ class Work:
         return self.kept("seeds", lambda: seeded(self.cues, self.pictures, self.recipe))
 
     @cached_property
+    def published_seeds(self) -> Array:
+        assert self.published is not None
+        return read_seeds(self.published, len(self.pictures), self.recipe.shape.grid)
+
+    @cached_property
     def truth(self) -> Array:
         """The true cells of the training pictures: for full supervision alone."""
         return np.stack([true_cells(sample, self.recipe.shape.grid) for sample in self.samples])
 
     @cached_property
+    def test_seeds(self) -> dict[str, Array]:
+        """The seeds of the test pictures by method: for measuring seeds, never for training."""
+        pictures = gathered(self.train, self.tested, self.recipe.shape.side, self.folder / "test")
+        return self.kept("test-seeds", lambda: seeded(self.cues, pictures, self.recipe))
+
+    @cached_property
     def tallies(self) -> dict[str, list[dict[str, Tally]]]:
         """How good the seeds are on the test pictures, by method and picture."""
-        side, grid = self.recipe.shape.side, self.recipe.shape.grid
-        pictures = gathered(self.train, self.tested, side, self.folder / "test")
-        found = self.kept("test-seeds", lambda: seeded(self.cues, pictures, self.recipe))
-        truth = [true_cells(sample, grid) for sample in self.tested]
-        return {method: [tallies(s, t) for s, t in zip(found[method], truth, strict=True)] for method in METHODS}
+        truth = [true_cells(sample, self.recipe.shape.grid) for sample in self.tested]
+        return {m: [tallies(s, t) for s, t in zip(self.test_seeds[m], truth, strict=True)] for m in METHODS}
 
     def trained(self, source: str, run: int) -> nn.Module:
         """The segmentation network of a source of supervision and a seed."""
@@ -137,9 +162,10 @@ class Work:
         if source == SUPERVISED:
             objective = fully(self.pictures, self.truth, recipe)
         else:
-            objective = weakly(self.pictures, self.seeds[source], recipe)
+            seeds = self.published_seeds if source == PUBLISHED else self.seeds[source]
+            objective = weakly(self.pictures, seeds, recipe)
         torch.manual_seed(run)
-        net = begun(LargeFov(recipe.shape, 1 + len(self.train.classes)), self.cues.start).to(self.device)
+        net = begun(LargeFov(recipe.shape, 1 + len(self.train.classes)), self.start.net).to(self.device)
         return fit(net, objective, len(self.pictures), recipe.schedule, path, run, self.say)
 
     def counted(self, source: str, runs: int) -> Counted:
@@ -209,6 +235,20 @@ def seed_rows(method: str, found: Sequence[dict[str, Tally]]) -> list[Row]:
             row = _row(method, f"{name} of {side} seeds", 100 * measure(counts), 100 * low, 100 * high, len(counts))
             rows.append({**row, "crf": None, "paper": None})
     return rows
+
+
+def figure(work: Work, sources: Sequence[str], count: int = 3) -> Image.Image:
+    """The first test pictures: seeds of each method, what the first network of each source predicts, and the truth."""
+    nets = [work.trained(source, 0) for source in sources]
+    methods = [method for method in METHODS if method in sources]
+    tiles = []
+    for i, sample in enumerate(work.tested[:count]):
+        found = predicted(nets, sample.image, work.recipe).crf
+        assert sample.segmentation is not None
+        panels = {f"{method} seeds": work.test_seeds[method][i] for method in methods}
+        panels |= dict(zip(sources, found, strict=True)) | {"truth": sample.segmentation}
+        tiles += compared(sample.image, panels, ", ".join(sample.labels))
+    return sheet(tiles, len(methods) + len(sources) + 2)
 
 
 def _row(name: str, measure: str, value: float, low: float, high: float, n: int) -> Row:

@@ -18,7 +18,6 @@ from torch import nn
 
 from wherefore.datasets import Array
 from wherefore.explainer import Explainer
-from wherefore.models.zoo import Weights, load
 from wherefore.progress import track
 from wherefore.segmenting.networks import BackgroundNet, CamNet, begun, conv_names, stage_start
 from wherefore.segmenting.pictures import fed, taken
@@ -34,9 +33,8 @@ BATCH = 50  # pictures whose seeds are found at once
 
 
 class Cues(NamedTuple):
-    """The three networks of seeds, in eval mode; ``start`` is what all networks begin with."""
+    """The three networks of seeds, in eval mode."""
 
-    start: nn.Module
     classifier: nn.Module
     cam: nn.Module
     background: nn.Module
@@ -46,29 +44,27 @@ def cue_networks(
     recipe: Recipe,
     pictures: Pictures,
     classes: Sequence[str],
+    start: Model,
     folder: Path,
-    weights: Weights = "default",
-    device: str = "cpu",
     say: Say = print,
 ) -> Cues:
     """The networks of seeds, trained on pictures and their labels; checkpoints lie in ``folder``.
 
-    ``weights`` are those of the network that they begin with. One that knows the classes already is classifier and
-    background network as it stands.
+    They begin with the network ``start``. One that knows the classes already is classifier and background network as it
+    stands.
     """
-    model = load(recipe.start, weights=weights)
-    start = model.net.to(device)
+    first, device = start.net, next(start.net.parameters()).device
 
     def trained(net: nn.Module, name: str, side: int) -> nn.Module:
         objective, path = classifying(pictures, recipe, side), folder / f"{name}.checkpoint.pt"
         return fit(net.to(device), objective, len(pictures), recipe.cues, path, say=say)
 
     torch.manual_seed(0)
-    cam = trained(begun(CamNet(recipe.shape, len(classes)), start), "cam", recipe.shape.side)
-    if list(model.classes or []) == list(classes):
-        return Cues(start, start, cam, start)
-    behind = trained(begun(BackgroundNet(recipe.shape, len(classes)), start), "background", recipe.shape.side)
-    return Cues(start, trained(_with_outputs(start, len(classes)), "classifier", recipe.seen), cam, behind)
+    cam = trained(begun(CamNet(recipe.shape, len(classes)), first), "cam", recipe.shape.side)
+    if list(start.classes or []) == list(classes):
+        return Cues(first, cam, first)
+    behind = trained(begun(BackgroundNet(recipe.shape, len(classes)), first), "background", recipe.shape.side)
+    return Cues(trained(_with_outputs(first, len(classes)), "classifier", recipe.seen), cam, behind)
 
 
 def _with_outputs(net: nn.Module, classes: int) -> nn.Module:

@@ -373,7 +373,7 @@ def test_a_forward_pass_a_gradient_and_a_step_at_full_size(name: str) -> None:
     for module in net.modules():
         if isinstance(module, nn.Dropout):
             module.eval()
-    optimizer = torch.optim.SGD(net.parameters(), 1e-3)
+    optimizer = torch.optim.SGD(net.parameters(), 1e-5)
     losses = []
     for _ in range(2):
         losses.append(F.cross_entropy(net(x), torch.full((len(x),), 5)))

@@ -47,7 +47,7 @@ ROWS = [
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "ways", "metrics", "sanity", "checking"],
-    ["batch", "pages", "training"],
+    ["batch", "pages", "training", "segmenting"],
     ["bench", "panels", "experiments"],
     ["demo"],
     ["cli", "console", "__main__"],
@@ -79,6 +79,7 @@ CHAINS = [
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
     ["bench", "experiments"],
+    ["training", "segmenting"],
     ["console", "cli", "__main__"],
 ]
 # What users call on a thing of an upper row and what is built on such things; imported when it is called.

@@ -86,13 +86,11 @@ def where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
 
 
 def paper_of(figures: Mapping[Any, float], *key: Any) -> float | None:
-    """The paper's figure under a key whose first part is a part of a network's name: vgg, of ``scenes:vgg``, vgg16."""
+    """The paper's figure under a key whose first part begins a network's name: vgg that of ``scenes:vgg`` and vgg16."""
     name, *rest = key
     plain = str(name).rpartition(":")[2]
-    exact = [k for k in figures if k[0] == plain and list(k[1:]) == rest]
-    close = [k for k in figures if plain.startswith(k[0]) and list(k[1:]) == rest]
-    found = exact or close
-    return figures[found[0]] if found else None
+    network = max((k[0] for k in figures if plain.startswith(k[0])), key=len, default="")
+    return figures.get((network, *rest))
 
 
 def refused(sentences: Mapping[str, str]) -> list[str]:

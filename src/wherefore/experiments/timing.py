@@ -91,7 +91,7 @@ def timing(lab: Lab) -> Result:
     verdicts = []
     for model in lab.networks(*NETWORKS):
         methods = lab.fitting(model, list(METHODS), dataset)
-        about = {"model": model.name, "weights_sha256": model.weights_sha256, "methods": methods}
+        about = {"model": model.name, "weights_sha256": model.weights_sha256, "methods": methods, "warming": WARMING}
         kept = lab.measured(f"timing {model.name}", about, dataset, numbers, Timing(model, methods))
         seconds = {
             name: np.array([each["cpu"] for each in kept if each["method"] == name]) for name in [FORWARD, *methods]

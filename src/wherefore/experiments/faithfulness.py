@@ -79,7 +79,11 @@ class Maps:
 
     def measured(self, what: str, measure: Measure, numbers: Sequence[int]) -> dict[tuple[str, str], Summary]:
         """The figures over these samples, by method and what was measured; every value of a picture counts once."""
-        about = {"model": self.model.name, "weights_sha256": self.model.weights_sha256, "methods": list(self.seen)}
+        about: dict[str, Any] = {
+            "model": self.model.name,
+            "weights_sha256": self.model.weights_sha256,
+            "methods": list(self.seen),
+        }
         about |= {"preprocess": repr(self.model.preprocess), "patches": PATCHES, "fills": FILLS, "others": list(OTHERS)}
         work = Measuring(self.seen, measure)
         kept = self.lab.measured(f"{what} {self.model.name}", about, self.dataset, numbers, work)
@@ -164,7 +168,7 @@ def surest(e: Explanation) -> Explanation:
     part = slice(t, t + 1)
     return replace(
         e,
-        maps=e.maps[:, part],
+        maps=e.maps[0][None, part],
         scores=e.scores[:, part],
         targets=[e.targets[0][part]],
         classes=e.classes[:, part],

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from PIL import Image
+
 from wherefore.batch.store import Row as Kept
 from wherefore.checking import ALIKE
 from wherefore.datasets import Sample
@@ -71,7 +73,7 @@ def sanity(lab: Lab) -> Result:
     rows = list(_rows(model, steps, kept))
     half = -(-len(steps) // 2)
     figures = {name: _figure(kept, name, "cascading", half - 1, SIZES) for name in methods}
-    verdicts = _verdicts(model, figures)
+    verdicts = _verdicts(figures)
     pictures = _pictures(model, methods[:3], dataset[numbers[0]], steps, half)
     settings = {"alike from": ALIKE, "layers drawn anew": f"the upper {half} of {len(steps)}"}
     return Result(rows, verdicts, _sections(lab, rows, verdicts, steps, half, pictures), settings)
@@ -106,7 +108,7 @@ def _figure(kept: Sequence[Kept], method: str, way: str, step: int, measure: str
 # -------------------------------------------------------------------------------------------- what is said of it
 
 
-def _verdicts(model: Model, figures: dict[str, Summary]) -> list[Verdict]:
+def _verdicts(figures: dict[str, Summary]) -> list[Verdict]:
     expected = {
         "grad-cam": (True, "Grad-CAM passes: its maps change with the weights of the upper half of the layers"),
         "guided-backprop": (False, "Guided backprop fails: its pictures hardly change with these weights"),
@@ -150,7 +152,7 @@ def _sections(
     return [*parts, *([Section("What does not go together", *refused(lab.refused))] if lab.refused else [])]
 
 
-def _chart(rows: Sequence[Row], way: str, measure: str, steps: Sequence[Stage]) -> object:
+def _chart(rows: Sequence[Row], way: str, measure: str, steps: Sequence[Stage]) -> Image.Image:
     some = where(rows, randomised=way, measure=measure)
     first = 0 if way == "cascading" else 1  # before any is drawn anew a map is like itself
     lines, bands = {}, {}

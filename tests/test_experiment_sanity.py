@@ -50,6 +50,7 @@ def by_hand(model: wf.Model, x: torch.Tensor) -> tuple[float, float]:
     return found[0], found[1]
 
 
+@pytest.mark.slow
 def test_rows_by_hand(tmp_path: Path) -> None:
     settings = Settings(model=MODEL, limit=2)
     report = kept_again("sanity", settings, tmp_path)

@@ -123,4 +123,3 @@ def _changes(model: Model, e: Explanation, image: int, heats: Sequence[Tensor]) 
     picture = e.pictures[image].image
     after = scores(model, [covered(picture, heat) for heat in heats])
     return [float(after[t, e.classes[image, t]] - e.scores[image, t]) for t in range(len(heats))]
-

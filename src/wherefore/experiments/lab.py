@@ -91,7 +91,7 @@ class Lab:
     ) -> list[int]:
         """Which samples are taken: as many as the user said, else ``full`` or ``quick``; at random by the seed.
 
-        Fewer are the first of more. ``fits``: of those that are found fitting among the first `SOUGHT` for each.
+        Fewer are the first of more. ``fits``: only such samples, sought among `SOUGHT` for each that is wanted.
         """
         wanted = self.settings.limit or (quick if self.settings.quick else full)
         order = random.Random(self.settings.seed).sample(range(len(dataset)), len(dataset))

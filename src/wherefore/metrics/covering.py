@@ -29,4 +29,3 @@ def elsewhere(heat: Tensor, things: Tensor) -> Tensor:
     steps = [(i * height // STEPS, j * width // STEPS) for i in range(STEPS) for j in range(STEPS) if i or j]
     moved = [heat.roll(step, (0, 1)) for step in steps]
     return min(moved, key=lambda each: int((above(each) & things).sum()))
-

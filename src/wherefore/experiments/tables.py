@@ -98,14 +98,14 @@ def where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
 
 
 def paper_of(figures: Mapping[Any, float], *key: Any) -> float | None:
-    """The paper's figure under a key whose first part names a network's kind: vgg, of ``scenes:vgg``, vgg16_bn.
-
-    Not that of another kind: vgg-cam is none.
-    """
+    """The paper's figure under a key whose first part is the `kind` of a network."""
     name, *rest = key
-    plain = str(name).rpartition(":")[2]
-    found = [k for k in figures if re.fullmatch(rf"{k[0]}\d*(_bn)?", plain) and list(k[1:]) == rest]
-    return figures[found[0]] if found else None
+    return figures.get((kind(str(name)), *rest))
+
+
+def kind(network: str) -> str:
+    """Which of the papers' networks one is: vgg, of ``scenes:vgg``, vgg16_bn; vgg-cam is another."""
+    return re.sub(r"\d*(_bn)?$", "", network.rpartition(":")[2])
 
 
 def refused(sentences: Mapping[str, str]) -> list[str]:

@@ -79,6 +79,7 @@ CHAINS = [
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
     ["training", "segmenting"],
+    ["bench", "experiments"],
     ["console", "cli", "__main__"],
 ]
 # What users call on a thing of an upper row and what is built on such things; imported when it is called.

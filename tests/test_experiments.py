@@ -154,7 +154,7 @@ def command(*arguments: str) -> tuple[int, Any]:
 def test_what_goes_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "out")]
     for arguments, sentence in (
-        (["localisation"], "did you mean localization?"),
+        (["localisation"], "did you mean localization"),
         (["localization", "--limit", "0"], "at least 1 picture"),
         (["localization", "--data", "voc:nowhere"], "nowhere"),
         (["localization", "--data", "vox:nowhere"], "no data set is called"),

@@ -143,12 +143,12 @@ class Explanation:
     def check(self) -> Check:
         """Whether each map is true to the network here, in words, with the numbers that say so.
 
-        A map is, where (1) the score falls further when the pixels that it marks (the highest fifth, as far as they are
-        positive) show the picture's mean colour than when as many in the middle do, and than for the same shape in 19 of
-        20 places drawn at random; and (2) with the weights of the upper half of the layers drawn anew it becomes another:
-        mean rank correlation of 5 draws below 0.7 (Adebayo et al. 2018 draw them so). The network runs 23 times per
-        target, and the method 5 times. The network is left as it is; equal at every run. Raises `Error` for what is no
-        picture.
+        It is where (1) the score falls further when the pixels that the map marks (the highest fifth, as far as they
+        are positive) show the picture's mean colour than when as many in the middle do, and further than for the same
+        shape in at least 19 of 20 other places, drawn at random, which at most half of it overlaps; and (2) the map
+        becomes another with the weights of the upper half of the layers drawn anew: mean rank correlation of 5 draws
+        below 0.7 (Adebayo et al. 2018 draw them so). The network runs 23 times per target, and the method 5 times. The
+        network is left as it is; equal at every run. Raises `Error` for what is no picture.
         """
         from wherefore.checking import check  # a door to what is built on explanations
 

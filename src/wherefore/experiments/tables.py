@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wherefore.errors import Error
-from wherefore.metrics.summary import Summary, Verdict, ordering
+from wherefore.metrics.summary import Summary, Verdict, difference, ordering
 from wherefore.pages import Share, Table
 from wherefore.pages import Verdict as Claim
 
@@ -36,7 +38,7 @@ def table(
     for each in rows:
         first: list[str | Share] = [str(each.get(key, "")) for key in columns]
         paper = [] if len(header) == len(columns) + 2 else [_said(each["paper"], share)]
-        cells.append([*first, _figure(each, share), str(each["n"]), *paper])
+        cells.append([*first, cell(each, share), str(each["n"]), *paper])
     empty = sum(each["degenerate"] for each in rows)
     words = f"{caption} " if caption else ""
     words += "Brackets: bootstrap 95 % intervals over pictures (1,000 draws)."
@@ -45,7 +47,8 @@ def table(
     return Table(header, cells, words, chosen)
 
 
-def _figure(each: Row, share: bool) -> str | Share:
+def cell(each: Row, share: bool) -> str | Share:
+    """The figure of a row with its interval, as it stands in a table."""
     value, low, high = each["value"], each["low"], each["high"]
     if value is None:
         return "undefined"
@@ -69,6 +72,17 @@ def claim(
     return Claim(words, found.holds, numbers(found) + (f" {extra}" if extra else ""))
 
 
+def between(
+    words: str, figures: Mapping[str, Summary], one: str, other: str, low: float, high: float = math.inf
+) -> Claim:
+    """Whether a figure exceeds another over the same pictures by ``low`` to ``high``, with numbers."""
+    gap = difference(figures[one], figures[other])
+    clear = (gap.low >= low and gap.high <= high) or gap.high < low or gap.low > high
+    said = (f"{name} {figures[name].value:.3f}" for name in (one, other))
+    chance = "" if clear else ", which may be chance"
+    return Claim(words, low <= gap.value <= high, f"{', '.join(said)} (difference {gap}{chance}).")
+
+
 def numbers(found: Verdict) -> str:
     """The numbers of an ordering, pair by pair."""
     said = []
@@ -85,13 +99,14 @@ def where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
 
 
 def paper_of(figures: Mapping[Any, float], *key: Any) -> float | None:
-    """The paper's figure under a key whose first part is a part of a network's name: vgg, of ``scenes:vgg``, vgg16."""
+    """The paper's figure under a key whose first part is the `kind` of a network."""
     name, *rest = key
-    plain = str(name).rpartition(":")[2]
-    exact = [k for k in figures if k[0] == plain and list(k[1:]) == rest]
-    close = [k for k in figures if plain.startswith(k[0]) and list(k[1:]) == rest]
-    found = exact or close
-    return figures[found[0]] if found else None
+    return figures.get((kind(str(name)), *rest))
+
+
+def kind(network: str) -> str:
+    """Which of the papers' networks one is: vgg, of ``scenes:vgg``, vgg16_bn; vgg-cam is another."""
+    return re.sub(r"\d*(_bn)?$", "", network.rpartition(":")[2])
 
 
 def refused(sentences: Mapping[str, str]) -> list[str]:

@@ -80,7 +80,7 @@ def finetune(
 
     wherefore explain photo.jpg --model vgg16 --weights finetuned/vgg16.safetensors --target all
     """
-    from wherefore.training.finetuning import finetune
+    from wherefore.training import finetune
 
     start, resume = weights or "default", not fresh
     card = finetune(

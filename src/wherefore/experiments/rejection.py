@@ -41,8 +41,8 @@ WORDS = {
     "recall": "Of the maps whose class is there, those kept that hit it.",
 }
 CURVE = (
-    "How often maps are right by how many a threshold rejects, on the test split: at the left it keeps all, at the "
-    "right it rejects all, and the top of a curve is the oracle's. Dotted lines: the thresholds chosen on the dev split."
+    "How often maps are right by how many a threshold rejects, on the test split: at the left it keeps all, at "
+    "the right it rejects all; the top of a curve is the oracle's. Dotted lines: the thresholds that dev chose."
 )
 
 

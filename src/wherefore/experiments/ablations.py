@@ -65,7 +65,7 @@ Found = dict[tuple[str, str], dict[str, Summary]]  # by network and crops, of ea
 def ablations(lab: Lab) -> Result:
     """Localization errors of Grad-CAM with one thing changed: its ReLU, its pooling, or the ReLUs above its layer."""
     dataset = lab.dataset("single")
-    numbers = lab.numbers(dataset, 240, 20)
+    numbers = lab.numbers(dataset, 300, 24)
     rows: list[Row] = []
     verdicts: list[Verdict] = []
     first, *others = lab.networks("vgg", "googlenet")

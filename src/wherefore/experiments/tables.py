@@ -54,7 +54,10 @@ def cell(each: Row, share: bool) -> str | Share:
         return "undefined"
     if low is None:
         return _said(value, share)
-    return Share(value, low, high) if share else f"{value:.3f} ({low:.3f} to {high:.3f})"
+    if share:
+        return Share(value, low, high)
+    form = ".3f" if abs(value) >= 0.001 or not value else ".1e"
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 
 def _said(value: float | None, share: bool) -> str:

@@ -170,7 +170,8 @@ def test_what_goes_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
 def test_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("experiments", "--json")[0] == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [each["experiment"] for each in listed] == list(EXPERIMENTS)
+    assert {each["experiment"] for each in listed} == set(EXPERIMENTS)
+    assert [each["section"] for each in listed] == sorted(each["section"] for each in listed), "as in the paper"
 
 
 def test_a_run_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,6 +100,7 @@ def test_a_transformer_is_drawn_layer_by_layer() -> None:
     found = stages(net)
     assert found[0] == ("heads.head",) and found[-1] == ("class_token",)
     assert ("encoder.layers.encoder_layer_3.self_attention",) in found and found[-3][0] == "encoder.pos_embedding"
+    nn.init.normal_(net.class_token)  # zeros stay zeros
     redraw(other := copied(net), found[-1], 0)
     assert changed(net, other) == {"class_token"}
 

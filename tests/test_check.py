@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,7 +208,7 @@ def test_the_command_line_prints_it_and_puts_it_into_the_json() -> None:
     assert plain.exit_code != 0
 
 
-def test_the_command_line_prints_sentences(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_line_prints_sentences(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["explain", "scenes:3", "-m", "scenes:vgg", "--check", "-o", str(tmp_path)])
     assert result.exit_code == 0 and "Verdict: faithful here." in " ".join(result.stdout.split())
     manifest = json.loads((tmp_path / "manifest.json").read_text())
@@ -215,3 +216,10 @@ def test_the_command_line_prints_sentences(tmp_path, capsys) -> None:  # type: i
     two = CliRunner().invoke(app, ["explain", "scenes:3", "-m", "scenes:vgg", "--check", "--method", "all"])
     assert isinstance(two.exception, wf.Error) and "one --method" in str(two.exception)
     assert np.isfinite(manifest["images"][0]["targets"][0]["check"]["rank_correlation"])
+
+
+@pytest.mark.slow
+def test_a_real_network_on_a_photograph(data: Path) -> None:
+    model = wf.load("mobilenet_v2", weights=data / "weights" / "mobilenet_v2_imagenet.safetensors")
+    found = wf.explain(model, data / "images" / "cat_dog.jpg").check()
+    assert found.holds, str(found)

@@ -17,7 +17,7 @@ from torch import Tensor
 from wherefore.batch.maps import Seen
 from wherefore.datasets import Dataset
 from wherefore.experiments.charts import dots
-from wherefore.experiments.lab import Lab
+from wherefore.experiments.lab import Lab, annotated
 from wherefore.experiments.result import Result
 from wherefore.experiments.showing import drawn, gallery
 from wherefore.experiments.tables import Row, between, claim, kind, need, refused, row, table, where
@@ -78,7 +78,8 @@ Find = Callable[[Tensor], Sequence[int]]
 def pointing(lab: Lab) -> Result:
     """How often the highest point of a map lies on what was asked for, for methods, networks and tolerances."""
     dataset = lab.dataset()
-    numbers = lab.numbers(dataset, 300, 24)
+    numbers = lab.numbers(dataset, 300, 24, annotated)
+    need(numbers, f"{dataset.spec} says nowhere what is where: give voc:DIR or coco:DIR.")
     headline = headline_of(lab)
     rows: list[Row] = []
     figures: dict[tuple[str, str, str], Summary] = {}  # by network, method and subset
@@ -89,7 +90,6 @@ def pointing(lab: Lab) -> Result:
             kept = list(lab.seen(model, method, dataset, numbers))
             if not rows:
                 rows += _rows(CENTRE, "", _figures(shots(kept, middle), headline), dataset)
-                need(rows, f"{dataset.spec} says nowhere what is where: give voc:DIR or coco:DIR.")
             found = _figures(shots(kept, finder(method)), headline)
             rows += _rows(method, model.name, found, dataset)
             figures |= {

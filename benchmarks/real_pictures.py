@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from coco_classes import imagenet_classes
 from PIL import Image
 from real_table import write_table
 
 import wherefore as wf
 import wherefore.methods  # fills METHODS
+from wherefore.datasets.kinds import KINDS
 from wherefore.explanation import Explanation
 from wherefore.imaging import box, peak
 from wherefore.metrics import grabcut_box, hits, iou, smoothed
@@ -66,8 +66,8 @@ class Pictures:
     def __init__(self, data: Path, seed: int) -> None:
         self.val, self.coco = data / "imagenet" / "val", data / "coco_like" / "coco128"
         self.boxes: dict[str, Any] = json.loads((data / "imagenet" / "val_boxes.json").read_text())
-        self.classes = imagenet_classes(json.loads((data / "imagenet" / "imagenet_class_index.json").read_text()))
         names = json.loads((self.coco / "classes.json").read_text())["polygons"]
+        self.classes = {name: KINDS[name] for name in names.values() if KINDS.get(name)}
         self.ids = {name: int(number) for number, name in names.items() if name in self.classes}
         self.labelled = sorted(self.boxes)
         self.masked = [p.stem for p in sorted((self.coco / "semantic_masks").glob("*.png")) if self.present(p.stem)]

@@ -38,6 +38,7 @@ def explained(
     targets: Sequence[Sequence[str]],
     region: tuple[float, float, float, float] | None = None,
     model: wf.Model | None = None,
+    scores: torch.Tensor | None = None,
 ) -> Explanation:
     """The explanation of samples that has these maps ``(B, T, h, w)``; they lie on the whole picture, or a region."""
     shape = maps.shape[:2]
@@ -45,7 +46,7 @@ def explained(
     pictures = [Picture(s.name, s.image, region or all_of_it) for s, all_of_it in zip(samples, whole, strict=True)]
     return Explanation(
         maps=maps,
-        scores=torch.zeros(shape),
+        scores=torch.zeros(shape) if scores is None else scores,
         targets=[list(names) for names in targets],
         classes=torch.arange(shape[1]).expand(shape),
         probabilities=torch.full(shape, 0.5),

@@ -302,12 +302,28 @@ def test_the_table_of_methods_is_no_wider_than_a_terminal(wherefore) -> None:
         assert entry.summary.startswith(what.removesuffix(" ...")) and len(what) > 20
 
 
+def test_metrics(wherefore) -> None:
+    from wherefore.metrics import METRICS
+
+    rows = {row["metric"]: row for row in wherefore("metrics", "--json").json}
+    assert list(rows) == list(METRICS)
+    assert rows["pointing"]["better"] == "higher" and rows["pointing"]["bounds"] == [0, 1]
+    assert rows["pointing"]["paper"] == "Zhang et al. 2016, section 4.1"
+    lines = wherefore("metrics").out.splitlines()
+    assert lines[0].split() == ["metric", "better", "source", "what", "comes", "out"]
+    assert max(map(len, lines)) <= 132 and [line.split()[0] for line in lines[1:]] == list(METRICS)
+    told = wherefore("metrics", "pointing").out
+    assert "Closer than tolerance" in told and "better: higher\nbounds: 0 to 1" in told
+    done = wherefore("metrics", "pointin")
+    assert done.status == 2 and done.err.startswith("wherefore: no metric is called 'pointin': did you mean pointing")
+
+
 def test_help_and_version(wherefore) -> None:
     assert wherefore("--version").out == f"wherefore {wf.__version__}\n"
     for words in (["--help"], ["-h"], ["explain", "--help"], ["layers", "--help"]):
         done = wherefore(*words)
         assert done.status == 0 and "Usage" in done.out and done.err == ""
-    for command in ("explain", "layers", "models", "methods"):
+    for command in ("explain", "layers", "models", "methods", "metrics"):
         assert command in wherefore("--help").out
     assert wherefore().status == 2
 

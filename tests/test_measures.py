@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 
@@ -18,6 +19,7 @@ import reference
 import wherefore as wf
 from fixtures_metrics import at_pixels, explained, rectangle, sampled, thing
 from wherefore.datasets import Sample
+from wherefore.explanation import Explanation
 from wherefore.metrics import (
     METRICS,
     area_box,
@@ -58,27 +60,33 @@ def boxed_cat(box=(10, 5, 19, 14), **flags) -> Sample:
 
 
 class Lit(torch.nn.Module):
-    """A network whose scores are the brightness of two places: what a perfect map says is known."""
+    """A network whose scores are the brightness of two places: what a perfect map would say is known."""
 
     def __init__(self, masks: list[np.ndarray]) -> None:
         super().__init__()
         self.register_buffer("masks", torch.from_numpy(np.stack(masks)).float())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return (images.mean(1)[:, None] * self.masks).sum((2, 3)) / 20
+        return (images.mean(1)[:, None] * self.masks).sum((2, 3)) / 60
 
 
-def planted() -> tuple[Sample, torch.Tensor, wf.Model]:
-    """A picture with two bright things on black, their masks as maps ``(1, 2, H, W)``, and a network that sees them."""
-    size, boxes = (96, 96), [(24, 20, 45, 41), (58, 52, 83, 81)]
+def planted() -> tuple[Sample, torch.Tensor, Callable[[torch.Tensor], Explanation]]:
+    """A picture with two bright things on black, their masks as maps ``(1, 2, H, W)``, and what explains by maps."""
+    size, boxes = (48, 48), [(14, 10, 24, 20), (29, 26, 41, 40)]
     masks = [rectangle(size, box) for box in boxes]
-    array = np.full((96, 96, 3), 10, np.uint8)
+    array = np.full((48, 48, 3), 10, np.uint8)
     for mask in masks:
         array[mask] = 250
     things = [thing(name, box, mask) for name, box, mask in zip(("cat", "dog"), boxes, masks, strict=True)]
     sample = sampled(size, *things, image=Image.fromarray(array))
-    model = wf.Model(Lit(masks), classes=["cat", "dog"], name="lit")
-    return sample, torch.stack([at_pixels(mask)[0, 0] for mask in masks])[None], model
+    preprocess = wf.Preprocess(48, 48, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    model = wf.Model(Lit(masks), classes=["cat", "dog"], name="lit", preprocess=preprocess)
+    scores = model.net(preprocess(sample.image)[None])
+
+    def explaining(maps: torch.Tensor) -> Explanation:
+        return explained(maps, [sample], [["cat", "dog"]], model=model, scores=scores)
+
+    return sample, torch.stack([at_pixels(mask)[0, 0] for mask in masks])[None], explaining
 
 
 def test_every_metric_says_what_it_is() -> None:
@@ -93,11 +101,8 @@ def test_every_metric_says_what_it_is() -> None:
 def test_the_truth_beats_its_inverse(name: str) -> None:
     if name in COMPARES:
         pytest.skip("compares maps with each other")
-    sample, maps, model = planted()
-    values = [
-        METRICS[name].run(explained(m, [sample], [["cat", "dog"]], model=model), [sample]) for m in (maps, 1 - maps)
-    ]
-    true, inverse = values
+    sample, maps, explaining = planted()
+    true, inverse = values = [METRICS[name].run(explaining(m), [sample]) for m in (maps, 1 - maps)]
     assert true.shape == (1, 2) and not true.isnan().any() and not inverse.isnan().any()
     low, high = METRICS[name].about["bounds"]
     for value in values:
@@ -106,15 +111,12 @@ def test_the_truth_beats_its_inverse(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10_000), power=st.integers(-30, 30))
 def test_a_factor_changes_nothing(name: str, seed: int, power: int) -> None:
-    sample, _, model = planted()
+    sample, _, explaining = planted()
     maps = torch.randn(1, 2, 7, 7, generator=torch.Generator().manual_seed(seed))
-    plain, scaled = (
-        METRICS[name].run(explained(m, [sample], [["cat", "dog"]], model=model), [sample])
-        for m in (maps, maps * 2.0**power)
-    )
+    plain, scaled = (METRICS[name].run(explaining(m), [sample]) for m in (maps, maps * 2.0**power))
     torch.testing.assert_close(plain, scaled, rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
@@ -123,11 +125,11 @@ def test_what_is_not_annotated_is_not_measured(metric) -> None:
     sample, maps, _ = planted()
     e = explained(maps, [sample], [["cat", "cow"]])
     assert metric(e, [sample]).isnan().tolist() == [[False, True]]
-    left_out = sampled((96, 96), *sample.instances, boxed=False)
+    left_out = sampled((48, 48), *sample.instances, boxed=False)
     assert metric(e, [left_out]).isnan().all()
     with pytest.raises(wf.Error, match="1 pictures were explained and 2 samples given"):
         metric(e, [sample, sample])
-    with pytest.raises(wf.Error, match="not the same picture: 96x96 and 40x30"):
+    with pytest.raises(wf.Error, match="not the same picture: 48x48 and 40x30"):
         metric(e, [boxed_cat()])
     e.pictures[0] = Text("words", ("a",))
     with pytest.raises(wf.Error, match="words is no picture"):
@@ -350,6 +352,15 @@ def test_pointing_by_hand() -> None:
         and one(pointing_game, heat.roll(-1, 3), sample, tolerance=0) == 0
     )
     assert one(pointing_game, heat - 5, sample, tolerance=15.1) == 1  # a signed map
+
+
+def test_the_category_is_its_masks_or_its_boxes() -> None:
+    masked = thing("cat", (10, 5, 19, 14), rectangle(SIZE, (10, 5, 12, 14)))
+    heat = at_pixels(rectangle(SIZE, (18, 8, 18, 8)))
+    assert one(pointing_game, heat, sampled(SIZE, masked), tolerance=0) == 0
+    assert one(pointing_game, heat, sampled(SIZE, masked), tolerance=0, boxes=True) == 1
+    boxed = thing("cat", (16, 0, 20, 10))  # without a mask, its box
+    assert one(pointing_game, heat, sampled(SIZE, masked, boxed), tolerance=0) == 1
 
 
 def test_flat_maps_point_at_the_first_pixel_or_at_their_middle() -> None:

@@ -47,7 +47,7 @@ ROWS = [
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "ways", "metrics", "sanity", "checking"],
-    ["batch", "pages", "training"],
+    ["batch", "pages", "training", "segmenting"],
     ["bench", "panels", "experiments"],
     ["demo"],
     ["cli", "console", "__main__"],
@@ -78,6 +78,8 @@ CHAINS = [
     ["options", "results", "explainer", "ways"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
+    ["training", "segmenting"],
+    ["bench", "experiments"],
     ["console", "cli", "__main__"],
 ]
 # What users call on a thing of an upper row and what is built on such things; imported when it is called.

@@ -292,7 +292,10 @@ def test_the_list_of_timms_names(timm: Any, capsys: pytest.CaptureFixture[str]) 
         (["zzz"], "no model's name has 'zzz' in it: `wherefore models` lists them all"),
         (["timm:zzz"], "no model's name has 'timm:zzz' in it: `wherefore models timm:` lists them all"),
         (["hf:net"], "hf:ORG/NAME is any repository of Hugging Face's"),
-        (["--source", "hub"], "no source of models is called 'hub': there are torchvision, timm, scenes, caffe, preact."),
+        (
+            ["--source", "hub"],
+            "no source of models is called 'hub': there are torchvision, timm, scenes, caffe, preact.",
+        ),
     ],
 )
 def test_names_that_cannot_be_listed(capsys: pytest.CaptureFixture[str], argv: list[str], words: str) -> None:

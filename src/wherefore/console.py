@@ -104,6 +104,9 @@ def reports(images: Sequence[dict[str, Any]]) -> None:
             score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
             rows.append(["  " + name, score, probability, _peak(t), box, t["files"].get("overlay", "")])
         table(None, rows)
+        for t in report["targets"]:
+            if "check" in t:
+                print(textwrap.fill(t["check"]["text"], WIDE, initial_indent="  ", subsequent_indent="  "))
         if "truth" in report:
             print(f"  {report['truth']}")
 
@@ -212,10 +215,7 @@ def dataset(report: dict[str, Any]) -> None:
     some = ", ".join(classes[:100]) + (" ..." if len(classes) > 100 else "")
     print(f"{report['data']}, {report['split']}: {report['pictures']:,} pictures, {report['usable']:,} usable")
     print(textwrap.fill(f"{len(classes):,} classes: {some}", WIDE, subsequent_indent="  "))
-    stands = "beside" if report["comparable"] else "apart from"
-    print(
-        f"its numbers stand {stands} the paper's: its classes are {'' if report['comparable'] else 'not '}the real ones"
-    )
+    print("its classes are the real ones" if report["comparable"] else "a stand-in: numbers on it are not the paper's")
     rows = [
         [f"{p['count']:,}", p["kind"], "mended" if p["mended"] else "left out", ", ".join(p["names"])]
         for p in report["problems"]
@@ -232,8 +232,61 @@ def accuracy(rows: Sequence[dict[str, Any]], shipped: Sequence[dict[str, Any]]) 
     )
 
 
+def precision(rows: Sequence[dict[str, Any]]) -> None:
+    """Prints the average precision of a network that was fine-tuned, and of each class."""
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        if "low" in row:
+            return [row["name"], _share(row), "-", str(row["n"])]
+        every, eleven = ("-" if value is None else f"{value:.3f}" for value in (row["value"], row["11 points"]))
+        return [row["name"], every, eleven, str(row["n"])]
+
+    table(["", "average precision (95 %)", "11 points", "n"], [cells(row) for row in rows])
+
+
 def _share(row: dict[str, Any]) -> str:
     return f"{row['value']:.3f} ({row['low']:.3f}-{row['high']:.3f})"
+
+
+def experiments(rows: Sequence[dict[str, Any]]) -> None:
+    """All experiments, a line for each: section of the paper, minutes, what it measures."""
+    cells = [[row["experiment"], row["section"].split(",")[0], f"{row['minutes']} min"] for row in rows]
+    taken = sum(max(len(line[i]) for line in cells) + 2 for i in range(3))
+    table(
+        ["experiment", "section", "takes", "what it measures"],
+        [[*line, _within(row["what"], WIDE - taken)] for line, row in zip(cells, rows, strict=True)],
+    )
+
+
+def result(report: dict[str, Any], page: Path) -> None:
+    """The rows of an experiment, its claims, what was wrong with the data, and where the page is."""
+    plain = {"name", "value", "low", "high", "n", "degenerate", "paper"}
+    about = list(dict.fromkeys(key for row in report["rows"] for key in row if key not in plain))
+    table(
+        ["name", *about, "value (95 %)", "n", "paper" if report["comparable"] else "paper, on its own data"],
+        [
+            [row["name"], *(str(row.get(key, "")) for key in about), _interval(row), str(row["n"]), _or_none(row)]
+            for row in report["rows"]
+        ],
+    )
+    if not report["comparable"]:
+        print("\nThese pictures stand in for the paper's: numbers on them are not the paper's numbers.")
+    for each in report["verdicts"]:
+        print(f"\n{'holds' if each['holds'] else 'does not hold'}: {each['claim']}\n  {each['numbers']}")
+    for kind, found in report["problems"].items():
+        print(f"\n{found['count']} pictures: {kind} ({', '.join(found['first'])})")
+    print(f"\n{page}")
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return "undefined"
+    ends = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
+    return f"{row['value']:.3f}{ends}"
+
+
+def _or_none(row: dict[str, Any]) -> str:
+    return "-" if row["paper"] is None else f"{row['paper']:.4g}"
 
 
 def table(header: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:

@@ -287,7 +287,8 @@ class Block:
 def page(blocks: list[Block], columns: int, foot: str = "", size: int = 15, gap: int = 12) -> Image.Image:
     """Blocks one below the other, their tiles in rows; below them words on the whole page, in letters of that size."""
     width, height = blocks[0].tiles[0].size
-    columns, large, line = min(columns, len(blocks[0].tiles)), round(size * 1.35), round(size * 1.3)
+    columns = min(columns, max(len(block.tiles) for block in blocks))
+    large, line = round(size * 1.35), round(size * 1.3)
     head = round(large * 1.3) + round(size * 1.8)
     heights = [head + -(-len(block.tiles) // columns) * (height + gap) for block in blocks]
     across = columns * (width + gap) - gap

@@ -36,7 +36,8 @@ class Explanation:
     ``maps``: float32, not normalised, on the input's device; a list of ``(T, *grid)`` where the grids differ.
     ``scores`` ``(B, T)``: logits before softmax; ``probabilities`` ``(B, T)``, NaN where the target is no class.
     ``targets``: B lists of T names; ``classes`` ``(B, T)``: their indices, -1 for none.
-    ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None; a list where inputs differ.
+    ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None; a list where inputs differ. Channels
+    are in the network's order: blue first, where its `Preprocess` is ``bgr``.
     ``against``: what speaks against the target, like ``maps``, where it was asked for (``counter=True``).
     ``filled``: which share of a map's height and width each picture fills, where the network pads what it is fed.
     ``marks``: for each image and target the box ``(4,)`` in shares of the input, or the region ``(h, w)``, that was
@@ -143,12 +144,12 @@ class Explanation:
     def check(self) -> Check:
         """Whether each map is true to the network here, in words, with the numbers that say so.
 
-        A map is, where (1) the score falls further when the pixels that it marks (the highest fifth, as far as they are
-        positive) show the picture's mean colour than when as many in the middle do, and than for the same shape in 19 of
-        20 places drawn at random; and (2) with the weights of the upper half of the layers drawn anew it becomes another:
-        mean rank correlation of 5 draws below 0.7 (Adebayo et al. 2018 draw them so). The network runs 23 times per
-        target, and the method 5 times. The network is left as it is; equal at every run. Raises `Error` for what is no
-        picture.
+        It is where (1) the score falls further when the pixels that the map marks (the highest fifth, as far as they
+        are positive) show the picture's mean colour than when as many in the middle do, and further than for the same
+        shape in at least 19 of 20 other places, drawn at random, which at most half of it overlaps; and (2) the map
+        becomes another with the weights of the upper half of the layers drawn anew: mean rank correlation of 5 draws
+        below 0.7 (Adebayo et al. 2018 draw them so). The network runs 23 times per target, and the method 5 times. The
+        network is left as it is; equal at every run. Raises `Error` for what is no picture.
         """
         from wherefore.checking import check  # a door to what is built on explanations
 
@@ -195,7 +196,9 @@ class Explanation:
         subject = self.pictures[image]
         if self._is_relief(image):
             assert self.pixels is not None and isinstance(subject, Picture)
-            drawn = drawing.relief(subject.image, self.pixels[image][target].cpu(), subject.region, top)
+            signed = self.pixels[image][target].cpu()
+            signed = signed.flip(0) if getattr(self.model.preprocess, "bgr", False) else signed
+            drawn = drawing.relief(subject.image, signed, subject.region, top)
             return drawing.captioned(drawn, *self.legend(image, target)) if legend else drawn
         top = float(heat.numpy().max()) if top is None else top
         result = self._marked(subject.overlay(heat, top, colours), image, target)

@@ -58,6 +58,11 @@ def parents(node: Node) -> list[Node]:
     return [parent for parent, _ in node.next_functions if parent is not None]
 
 
+def is_rectified(node: Node) -> bool:
+    """Whether a result is an activation's, or several of them side by side."""
+    return all(kind(each) in ACTIVATIONS for each in (parents(node) if kind(node) == "Cat" else [node]))
+
+
 def reachable(root: Node) -> Iterator[Node]:
     """Every operation that ``root`` depends on, itself first, each once."""
     seen, waiting = {root}, [root]

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from wherefore.errors import Error
 from wherefore.feeding import home
-from wherefore.graph import reads
+from wherefore.graph import is_rectified, kind, parents, reads
 from wherefore.grids import channels_of
 from wherefore.guard import unwrap
 from wherefore.places import Place, submodule
-from wherefore.search import NO_GRADIENT, Search, stage_begins
+from wherefore.search import NO_GRADIENT, Search, activation_after, all_passes, stage_begins
 from wherefore.trace import Output, Traced, trace
 from wherefore.types import Chosen, Grid, Layer, fingerprint
 
@@ -71,6 +71,31 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
                 known[_kept(key, layer, images)] = _remember(net, layer)
     stage = stage_begins(net, every, default, search.total) if default else None
     return Layers(default, tuple(every_layer), tuple(rejected), stage, search.certain)
+
+
+def sweep(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> list[Layer]:
+    """The layers at which a network is explained from its first to its last (Selvaraju et al. 2020, fig. 13, 14, 22).
+
+    All that is computed passes through each of them: of a residual network every block's output behind its ReLU, of
+    another one every rectified convolution (or inception module); where nothing is rectified, every block's output.
+    ``images`` and ``choose`` as in `find_layers`.
+    """
+    net = unwrap(net)
+    search = Search(trace(net, images, choose), images)
+    every, _ = search.listed()
+    named = {output.node for output, _ in every}
+    found, rectified, blocks = [], [], []
+    for output, layer in every:
+        node = output.node
+        if search.passed_over(output, layer.grid) or not all_passes(node, search.total):
+            continue
+        behind = None if named & search.readers(node) else activation_after(node, search.nodes)
+        layer = replace(layer, name=f"{layer.name}+{behind}") if behind else layer
+        found.append(layer)
+        if behind or is_rectified(node):
+            rectified.append(layer)
+            blocks += [layer] if "Add" in (kind(node), kind(parents(node)[0])) else []
+    return blocks or rectified or found
 
 
 def layer_for(

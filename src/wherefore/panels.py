@@ -233,8 +233,11 @@ def run(
     colours: str = "heat",
     scale: str = "each",
     truth: bool = False,
+    check: bool = False,
 ) -> FileRun | PanelRun:
     """What explains each file: by one explainer, or a page by several."""
     if isinstance(ways, Explainer):
-        return FileRun(ways, paths, target, out, colours=colours, scale=scale, truth=truth)
+        return FileRun(ways, paths, target, out, colours=colours, scale=scale, truth=truth, check=check)
+    if check:
+        raise Error("--check looks at the maps of one method at one layer: give one --method and one --layer.")
     return PanelRun(ways, paths, target, out, colours, scale, truth)

@@ -52,32 +52,36 @@ def randomised(
 
 
 def _copies(net: nn.Module, wanted: Sequence[Stage], cascade: bool, seed: int) -> Iterator[tuple[str, nn.Module]]:
-    try:
-        other = copy.deepcopy(net)
-    except (RuntimeError, TypeError) as error:
-        raise Error(f"{type(net).__name__} cannot be copied ({str(error).splitlines()[0]}).") from None
+    other = copied(net)
     for number, stage in enumerate(wanted):
         if not cascade:
             other.load_state_dict(net.state_dict())
-        for name in stage:
-            redraw(submodule(other, name), seed + number)
+        redraw(other, stage, seed + number)
         yield stage[0], other
 
 
-def redraw(module: nn.Module, seed: int) -> None:
-    """Draws all weights in a module anew, as its layers do when they are made; running statistics start anew.
+def copied(net: nn.Module) -> nn.Module:
+    """A copy of a network, to be changed. Raises `Error` where it cannot be had."""
+    try:
+        return copy.deepcopy(unwrap(net))
+    except (RuntimeError, TypeError) as error:
+        raise Error(f"{type(net).__name__} cannot be copied ({str(error).splitlines()[0]}).") from None
+
+
+def redraw(net: nn.Module, stage: Stage, seed: int) -> None:
+    """Draws all weights in some modules anew, as their layers do when they are made; running statistics start anew.
 
     Weights of a kind that has no ``reset_parameters`` come from a normal distribution of their own mean and deviation.
     The same seed draws the same weights; torch's own dice stay as they were.
     """
-    devices = {weight.device for weight in module.parameters() if weight.device.type == "cuda"}
+    devices = {weight.device for weight in net.parameters() if weight.device.type == "cuda"}
     with torch.random.fork_rng(devices), torch.no_grad():
         torch.manual_seed(seed)
-        for each in module.modules():
-            reset = getattr(each, "reset_parameters", None) or getattr(each, "_reset_parameters", None)
+        for module in (each for name in stage for each in submodule(net, name).modules()):
+            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
             if callable(reset):
                 reset()
                 continue
-            for weight in each.parameters(recurse=False):
+            for weight in module.parameters(recurse=False):
                 spread = weight.std() if weight.numel() > 1 else weight.abs().sum()
                 weight.copy_(torch.randn_like(weight) * spread + weight.mean())

@@ -56,10 +56,14 @@ class Search:
         self.seeing = _depending(self.nodes, traced.leaf)
         self.head = _head(chosen.head)
         self.roots: list[tuple[Any, Tensor]] = [(self.total, torch.ones_like(self.total))]
-        self.common: set[Node] | None = None
+        self.common: set[Node] | None = None  # what several resolutions share; see `default`
         self.certain = True  # whether another network with this structure would have the same default
         if not self.nodes or not self._any_gradient():
             self.certain, self.roots = False, _before_head(self.head) or self.roots
+
+    def readers(self, node: Node) -> set[Node]:
+        """The operations that take a result, on its way to the target."""
+        return {reader for reader in self.nodes if node in parents(reader)}
 
     def _any_gradient(self) -> bool:
         """Whether the target has any gradient at all: behind a head that starts at zero nothing has one."""
@@ -102,7 +106,7 @@ class Search:
         self.common = self._common([output for output, _ in every])
         for index in reversed(range(len(every))):
             output, layer = every[index]
-            note = self._passed_over(output, layer.grid)
+            note = self.passed_over(output, layer.grid)
             if not note:
                 chosen = index
                 break
@@ -115,7 +119,7 @@ class Search:
             chosen = wider
         output, layer = every[chosen]
         layer = replace(layer, grid=self.order.settled(output, layer.grid) or layer.grid)
-        activation = _activation_after(output.node, self.nodes)
+        activation = activation_after(output.node, self.nodes)
         why = "the last grid of positions that feeds the target, before pooling and head"
         if activation:
             why += f"; taken after the function {activation} that follows {layer.name}"
@@ -138,16 +142,11 @@ class Search:
             output, other = every[index]
             more = other.channels > layer.channels and other.grid.size == layer.grid.size
             inside = other.name.count(".") > layer.name.count(".")  # a part of a block, which may well be wider
-            if (
-                more
-                and not inside
-                and not self._passed_over(output, other.grid)
-                and _all_passes(output.node, self.total)
-            ):
+            if more and not inside and not self.passed_over(output, other.grid) and all_passes(output.node, self.total):
                 return index
         return None
 
-    def _passed_over(self, output: Output, grid: Grid) -> str:
+    def passed_over(self, output: Output, grid: Grid) -> str:
         """Why a place that can be explained is not the default; empty where nothing speaks against it."""
         if kind(output.node) in POOLING:
             return "pooled"
@@ -159,7 +158,7 @@ class Search:
             return "a place of the output reads no more than the same place of it"
         if self.common is not None and output.node not in self.common:
             return "one of several resolutions: not all that the target is read from depends on it"
-        bare = kind(output.node) == "Convolution" and not _activation_after(output.node, self.nodes)
+        bare = kind(output.node) == "Convolution" and not activation_after(output.node, self.nodes)
         if self.common is not None and bare:
             return "leads to one of several resolutions: neither rectified nor normalised"
         if self.order.settled(output, grid) is None:
@@ -179,7 +178,7 @@ class Search:
         place = self.traced.chosen.place if self.traced.chosen else None
         if place is None:
             return True
-        side = 2 if _all_passes(output.node, self.total) else 4
+        side = 2 if all_passes(output.node, self.total) else 4
         least = min(side ** len(grid.size), math.prod(grid.size) - 1)
         return _positions(output, grid, place, torch.ones_like(place)) > least
 
@@ -246,7 +245,7 @@ def _before_head(head: Sequence[Node]) -> list[tuple[Any, Tensor]]:
     return []
 
 
-def _activation_after(node: Node, nodes: list[Node]) -> str | None:
+def activation_after(node: Node, nodes: list[Node]) -> str | None:
     """The name of the activation function that is the only reader of a node's result, where there is one."""
     readers = [reader for reader in nodes if node in parents(reader)]
     return ACTIVATIONS.get(kind(readers[0]), (None,))[0] if len(readers) == 1 else None
@@ -259,13 +258,13 @@ def stage_begins(net: nn.Module, every: Sequence[tuple[Output, Layer]], default:
     before = every[: places.index(default.name.split("+")[0])]
     for index in reversed(range(len(before))):
         output, layer = before[index]
-        if math.prod(layer.grid.size) > cells and _all_passes(output.node, total):
+        if math.prod(layer.grid.size) > cells and all_passes(output.node, total):
             following = before[index + 1][1] if index + 1 < len(before) else layer
             return following if "Pool" in type(submodule(net, Place.parse(following.name).module)).__name__ else layer
     return default
 
 
-def _all_passes(node: Node, total: Tensor) -> bool:
+def all_passes(node: Node, total: Tensor) -> bool:
     """Whether all that was computed before a result feeds the target through it: it is no branch, beside a skip."""
     seen, waiting = {node, total.grad_fn}, [total.grad_fn]
     while waiting:

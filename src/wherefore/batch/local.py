@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wherefore import drawing, imaging
 from wherefore.errors import Error, ImageError
@@ -21,6 +21,14 @@ from wherefore.targets import is_per_image
 Report = dict[str, Any]
 Failure = dict[str, str]  # image, error
 AHEAD = 2  # batches that are decoded before they are needed
+
+
+class Explained(NamedTuple):
+    """One picture of an explanation, and the verdicts on its maps where these were checked."""
+
+    explanation: Explanation
+    image: int
+    verdicts: list[Report]
 
 
 def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> list[Path]:
@@ -58,7 +66,8 @@ class FileRun:
 
     With ``out``, overlays and ``NAME.safetensors`` (the raw maps under ``maps`` ``(T, h, w)``) are written there; the
     folder is made when there is something to write; ``truth`` adds ``NAME.truth.jpg``, what is known of the picture
-    beside its maps. ``origin`` says where the results come from, once the first batch is through.
+    beside its maps. With ``check`` each target has what `Explanation.check` finds. ``origin`` says where the results
+    come from, once the first batch is through.
     """
 
     explainer: Explainer
@@ -69,6 +78,7 @@ class FileRun:
     colours: str = "heat"
     scale: str = "each"
     truth: bool = False
+    check: bool = False
     origin: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -106,31 +116,36 @@ class FileRun:
 
         def finish(i: int, name: str) -> Report:
             result = results[i]
-            return dict(result) if isinstance(result, dict) else self._report(*result, name)
+            if isinstance(result, dict):
+                return dict(result)
+            report = self._report(result.explanation, result.image, name)
+            for target, verdict in zip(report["targets"], result.verdicts, strict=False):  # none where not asked for
+                target["check"] = verdict
+            return report
 
         return finish
 
-    def _together(self, inputs: Sequence[Input]) -> list[tuple[Explanation, int] | Failure]:
+    def _together(self, inputs: Sequence[Input]) -> list[Explained | Failure]:
         """Explains a batch; one by one where that fails, so that one picture does not end the run of all."""
         if not inputs:
             return []
         try:
-            explanation = self._explain(inputs)
+            return [*self._explain(inputs)]
         except ImageError:
             return [self._alone(one) for one in inputs]
-        return [(explanation, i) for i in range(len(inputs))]
 
-    def _explain(self, inputs: Sequence[Input]) -> Explanation:
+    def _explain(self, inputs: Sequence[Input]) -> list[Explained]:
         explanation = self.explainer.on(inputs, self.target)
         if not self.origin:
             self.origin.update(explanation.origin())
             if self.out:
                 made(self.out)
-        return explanation
+        checked = explanation.check().report() if self.check else [[]] * len(inputs)
+        return [Explained(explanation, i, verdicts) for i, verdicts in enumerate(checked)]
 
-    def _alone(self, one: Input) -> tuple[Explanation, int] | Failure:
+    def _alone(self, one: Input) -> Explained | Failure:
         try:
-            return self._explain([one]), 0
+            return self._explain([one])[0]
         except ImageError as error:
             return {"image": one.picture.name, "error": _of(one.picture.name, error)}
 

@@ -88,7 +88,7 @@ def interleaved(turns: Mapping[str, Turn], seconds: float, notes: list[str]) -> 
     gc.freeze()  # the imports are no garbage: collecting before each turn then costs nothing
     samples: dict[str, Samples] = {name: {} for name in turns}
     order, started = random.Random(0), 0.0
-    _sample(turns[FORWARD])  # a slow peer plays in the first round only: its floor must not be a cold one
+    sampled(turns[FORWARD])  # a slow peer plays in the first round only: its floor must not be a cold one
     for number in range(MOST):
         if number == 1:
             started = time.perf_counter()  # the first round may compile
@@ -97,7 +97,7 @@ def interleaved(turns: Mapping[str, Turn], seconds: float, notes: list[str]) -> 
         playing = [name for name in samples if name in (FORWARD, OURS) or _spent(samples[name]) <= seconds / 2]
         for name in order.sample(playing, len(playing)):
             try:
-                samples[name][number] = _sample(turns[name])
+                samples[name][number] = sampled(turns[name])
             except Exception as error:
                 if name == FORWARD:
                     raise
@@ -107,7 +107,8 @@ def interleaved(turns: Mapping[str, Turn], seconds: float, notes: list[str]) -> 
     return samples
 
 
-def _sample(turn: Turn) -> tuple[float, float]:
+def sampled(turn: Turn) -> tuple[float, float]:
+    """The CPU seconds and wall seconds of one turn."""
     with turn() as work:  # hooks are set and removed outside of the time that is taken
         gc.collect()
         cpu, wall = time.process_time(), time.perf_counter()

@@ -6,9 +6,10 @@ Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014; https://cocoda
 from __future__ import annotations
 
 import math
+import warnings
 from collections import defaultdict
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class Coco(Dataset):
         if {row.get("width", size[0]), row.get("height", size[1])} != {*size}:
             notes.insert(0, "size in the annotation is not the picture's")
         return Sample(
-            path.stem,
+            PurePosixPath(row["file_name"]).with_suffix("").as_posix(),
             partial(picture, path),
             in_order((each.category for each in instances), self._numbers),
             instances,
@@ -107,8 +108,10 @@ def mask(drawn: Any, size: tuple[int, int], path: Path) -> Array:
             runs = codec.frPyObjects(drawn, *drawn["size"])
         else:
             runs = drawn
-        return fitted(np.asarray(codec.decode(runs)).astype(bool), size)
-    except (TypeError, KeyError, ValueError, IndexError, AttributeError, OverflowError):
+        with warnings.catch_warnings():  # pycocotools 2.0.11 makes arrays in a way that numpy warns of
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return fitted(np.asarray(codec.decode(runs)).astype(bool), size)
+    except Exception:  # pycocotools raises bare ones
         raise Unreadable(
             path, f"has a segmentation that is no polygons and no run lengths ({str(drawn)[:40]})"
         ) from None
@@ -163,7 +166,7 @@ def _pictures(instances: Path, images: list[Row]) -> Path:
 
 @DATASETS("coco", names="coco:DIR")
 def coco(where: str, split: str = "test") -> Coco:
-    """COCO 2014 and 2017: boxes, masks, crowds and captions; also single instances.json files of that format.
+    """COCO: boxes, masks, crowds, captions; or an instances.json alone.
 
     ``where`` holds annotations/instances_val2014.json, or instances.json beside images; classes are ordered by their
     ids, which have gaps. ``split``: ``test`` is val, of 2014 where both years are there, or the only file where its

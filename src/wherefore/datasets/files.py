@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -65,10 +65,10 @@ def below(folder: Path, name: str, list_: Path) -> Path:
     return folder / plain
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures in a folder, sorted by name; those in folders within it are not looked for."""
+def files_in(folder: Path, endings: Collection[str] = imaging.SUFFIXES) -> list[Path]:
+    """The files with one of these endings (pictures) in a folder, sorted; hidden ones and folders within are not."""
     with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if Path(e.name).suffix.lower() in imaging.SUFFIXES)
+        names = sorted(e.name for e in entries if os.path.splitext(e.name)[1].lower() in endings)
     return [folder / name for name in names if not name.startswith(".")]
 
 
@@ -82,7 +82,7 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise Unreadable(path, "does not exist") from None
     except OSError as error:
-        raise Unreadable(path, f"cannot be read ({error.strerror})") from None
+        raise Unreadable(path, f"cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
         raise Unreadable(path, f"is no text ({error.reason})") from None
 

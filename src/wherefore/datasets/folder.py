@@ -9,12 +9,12 @@ from pathlib import Path
 from wherefore.datasets.files import (
     Said,
     below,
+    files_in,
     folder_of,
     four,
     held,
     in_order,
     picture,
-    pictures_in,
     size_of,
     table,
 )
@@ -50,7 +50,7 @@ class Folder(Dataset):
         things = [Said(label, four(box, self.list)) for label, box in self._boxes(name) if label]
         instances, notes = held(things, size, self._numbers)
         return Sample(
-            Path(name).with_suffix("").as_posix(),
+            name,
             partial(picture, path, upright=True),
             in_order({*labels} - {""}, self._numbers),
             instances,
@@ -74,14 +74,14 @@ def _rows(root: Path) -> dict[str, list[Row]]:
         return dict(sorted(found.items()))
     labelled = [(f, f.name) for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")]
     for folder, label in [(root, ""), *labelled]:
-        for path in pictures_in(folder):
+        for path in files_in(folder):
             found[path.relative_to(root).as_posix()].append({"label": label})
     return dict(found)
 
 
 @DATASETS("folder", names="folder:DIR")
 def folder(where: str, split: str = "test") -> Folder:
-    """Pictures in a folder, or in one folder for each class; with labels.csv, their labels and boxes.
+    """Pictures, in a folder for each class; or with labels.csv.
 
     labels.csv has the columns path (below the folder) and label, and may have x0, y0, x1, y1: a box in pixels from 0,
     its corners inclusive, of the picture as it is seen (upright). Several rows of one picture are several labels or

@@ -16,13 +16,13 @@ from wherefore.datasets.files import (
     Said,
     Unreadable,
     below,
+    files_in,
     first,
     folder_of,
     four,
     held,
     lines,
     picture,
-    pictures_in,
     size_of,
     stored,
     table,
@@ -51,7 +51,7 @@ class Layout:
         if self.listed is not None:
             return [line.split()[0] for line in lines(self.listed)]
         classes = [f.name for f in sorted(self.pictures.glob("n????????")) if f.is_dir()]
-        found = [f for name in ["", *classes] for f in pictures_in(self.pictures / name)]
+        found = [f for name in ["", *classes] for f in files_in(self.pictures / name)]
         return [f.relative_to(self.pictures).with_suffix("").as_posix() for f in found]
 
     def picture(self, name: str) -> Path:
@@ -128,7 +128,7 @@ class ImageNet(Dataset):
         found |= {Path(name).parent.name for name in self.names} - {""}
         if found or self.layout.annotations is None:
             return found
-        for path in sorted(self.layout.annotations.glob("*.xml")):
+        for path in files_in(self.layout.annotations, {".xml"}):
             try:
                 found.update(each.category for each in annotation(path, 0).things)
             except Unreadable:
@@ -180,7 +180,7 @@ def _clsloc(path: Path) -> bool:
 
 @DATASETS("imagenet", names="imagenet:DIR")
 def imagenet(where: str, split: str = "test") -> ImageNet:
-    """ILSVRC, classification and localization: a label per picture, boxes, the blacklist of the development kit.
+    """ILSVRC, localization: one label per picture, boxes, the blacklist.
 
     ``where`` holds ILSVRC/Data/CLS-LOC/val as it is downloaded, or val, or the pictures themselves. Boxes are those of
     XML files below Annotations, else of LOC_val_solution.csv; they are taken as they are, with inclusive corners.
@@ -214,7 +214,7 @@ def _layout(folder: Path, part: str, wanted: str) -> Layout:
         return first(root / name for root in roots for name in names)
 
     pictures = found(f"Data/CLS-LOC/{part}", part)
-    if pictures is None and part == "val" and pictures_in(folder):
+    if pictures is None and part == "val" and files_in(folder):
         pictures = folder
     if pictures is None:
         raise Error(f"{folder} holds no ILSVRC: ILSVRC/Data/CLS-LOC/{part} is expected, or {part}.")

@@ -1,4 +1,4 @@
-"""Which of ILSVRC's 1,000 classes are kinds of a category of COCO or VOC; only where that is beyond doubt.
+"""Which of ILSVRC's 1,000 classes are kinds of a category of COCO or VOC, or of kangaroos; only beyond doubt.
 
 Left out is what ILSVRC names a part or a special kind of (person, chair, bed, book, cake, handbag, knife, oven,
 sandwich, spoon, wine glass, potted plant) or does not name at all.
@@ -40,6 +40,7 @@ _NAMED = {
     "hair drier": {589: "hand blower"},
     "horse": {339: "sorrel"},
     "hot dog": {934: "hotdog"},
+    "kangaroo": {104: "wallaby"},
     "keyboard": {508: "computer keyboard"},
     "laptop": {620: "laptop", 681: "notebook"},
     "microwave": {651: "microwave"},

@@ -41,7 +41,15 @@ def of_scene(each: Scene) -> Sample:
         Instance(thing.category, tuple(box), partial(_mask, each, i), each.flags[i].difficult)
         for i, (thing, box) in enumerate(zip(each.things, each.boxes.tolist(), strict=True))
     )
-    return Sample(each.name, lambda: each.image, each.labels, instances, lambda: _segmentation(each), each.captions)
+    return Sample(
+        each.name,
+        lambda: each.image,
+        each.labels,
+        instances,
+        lambda: _segmentation(each),
+        each.captions,
+        known_size=(each.size, each.size),
+    )
 
 
 def _mask(each: Scene, number: int) -> Array:
@@ -58,7 +66,7 @@ def _segmentation(each: Scene) -> Array:
 
 @DATASETS("scenes", names="scenes, scenes:single, scenes:pair, scenes:three, scenes:four")
 def scenes(where: str, split: str = "test") -> Scenes:
-    """The drawn world that comes with the package: annotated in full, offline; a stand-in for photographs."""
+    """The drawn world of the package, fully annotated; a stand-in."""
     if where and where not in COUNTS:
         raise Error(f"scenes come as scenes or scenes:{', scenes:'.join(COUNTS)}, not scenes:{where}.")
     if split not in SPLITS:

@@ -21,13 +21,13 @@ from wherefore.datasets.files import (
     Said,
     Unreadable,
     below,
+    files_in,
     first,
     folder_of,
     held,
     in_order,
     lines,
     picture,
-    pictures_in,
     size_of,
     stored,
 )
@@ -85,7 +85,7 @@ class Layout:
 
     def _named(self) -> set[str]:
         names: set[str] = set()
-        for path in sorted(self.annotations.glob("*.xml")):
+        for path in files_in(self.annotations, {".xml"}):
             try:
                 names.update(each.category for each in annotation(path, 1).things)
             except Unreadable:
@@ -178,18 +178,17 @@ def numbers(path: Path) -> Array:
     """The numbers ``(H, W)`` in a picture with a palette, or in a grey one."""
     try:
         with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise Unreadable(path, f"has colours, not numbers of classes ({image.mode})")
-            return np.array(image, np.uint8)
+            found, mode = np.array(image), image.mode
     except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, Error):
-            raise
         raise Unreadable(path, f"cannot be read as a picture ({error})") from None
+    if mode not in ("P", "L"):
+        raise Unreadable(path, f"has colours, not numbers of classes ({mode})")
+    return found
 
 
 @DATASETS("voc", names="voc:DIR")
 def voc(where: str, split: str = "test") -> Voc:
-    """PASCAL VOC 2007 and 2012: boxes, difficult, segmentation; also folders of pictures and XML files of that kind.
+    """PASCAL VOC: boxes, flags, segmentation; or pictures with such XML.
 
     ``where`` is VOCdevkit, what holds it, or one year of it (VOC2007). ``split``: ``test`` is the list test where that
     is annotated (VOC 2007), else val; ``dev`` and ``train`` are train; or a list by its name (trainval, trainaug,
@@ -218,7 +217,7 @@ def _layout(folder: Path) -> Layout:
         return Layout(years[0], years[0] / "JPEGImages", years[0] / "Annotations")
     pictures = [folder / name for name in ("JPEGImages", "images", ".") if (folder / name).is_dir()]
     files = [folder / name for name in ("Annotations", "annotations", "annots", ".")]
-    annotated = [f for f in files if f.is_dir() and next(f.glob("*.xml"), None)]
+    annotated = [f for f in files if f.is_dir() and files_in(f, {".xml"})]
     if not annotated:
         raise Error(f"{folder} holds no VOC: VOCdevkit/VOC2007 is expected, or images and annots with XML files.")
     return Layout(folder, pictures[0], annotated[0])
@@ -234,4 +233,4 @@ def _listed(path: Path) -> list[str]:
 def _unlisted(layout: Layout, spec: str, split: str) -> list[str]:
     if split != "test":
         raise Error(f"{spec} has no lists of pictures (ImageSets), so there is no {split!r}: all of it is 'test'.")
-    return sorted({f.stem for f in layout.annotations.glob("*.xml")} | {f.stem for f in pictures_in(layout.pictures)})
+    return sorted({f.stem for f in (*files_in(layout.annotations, {".xml"}), *files_in(layout.pictures))})

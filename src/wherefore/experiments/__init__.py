@@ -8,14 +8,14 @@ interval, and whether the paper's ordering holds; a reversal is a finding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from wherefore.experiments import ablations as _ablations  # noqa: F401  importing them fills EXPERIMENTS
-from wherefore.experiments import claims as _claims  # noqa: F401
+from wherefore.experiments import layers as _layers  # noqa: F401
 from wherefore.experiments import localization as _localization  # noqa: F401
 from wherefore.experiments import pointing as _pointing  # noqa: F401
 from wherefore.experiments import rejection as _rejection  # noqa: F401
+from wherefore.experiments import timing as _timing  # noqa: F401
 from wherefore.experiments.lab import Lab, Settings, one_thread
 from wherefore.experiments.result import Report, Result
 from wherefore.registry import EXPERIMENTS
@@ -47,8 +47,3 @@ def run(name: str, settings: Settings | None = None, out: str | Path = "results"
         name, about["title"], entry.summary, settings.data, max(lab.counts.values(), default=0), lab.comparable, said,
         lab.problems, result,
     )  # fmt: skip
-
-
-def evaluations() -> Sequence[str]:
-    """The names of the experiments that evaluate the shipped networks and train nothing."""
-    return [name for name, entry in EXPERIMENTS.items() if not entry.about.get("trains")]

@@ -15,10 +15,11 @@ SERIES = ("#2f6fd0", "#c4561a", "#1f8a5b", "#8a3fb5", "#a7850a", "#c22f5f", "#3b
 WIDTH = 7.2  # inches, at 150 dots
 
 
-def dots(rows: Sequence[Mapping[str, Any]], label: str, names: Sequence[str] = ()) -> Image.Image:
+def dots(rows: Sequence[Mapping[str, Any]], label: str, names: Sequence[str] = (), log: bool = False) -> Image.Image:
     """A row of the table per line: its value, its interval as a whisker, and the paper's value as an open diamond.
 
-    ``label`` says what is measured; ``names`` are those of the lines, by default each row's own.
+    ``label`` says what is measured; ``names`` are those of the lines, by default each row's own. ``log``: on a scale of
+    powers of ten.
     """
     figure, axes = _axes(0.7 + 0.3 * len(rows))
     for line, row in enumerate(rows):
@@ -29,6 +30,8 @@ def dots(rows: Sequence[Mapping[str, Any]], label: str, names: Sequence[str] = (
             axes.plot([value], [line], "o", color=OURS, markersize=7, label="here" if line == 0 else None)
         if row.get("paper") is not None:
             axes.plot([row["paper"]], [line], "D", markersize=7, markerfacecolor="white", markeredgecolor=THEIRS)
+    if log:
+        axes.set_xscale("log")
     axes.set_yticks(range(len(rows)), list(names) or [str(row["name"]) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel(label + (" (diamonds: the paper's, on its own data)" if _any(rows) else ""))
@@ -56,7 +59,7 @@ def curves(
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(color=GRID, linewidth=0.8)
-    axes.legend(frameon=False, fontsize=8, ncols=2 if len(lines) > 4 else 1)
+    figure.legend(frameon=False, fontsize=8, ncols=min(4, len(lines)), loc="outside lower center")
     return _drawn(figure)
 
 

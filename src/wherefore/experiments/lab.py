@@ -21,7 +21,7 @@ from wherefore.datasets import Dataset, Sample, opened
 from wherefore.datasets.matching import matched
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
-from wherefore.models.zoo import load
+from wherefore.models.zoo import load, moved
 from wherefore.types import Model
 
 NAMED = 3  # bad pictures that are named of each kind
@@ -75,10 +75,7 @@ class Lab:
         """The network of that name, loaded once; in eval mode, on the device that was asked for."""
         if name not in self._models:
             chosen = self.settings.weights if name == self.settings.model else None
-            model = load(name, chosen or "default")
-            if self.settings.device:
-                model.net.to(torch.device(self.settings.device))
-            self._models[name] = model
+            self._models[name] = moved(load(name, chosen or "default"), self.settings.device)
         return self._models[name]
 
     def networks(self, *shipped: str) -> list[Model]:
@@ -93,12 +90,34 @@ class Lab:
 
         Fewer are the first of more. ``fits``: only such samples, sought among `SOUGHT` for each that is wanted.
         """
-        wanted = self.settings.limit or (quick if self.settings.quick else full)
-        order = random.Random(self.settings.seed).sample(range(len(dataset)), len(dataset))
+        wanted, order = self._wanted(full, quick), self._order(dataset)
         fitting = (n for n in order[: SOUGHT * wanted] if fits is None or _fits(dataset, n, fits))
         found = list(islice(fitting, wanted))
         self.counts[f"{dataset.spec} {dataset.split}"] = len(found)
         return found
+
+    def others(self, kind: str, taken: Sequence[int], full: int, quick: int) -> tuple[Dataset, list[int]]:
+        """Data to choose a threshold on, and which samples: of the dev split, where the data set has one.
+
+        Else those of the test split that are not ``taken``. Raises `Error` where none are left.
+        """
+        try:
+            dataset = self.dataset(kind, "dev")
+            return dataset, self.numbers(dataset, full, quick)
+        except Error:
+            dataset, there = self.dataset(kind), set(taken)
+            left = [number for number in self._order(dataset) if number not in there][: self._wanted(full, quick)]
+            if not left:
+                raise Error(
+                    f"{dataset.spec} has no pictures left to choose a threshold on: take a lower limit."
+                ) from None
+            return dataset, left
+
+    def _order(self, dataset: Dataset) -> list[int]:
+        return random.Random(self.settings.seed).sample(range(len(dataset)), len(dataset))
+
+    def _wanted(self, full: int, quick: int) -> int:
+        return self.settings.limit or (quick if self.settings.quick else full)
 
     def asked(self, what: str, dataset: Dataset, model: Model) -> Asked:
         """Which classes are explained: ``labels``, ``top5`` or ``both``."""

@@ -19,13 +19,23 @@ from wherefore.experiments.lab import Lab
 from wherefore.experiments.result import Result
 from wherefore.experiments.showing import drawn, gallery
 from wherefore.experiments.tables import Row, claim, paper_of, refused, row, table, where
-from wherefore.metrics.localization import Rule, box_iou, grabcut_box, mean_box, share_box, smoothed_box
-from wherefore.metrics.summary import Summary, summary
+from wherefore.metrics.localization import (
+    Rule,
+    box_iou,
+    grabcut_box,
+    max_box_accuracy,
+    mean_box,
+    share_box,
+    smoothed_box,
+    sweep,
+)
+from wherefore.metrics.summary import Summary, bootstrapped, summary
 from wherefore.pages import Figure, Figures, Section, Verdict
 from wherefore.registry import EXPERIMENTS
 from wherefore.types import Model
 
 LEAST = 0.5  # the IoU of a right box
+SWEPT = tuple(round(0.05 * i, 2) for i in range(1, 20))  # thresholds, shares of the maximum
 TIMES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)  # the mean of a map, of which the best is chosen on other pictures
 CROPS = {"squash": False, "ten crops": True}
 NETWORKS = ("vgg", "alexnet", "googlenet", "vgg-cam")
@@ -95,21 +105,23 @@ def localization(lab: Lab) -> Result:
         for crops, tencrop in CROPS.items():
             for method in lab.fitting(model, METHODS if not tencrop else METHODS[:3], dataset):
                 kept = list(lab.seen(model, method, dataset, numbers, tencrop=tencrop))
-                for boxes in [*RULES[method], *(mean_rules(lab, model) if method == "c-mwp" else [])]:
+                for boxes in [*RULES[method], *(mean_rules(lab, model, numbers) if method == "c-mwp" else [])]:
                     found = errors(kept, boxes.rule)
                     rows += _rows(model, method, crops, boxes, found)
                     if boxes.plain and not tencrop:
                         figures[model.name, method] = found["top-1"]
-                        shown.setdefault(f"{model.name} {method}", kept[:3])
+                        shown[f"{model.name} {method}"] = kept[:3]
+                if not tencrop and method != "gradient":
+                    rows += _rows(model, method, crops, Boxes("the best threshold", share_box), best_threshold(kept))
             rows += _rows(model, "classification", crops, Boxes("", share_box), classification(kept))
     verdicts = _verdicts(figures, [model.name for model in lab.networks(*NETWORKS)])
     return Result(rows, verdicts, _sections(rows, verdicts, shown, lab), {"least IoU": LEAST})
 
 
-def mean_rules(lab: Lab, model: Model) -> list[Boxes]:
-    """c-MWP's own rule: so many times the mean of the map, as many as are best on pictures of the dev split."""
-    dataset = lab.dataset("single", "dev")
-    kept = list(lab.seen(model, "c-mwp", dataset, lab.numbers(dataset, 100, 24)))
+def mean_rules(lab: Lab, model: Model, taken: Sequence[int]) -> list[Boxes]:
+    """c-MWP's own rule: so many times the mean of the map, as many as are best on other pictures than those taken."""
+    dataset, numbers = lab.others("single", taken, 100, 24)
+    kept = list(lab.seen(model, "c-mwp", dataset, numbers))
     known = {times: errors(kept, partial(mean_box, times=times))["GT-known"].value for times in TIMES}
     best = min(known, key=lambda times: known[times])
     return [Boxes(f"{best:g} times the mean", partial(mean_box, times=best), False)]
@@ -127,6 +139,16 @@ def errors(kept: Sequence[Seen], rule: Rule) -> dict[str, Summary]:
         found["GT-known"].append(1 - float(np.mean([hit for _, hit in counted])) if counted else np.nan)
     evidence = [float(v) for each in kept for v in each.explanation.evidence[0]]
     return {name: summary(values, evidence) for name, values in found.items()}
+
+
+def best_threshold(kept: Sequence[Seen]) -> dict[str, Summary]:
+    """The localization accuracies ``MaxBoxAcc`` and ``MaxBoxAccV2``: those at the threshold that is best here."""
+    swept = [sweep(each.explanation, [each.sample], SWEPT)[0, 0].numpy() for each in kept]
+    n = sum(not np.isnan(one).any() for one in swept)
+    return {
+        name: bootstrapped(lambda times, least=least: max_box_accuracy(swept, least, times), len(swept), n)  # type: ignore[misc]
+        for name, least in (("MaxBoxAcc", (0.5,)), ("MaxBoxAccV2", (0.3, 0.5, 0.7)))
+    }
 
 
 def classification(kept: Sequence[Seen]) -> dict[str, Summary]:
@@ -177,6 +199,11 @@ def _sections(
         tables = [
             table(where(some, error=error), columns, f"{error} error", f"{error}, {crops}.")
             for error in ("top-1", "top-5", "GT-known")
+        ]
+        tables += [
+            table(found, columns, f"{name}: right boxes", "The threshold that is best on these very pictures.")
+            for name in ("MaxBoxAcc", "MaxBoxAccV2")
+            if (found := where(some, error=name))
         ]
         chart = [each for each in where(some, error="top-1") if each["name"] != "classification"]
         names = [f"{each['network'].removeprefix('scenes:')}: {each['name']}, {each['box']}" for each in chart]

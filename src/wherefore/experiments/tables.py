@@ -38,7 +38,7 @@ def table(
     for each in rows:
         first: list[str | Share] = [str(each.get(key, "")) for key in columns]
         paper = [] if len(header) == len(columns) + 2 else [_said(each["paper"], share)]
-        cells.append([*first, _figure(each, share), str(each["n"]), *paper])
+        cells.append([*first, cell(each, share), str(each["n"]), *paper])
     empty = sum(each["degenerate"] for each in rows)
     words = f"{caption} " if caption else ""
     words += "Brackets: bootstrap 95 % intervals over pictures (1,000 draws)."
@@ -47,7 +47,8 @@ def table(
     return Table(header, cells, words, chosen)
 
 
-def _figure(each: Row, share: bool) -> str | Share:
+def cell(each: Row, share: bool) -> str | Share:
+    """The figure of a row with its interval, as it stands in a table."""
     value, low, high = each["value"], each["low"], each["high"]
     if value is None:
         return "undefined"

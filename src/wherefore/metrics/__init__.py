@@ -5,6 +5,9 @@ A metric ``(explanation, samples) -> (B, T)`` gives a value for each target of e
 `wherefore.metrics.summary` says what is said of many.
 """
 
+from wherefore.metrics import faithfulness as _faithfulness  # noqa: F401  importing the package fills METRICS
+from wherefore.metrics import imputation as _imputation  # noqa: F401
+from wherefore.metrics import occluding as _occluding  # noqa: F401
 from wherefore.metrics.agreement import (
     adjacent_similarity,
     class_separation,
@@ -32,13 +35,14 @@ from wherefore.metrics.localization import (
 from wherefore.metrics.pointing import Accuracy, accuracy, difficult, hits, pointing_game
 from wherefore.metrics.rejection import Claim, with_rejection
 from wherefore.metrics.resampling import interval
+from wherefore.metrics.segmentation import confusion, mean_iou
 from wherefore.metrics.summary import Summary, Verdict, bootstrapped, difference, ordering, summary_by_class
 from wherefore.registry import METRICS
 
 __all__ = [
     "METRICS", "Accuracy", "Claim", "Summary", "Verdict", "accuracy", "adjacent_similarity", "area_box",
-    "area_mask", "bootstrapped", "box_iou", "box_right", "class_separation", "difference", "difficult",
+    "area_mask", "bootstrapped", "box_iou", "box_right", "class_separation", "confusion", "difference", "difficult",
     "energy_box", "energy_mask", "errors", "grabcut_box", "hits", "hog_correlation", "interval", "iou", "localized",
-    "max_box_accuracy", "mean_box", "ordering", "pearson", "pointing_game", "share_box", "shares", "smoothed",
-    "smoothed_box", "spearman", "ssim", "summary_by_class", "sweep", "with_rejection", "within_and_across",
+    "max_box_accuracy", "mean_box", "mean_iou", "ordering", "pearson", "pointing_game", "share_box", "shares",
+    "smoothed", "smoothed_box", "spearman", "ssim", "summary_by_class", "sweep", "with_rejection", "within_and_across",
 ]  # fmt: skip

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
-from scipy.stats import rankdata
 from torch import Tensor
 
 from wherefore.datasets import Array, Sample
@@ -33,30 +32,45 @@ CELLS, BLOCK, DIRECTIONS = 14, 3, 9  # of `hog_correlation`: cells along the sho
 def spearman(a: Any, b: Any, *, absolute: bool = False) -> float:
     """The rank correlation of two maps of one shape, -1 to 1; equal values share the mean of their ranks.
 
-    ``absolute`` leaves signs aside. 0 where one of the two is constant, which correlates with nothing.
+    ``absolute`` leaves signs aside. 0 where one of the two is constant, which correlates with nothing. Raises `Error`
+    for two shapes.
     """
-    values = [np.asarray(x, np.float64).ravel() for x in (a, b)]
-    return pearson(*(rankdata(np.abs(x) if absolute else x) for x in values))
+    x, y = _alike(a, b)
+    return pearson(*(_ranks(np.abs(values) if absolute else values) for values in (x, y)))
+
+
+def _alike(a: Any, b: Any) -> tuple[Array, Array]:
+    """Two arrays of one shape in float64."""
+    x, y = (np.asarray(each, np.float64) for each in (a, b))
+    if x.shape != y.shape:
+        raise Error(f"maps of {x.shape} and {y.shape} cannot be compared: give two of one shape.")
+    return x, y
+
+
+def _ranks(values: Array) -> Array:
+    """The rank of each value ``(N,)`` from 1; equal ones have the mean of theirs."""
+    # scipy.stats has it too, but takes seconds to import.
+    _, places, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return ranks
 
 
 def pearson(a: Array, b: Array) -> float:
     """The correlation of two arrays of one shape, -1 to 1; 0 where one of the two is constant."""
-    a, b = (np.asarray(x, np.float64).ravel() for x in (a, b))
+    a, b = _alike(a, b)
     if not (np.ptp(a) and np.ptp(b)):
         return 0.0
-    a, b = ((x - x.mean()) / np.ptp(x) for x in (a, b))
-    return float(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))
+    x, y = (((each - each.mean()) / np.ptp(each)).ravel() for each in (a, b))
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
 def ssim(a: Any, b: Any) -> float:
-    """The structural similarity of two maps ``(H, W)``, -1 to 1, each divided by its largest absolute value.
+    """The structural similarity of two maps ``(H, W)``, -1 to 1, signs left aside, each with 1 as its maximum.
 
     The mean over all Gaussian windows of 11x11 pixels, with the constants of Wang et al. 2004 (eq. 13) for a range of
     1. Raises `Error` for maps smaller than a window.
     """
-    x, y = (_scaled(each, 2 * REACH + 1) for each in (a, b))
-    if x.shape != y.shape:
-        raise Error(f"maps of {x.shape} and {y.shape} cannot be compared: give two of one shape.")
+    x, y = (_scaled(each, 2 * REACH + 1) for each in _alike(a, b))
 
     def mean(values: Array) -> Array:
         inside: Array = gaussian_filter(values, SIGMA, radius=REACH)[REACH:-REACH, REACH:-REACH]
@@ -70,7 +84,7 @@ def ssim(a: Any, b: Any) -> float:
 
 
 def hog_correlation(a: Any, b: Any) -> float:
-    """The correlation of the histograms of oriented gradients of two maps ``(H, W)``, -1 to 1.
+    """The correlation of the histograms of oriented gradients of two maps ``(H, W)``, -1 to 1, signs left aside.
 
     9 directions, cells of a fourteenth of the shorter side (16 of 224 pixels), blocks of 3x3 cells; 0 where one of the
     two has no edges. Needs scikit-image. Raises `Error` for maps of less than 14 pixels on a side.
@@ -79,24 +93,24 @@ def hog_correlation(a: Any, b: Any) -> float:
         from skimage.feature import hog
     except ImportError:
         raise Error("hog_correlation needs scikit-image: pip install 'wherefore[eval]'") from None
-    x, y = (_scaled(each, CELLS) for each in (a, b))
+    x, y = (_scaled(each, CELLS) for each in _alike(a, b))
     cell = round(min(x.shape) / CELLS)
     return pearson(*(hog(each, DIRECTIONS, (cell, cell), (BLOCK, BLOCK)) for each in (x, y)))
 
 
-def _scaled(x: Any, least: int) -> Array:
-    """A map with 1 as its largest absolute value, so that constants weigh the same in every map."""
-    values = np.asarray(x, np.float64)
+def _scaled(values: Array, least: int) -> Array:
+    """The sizes of a map's values, 1 the largest, so that constants weigh the same in every map."""
     if values.ndim != 2 or min(values.shape) < least:
         raise Error(f"this similarity needs maps of at least {least}x{least} pixels, not {values.shape}: enlarge them.")
-    return values / (np.abs(values).max() or 1.0)
+    sizes: Array = np.abs(values)  # of opposite maps SSIM would multiply two negative factors: alike
+    return sizes / (sizes.max() or 1.0)
 
 
 # -------------------------------------------------------------------------------------------- within explanations
 
 
 @METRICS("class-separation", better="higher", bounds=(0, 2), paper="Selvaraju et al. 2020, section 5.1")
-def class_separation(e: Explanation, samples: Sequence[Sample]) -> Tensor:
+def class_separation(e: Explanation, samples: Sequence[Sample] = ()) -> Tensor:
     """How unlike a target's map is to those of the picture's other targets: 1 - rank correlation, (B, T).
 
     The mean over the other targets; with two objects asked for in a picture both have the same value. 0: the method

@@ -84,7 +84,8 @@ def _neighbours(height: int, width: int) -> Any:
         (number[:-1, :-1], number[1:, 1:], DIAGONAL),
         (number[:-1, 1:], number[1:, :-1], DIAGONAL),
     ]
-    first, second = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
+    first = np.concatenate([one.ravel() for one, _, _ in pairs])
+    second = np.concatenate([other.ravel() for _, other, _ in pairs])
     weight = np.concatenate([np.full(one.size, w) for one, _, w in pairs])
     half = sparse.coo_array((weight, (first, second)), shape=(number.size, number.size))
     return (half + half.T).tocsr()

@@ -39,11 +39,12 @@ def _signed(e: Explanation, image: int) -> Array:
 def ssim(one: Array, other: Array) -> float:
     """The structural similarity of two maps ``(H, W)``, each scaled to 0..1; -1 to 1 (Wang et al. 2004)."""
     try:
-        from skimage.metrics import structural_similarity
+        from skimage import metrics
     except ImportError:
         raise Error("SSIM needs scikit-image: pip install 'wherefore[eval]'") from None
     a, b = _unit(one), _unit(other)
-    return float(structural_similarity(a, b, data_range=1.0, gaussian_weights=True, sigma=WINDOW))
+    similarity: Any = metrics.structural_similarity
+    return float(similarity(a, b, data_range=1.0, gaussian_weights=True, sigma=WINDOW))
 
 
 def hog(one: Array, other: Array) -> float:

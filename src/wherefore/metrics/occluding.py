@@ -1,6 +1,7 @@
 """Rank correlation with occlusion: does covering the picture cost most where a map is high?
 
-Selvaraju et al. 2020, section 5.3. The paper names neither patch nor fill; 32 of 224 pixels, every 16, filled with the mean colour are ours.
+Selvaraju et al. 2020, section 5.3. The paper names neither patch nor fill: patches of 32 of 224 pixels, every 16,
+filled with the mean colour, are ours.
 """
 
 from __future__ import annotations

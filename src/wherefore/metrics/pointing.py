@@ -32,16 +32,17 @@ def pointing_game(
     samples: Sequence[Sample],
     *,
     tolerance: float = 15,
+    boxes: bool = False,
     only_difficult: bool = False,
     smooth: bool = False,
     centroid: bool = False,
 ) -> Tensor:
     """Whether a map's highest point lies on, or close to, its category: 1 or 0, (B, T).
 
-    Closer than ``tolerance``, in the picture's own pixels; 0 asks for the thing itself. Difficult things and crowds
-    count as the category, but where it has difficult things alone it is not asked for (NaN) without
-    ``only_difficult``. ``smooth`` is for pixel methods. Of several highest points it is the first in reading order,
-    with ``centroid`` the middle of them all.
+    Closer than ``tolerance``, in the picture's own pixels; 0 asks for the thing itself. A category lies where its masks
+    are, with ``boxes`` (VOC's game) its boxes, those of difficult things and crowds among them; but where all its
+    things are difficult it is not asked for (NaN) without ``only_difficult``. ``smooth`` is for pixel methods. Of
+    several highest points it is the first in reading order, with ``centroid`` the middle of them all.
     """
 
     def measure(case: Case) -> float:
@@ -49,7 +50,8 @@ def pointing_game(
             return NAN
         find = middle if centroid else peak
         point = case.found(lambda heat: find(smoothed(heat) if smooth else heat))
-        return float(hits(point, case.sample.mask(case.category), tolerance))
+        region = in_boxes(case.sample, case.category) if boxes else case.sample.mask(case.category)
+        return float(hits(point, region, tolerance))
 
     return per_target(e, samples, measure)
 

@@ -35,7 +35,7 @@ def read(path: str | Path) -> dict[str, list[Tensor]]:
     if not path.is_file():
         raise Error(f"the weights file {path} does not exist.")
     try:
-        layers = dict(_layers(memoryview(np.memmap(path, mode="r"))))
+        layers = dict(_layers(np.memmap(path, mode="r").data))
     except (ValueError, OSError) as error:
         raise Error(f"{path} is not a whole .caffemodel ({error}): fetch it anew.") from None
     if not layers:

@@ -55,6 +55,16 @@ def load(name: str, weights: Weights = "default", *, classes: Names = None) -> M
     return replace(model, multilabel=multilabel, preprocess=said.get("preprocess", model.preprocess))
 
 
+def moved(model: Model, device: str | None) -> Model:
+    """The model with its network on a device, where one is named; an `Error` for one that cannot be used."""
+    if device:
+        try:
+            model.net.to(torch.device(device))
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise Error(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return model
+
+
 def extra(module: str) -> Any:
     """A module of an optional library; an `Error` that says how to install it where it is missing."""
     try:

@@ -1,4 +1,4 @@
-"""What a page is made of: sections of words, figures, tables, verdicts and commands. Words may hold `code`.
+"""What a page is made of: sections of words, figures, tables, verdicts, commands and links. Words may hold `code`.
 
 Section("Layers", "The deepest layer tells most.", Figures([Figure(picture, "features.14")]), Table(...))
 """
@@ -88,7 +88,21 @@ class Commands:
     commands: Sequence[Command]
 
 
-Part = str | Figures | Table | Verdict | Commands
+class Link(NamedTuple):
+    """Where another page of ours lies, beside this one, and its name."""
+
+    address: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Links:
+    """Ways to other pages of ours."""
+
+    links: Sequence[Link]
+
+
+Part = str | Figures | Table | Verdict | Commands | Links
 
 
 @dataclass(frozen=True, init=False)

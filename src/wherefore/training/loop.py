@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import time
 from collections.abc import Callable
@@ -19,64 +17,26 @@ from wherefore.errors import Error
 from wherefore.models.scenes import preprocess
 from wherefore.models.zoo import load
 from wherefore.progress import track
-from wherefore.saving import made, write_whole
+from wherefore.saving import made
 from wherefore.training.data import Array, Pictures, together
 from wherefore.training.recipes import Recipe, recipe_for
+from wherefore.training.resumable import Resumable
 from wherefore.training.shipping import hits, ship
 
 Say = Callable[[str], None]
 
 
-class Run:
-    """A training under way: the network, its optimizer, and what has been done so far."""
+class Run(Resumable):
+    """The training of a network by its recipe; ``start`` is the sha256 of the weights that it starts from, if any."""
 
     def __init__(self, recipe: Recipe, net: nn.Module, device: str | None = None, start: str | None = None) -> None:
-        self.recipe, self.start = recipe, start
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            self.device = torch.device(device)
-            self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise Error(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+        self.recipe = recipe
         grouped: tuple[list[Tensor], list[Tensor]] = [], []
         for weight in net.parameters():
             grouped[weight.ndim > 1].append(weight)  # biases and norms do not decay
         groups: list[dict[str, Any]] = [{"params": grouped[0], "weight_decay": 0.0}, {"params": grouped[1]}]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
-        self.seconds, self.rows = 0.0, list[dict[str, float]]()
-
-    @property
-    def epoch(self) -> int:
-        """How many epochs are done."""
-        return len(self.rows)
-
-    def write(self, path: Path) -> None:
-        """A checkpoint: whole or not there."""
-        state = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
-        about = {"settings": self.settings, "rows": self.rows, "seconds": self.seconds}
-        buffer = io.BytesIO()
-        torch.save({**state, "about": json.dumps(about)}, buffer)
-        write_whole(path, buffer.getvalue())
-
-    def read(self, path: Path) -> None:
-        """Goes on from a checkpoint."""
-        try:
-            found = torch.load(path, map_location=self.device, weights_only=True)
-            about = json.loads(found["about"])
-        except Exception:
-            raise Error(f"{path} is not a readable checkpoint: --fresh starts anew.") from None
-        if about["settings"] != self.settings:
-            raise Error(f"{path} was trained otherwise (seed, epochs or recipe): --fresh starts anew.")
-        self.net.load_state_dict(found["net"])
-        self.optimizer.load_state_dict(found["optimizer"])
-        self.rows, self.seconds = about["rows"], about["seconds"]
-
-    @property
-    def settings(self) -> list[Any]:
-        """What must be the same for a checkpoint to be gone on from."""
-        recipe = self.recipe
-        said: list[Any] = json.loads(json.dumps([recipe.settings, recipe.seed, recipe.source, self.start]))
-        return said
+        optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        super().__init__(net, optimizer, [recipe.settings, recipe.seed, recipe.source, start], device)
 
 
 def train(

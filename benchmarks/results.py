@@ -1,0 +1,80 @@
+"""The tables of docs/results.md, from what `wherefore experiment` wrote.
+
+    wherefore experiment all --out results                        # on scenes, about twenty minutes
+    wherefore experiment segmentation --out results               # trains; it says its own time
+    python benchmarks/real_data.py --data ../shared/data --out real
+    wherefore experiment localization --data imagenet:real/imagenet --model mobilenet_v2 ... --out photographs
+    python benchmarks/results.py "Scenes=results" "Photographs, mobilenet_v2=photographs"
+
+What stands before and after the marks in docs/results.md stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wherefore.experiments.everything import in_order
+from wherefore.registry import EXPERIMENTS
+
+PAGE = Path(__file__).parent.parent / "docs" / "results.md"
+START, END = "<!-- figures: written by benchmarks/results.py -->", "<!-- end of figures -->"
+PLAIN = {"name", "value", "low", "high", "n", "degenerate", "paper"}
+Row = dict[str, Any]
+SHOWN: dict[str, Callable[[Row], bool]] = {  # of long tables the rows that are printed; the rest is in the JSON
+    "localization": lambda row: row["error"] in ("top-1", "GT-known") and not row["box"].startswith("20"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", help="heading=folder of results")
+    parts = []
+    for given in parser.parse_args().folders:
+        heading, _, folder = given.rpartition("=")
+        found = [Path(folder) / f"{name}.json" for name in in_order()]
+        parts.append(f"## {heading}\n")
+        parts += [section(json.loads(path.read_text())) for path in found if path.is_file()]
+    before, _, rest = PAGE.read_text().partition(START)
+    PAGE.write_text(f"{before}{START}\n\n" + "\n".join(parts) + f"\n{END}{rest.partition(END)[2]}")
+
+
+def section(report: dict[str, Any]) -> str:
+    """What an experiment said: its claims, and its table."""
+    entry = EXPERIMENTS[report["experiment"]]
+    networks = ", ".join(f"{name} ({sha})" for name, sha in report["settings"]["networks"].items())
+    pictures = ", ".join(f"{count} of {name}" for name, count in report["settings"]["pictures"].items())
+    lines = [f"### {entry.about['title']}", "", f"`wherefore experiment {report['experiment']}`: {entry.summary}"]
+    lines += [f"Pictures: {pictures}. Networks (weights' sha256): {networks}.", ""]
+    lines += [f"* **{'holds' if each['holds'] else 'does not hold'}**: {each['claim']}. {each['numbers']}"
+              for each in report["verdicts"]]  # fmt: skip
+    rows = [row for row in report["rows"] if SHOWN.get(report["experiment"], lambda _: True)(row)]
+    return "\n".join([*lines, "", *table(rows, report["comparable"])]) + "\n"
+
+
+def table(rows: list[Row], comparable: bool) -> list[str]:
+    """Rows as a table, with the columns that any of them has."""
+    about = list(dict.fromkeys(key for row in rows for key in row if key not in PLAIN))
+    theirs = any(row["paper"] is not None for row in rows)
+    header = ["name", *about, "value (95 %)", "n", "no evidence"]
+    header += ["paper" if comparable else "paper, on its own data"] if theirs else []
+    lines = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
+    for row in rows:
+        cells = [row["name"], *(str(row.get(key, "")) for key in about), interval(row), row["n"], row["degenerate"]]
+        cells += ["" if row["paper"] is None else f"{row['paper']:.4g}"] if theirs else []
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def interval(row: Row) -> str:
+    """A value with its interval."""
+    if row["value"] is None:
+        return "undefined"
+    return f"{row['value']:.3f}" + ("" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})")
+
+
+if __name__ == "__main__":
+    main()

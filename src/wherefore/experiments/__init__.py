@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wherefore.experiments import ablations as _ablations  # noqa: F401  importing them fills EXPERIMENTS
+from wherefore.experiments import claims as _claims  # noqa: F401
 from wherefore.experiments import layers as _layers  # noqa: F401
 from wherefore.experiments import localization as _localization  # noqa: F401
 from wherefore.experiments import pointing as _pointing  # noqa: F401

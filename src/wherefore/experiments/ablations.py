@@ -18,7 +18,7 @@ from wherefore.batch.maps import Seen
 from wherefore.capture import Capture
 from wherefore.datasets import Dataset
 from wherefore.experiments.charts import dots
-from wherefore.experiments.lab import Lab
+from wherefore.experiments.lab import Lab, annotated
 from wherefore.experiments.localization import CROPS, LEAST, errors
 from wherefore.experiments.result import Result
 from wherefore.experiments.showing import drawn, gallery
@@ -65,20 +65,21 @@ Found = dict[tuple[str, str], dict[str, Summary]]  # by network and crops, of ea
 def ablations(lab: Lab) -> Result:
     """Localization errors of Grad-CAM with one thing changed: its ReLU, its pooling, or the ReLUs above its layer."""
     dataset = lab.dataset("single")
-    numbers = lab.numbers(dataset, 300, 24)
+    numbers = lab.numbers(dataset, 300, 24, annotated)
+    need(numbers, f"{dataset.spec} has no boxes to measure localization by: give imagenet:DIR, voc:DIR or coco:DIR.")
     rows: list[Row] = []
     verdicts: list[Verdict] = []
     first, *others = lab.networks("vgg", "googlenet")
     for crops, tencrop in CROPS.items():
         shown = _kept(lab, first, dataset, numbers, tencrop)
-        figures = _figures(shown, dataset)
+        figures = _figures(shown)
         rows += _rows(first, crops, figures)
     rectifies = meets_relus(first, shown[PLAIN][0].sample.image)
     verdicts += _claims(first, figures, rectifies)
     verdicts += [] if rectifies else [_changes_nothing(first, shown)]
     for model in others:  # squashed alone: ten crops take ten times as long, and would show nothing else
         kept = _kept(lab, model, dataset, numbers)
-        rows += _rows(model, "squash", _figures(kept, dataset))
+        rows += _rows(model, "squash", _figures(kept))
         if not meets_relus(model, kept[PLAIN][0].sample.image):
             verdicts.append(_changes_nothing(model, kept))
     return Result(rows, verdicts, _sections(rows, verdicts, shown), {"least IoU": LEAST, "box": "15 % of the maximum"})
@@ -105,10 +106,8 @@ def _kept(
         }
 
 
-def _figures(kept: Mapping[str, Sequence[Seen]], dataset: Dataset) -> dict[str, Summary]:
+def _figures(kept: Mapping[str, Sequence[Seen]]) -> dict[str, Summary]:
     """The top-1 localization error with each of the changes."""
-    boxed = any(each.sample.instances for each in kept[PLAIN])
-    need(boxed, f"{dataset.spec} has no boxes to measure localization by: give imagenet:DIR, voc:DIR or coco:DIR.")
     return {change: errors(some, share_box)["top-1"] for change, some in kept.items()}
 
 

@@ -190,6 +190,11 @@ class Lab:
                     self._bad[problem].append(row["sample"])
 
 
+def annotated(sample: Sample) -> bool:
+    """Whether it is said where anything is in a picture: for ``fits`` of `Lab.numbers`."""
+    return bool(sample.instances)
+
+
 def _fits(dataset: Dataset, number: int, fits: Callable[[Sample], bool]) -> bool:
     """Whether a sample fits; one that cannot be read does, so that whoever works on it says why."""
     try:

@@ -17,7 +17,7 @@ from torch import Tensor
 from wherefore.batch.maps import Seen
 from wherefore.datasets import Dataset
 from wherefore.experiments.charts import dots
-from wherefore.experiments.lab import Lab
+from wherefore.experiments.lab import Lab, annotated
 from wherefore.experiments.result import Result
 from wherefore.experiments.showing import drawn, gallery
 from wherefore.experiments.tables import Row, between, claim, kind, need, refused, row, table, where
@@ -39,6 +39,10 @@ TOLERANCES: dict[str, Callable[[tuple[int, int]], float]] = {  # of a picture's 
     "3 % of the longer side": lambda size: 0.03 * max(size),  # what 15 pixels are of VOC's 500
     "on the thing": lambda size: 0,
 }
+WHY = (
+    " That is what 15 pixels are of VOC's 500; on a scene of 128 they would be an eighth of its side, and a point well "
+    "beside the thing would be right."
+)
 SUBSETS = ("all", "difficult")
 ALIKE = 0.02  # about equal, as TorchRay has Grad-CAM and c-MWP on ResNet-50
 VOC, COCO = "TorchRay, VOC 2007 test", "TorchRay, COCO 2014 val"
@@ -78,7 +82,8 @@ Find = Callable[[Tensor], Sequence[int]]
 def pointing(lab: Lab) -> Result:
     """How often the highest point of a map lies on what was asked for, for methods, networks and tolerances."""
     dataset = lab.dataset()
-    numbers = lab.numbers(dataset, 300, 24)
+    numbers = lab.numbers(dataset, 300, 24, annotated)
+    need(numbers, f"{dataset.spec} says nowhere what is where: give voc:DIR or coco:DIR.")
     headline = headline_of(lab)
     rows: list[Row] = []
     figures: dict[tuple[str, str, str], Summary] = {}  # by network, method and subset
@@ -89,14 +94,13 @@ def pointing(lab: Lab) -> Result:
             kept = list(lab.seen(model, method, dataset, numbers))
             if not rows:
                 rows += _rows(CENTRE, "", _figures(shots(kept, middle), headline), dataset)
-                need(rows, f"{dataset.spec} says nowhere what is where: give voc:DIR or coco:DIR.")
             found = _figures(shots(kept, finder(method)), headline)
             rows += _rows(method, model.name, found, dataset)
             figures |= {
                 (model.name, method, s): f for (s, t, over), f in found.items() if (t, over) == (headline, "classes")
             }
             if model is first:
-                shown[method] = kept
+                shown[method] = kept[:12]
     verdicts = _verdicts(figures, [model.name for model in (first, *others)])
     return Result(rows, verdicts, _sections(rows, verdicts, shown, headline, lab), {"headline tolerance": headline})
 
@@ -184,12 +188,7 @@ def _sections(
     columns = {"name": "method", "network": "network"}
     if any("reference" in each for each in rows):
         columns["reference"] = "TorchRay"
-    why = (
-        f"Claims are judged with the tolerance {headline}: 15 pixels are that of VOC's pictures; on a scene of "
-        "128 they would be an eighth of its side, and call right what lies well beside the thing."
-        if lab.on_scenes
-        else f"Claims are judged with the tolerance {headline}."
-    )
+    why = f"Claims are judged with a tolerance of {headline}." + (WHY if lab.on_scenes else "")
     parts = [Section("What the paper claims, here", *verdicts, why), Section("Pictures", _gallery(shown, headline))]
     for subset in SUBSETS:
         some = where(rows, subset=subset, tolerance=headline, over="classes")

@@ -235,7 +235,7 @@ def test_the_objective_is_the_sum_of_its_parts() -> None:
     )
     torch.testing.assert_close(found, expected)
     full = training.fully(Pictures([pixels], here), marks, SCENES)(net, np.array([2, 0]))
-    torch.testing.assert_close(full, nn.functional.nll_loss(p.log(), torch.tensor(marks[[2, 0]]).long()))
+    torch.testing.assert_close(full, nn.functional.nll_loss(logits.log_softmax(1), torch.tensor(marks[[2, 0]]).long()))
 
 
 # ------------------------------------------------------------------------------------------------ the experiment

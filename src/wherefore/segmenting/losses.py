@@ -29,7 +29,7 @@ def floored(p: Tensor) -> Tensor:
 def seed_loss(p: Tensor, seeds: Tensor) -> Tensor:
     """What the seeds say: - 1 / sum_c |S_c| · sum_c sum_{u in S_c} log f_{u,c} (eq. 2), background among the classes.
 
-    0 for a picture without seeds. With the true classes as seeds it is the loss of full supervision.
+    0 for a picture without seeds.
     """
     cells = F.nll_loss(p.log(), seeds.long(), ignore_index=VOID, reduction="none").sum((1, 2))
     return (cells / (seeds != VOID).sum((1, 2)).clamp(min=1)).mean()

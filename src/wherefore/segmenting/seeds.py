@@ -104,6 +104,11 @@ def tallies(seeds: Array, truth: Array) -> dict[str, Tally]:
     }
 
 
+def unseeded(seeds: Array, present: Array) -> int:
+    """How many of the classes that are ``present`` ``(C,)`` in a picture have no cell of its seeds ``(h, w)``."""
+    return len({1 + number for number in np.flatnonzero(present).tolist()} - set(np.unique(seeds).tolist()))
+
+
 def precision(counts: Any) -> float:
     """The share of the seeded cells that are right, over all `Tally`s together; NaN for none."""
     right, seeded, _ = np.sum(np.asarray(counts), 0)

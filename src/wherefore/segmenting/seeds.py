@@ -1,4 +1,4 @@
-"""Seeds: the few cells of a grid whose class a classifier's maps make sure of (Kolesnikov & Lampert 2016, section 4).
+"""Seeds: the few cells of a grid whose class a classifier's maps make sure of (Kolesnikov & Lampert 2016).
 
 They are ``(h, w)`` of uint8 like a `Sample.segmentation`: 0 background, 1 + class, `VOID` where nothing is said.
 """

@@ -87,7 +87,7 @@ def sweep(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> li
     found, rectified, blocks = [], [], []
     for output, layer in every:
         node = output.node
-        if search.passed_over(output, layer.grid) or not all_passes(node, search.total):
+        if not all_passes(node, search.total) or search.passed_over(output, layer.grid):
             continue
         behind = None if named & search.readers(node) else activation_after(node, search.nodes)
         layer = replace(layer, name=f"{layer.name}+{behind}") if behind else layer

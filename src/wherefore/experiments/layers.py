@@ -77,7 +77,7 @@ class Depth:
     def neighbours(self) -> dict[str, Summary]:
         """How alike neighbouring layers are within stages, and where one ends."""
         parts = within_and_across(torch.from_numpy(self.values[SIMILARITY]), self.stages)
-        return {name: summary(part) for name, part in zip(("within stages", "across stages"), parts, strict=True)}
+        return {name: summary(list(part)) for name, part in zip(("within stages", "across stages"), parts, strict=True)}
 
 
 @EXPERIMENTS("layers", title="Grad-CAM at every layer", section="G, Fig. 13, 14 and 22", minutes=4)
@@ -163,7 +163,7 @@ def _rows(depth: Depth) -> list[Row]:
         for i, (two, stages) in enumerate(pairs)
     ]
     found += [of(figure, SIMILARITY, "", where) for where, figure in depth.neighbours().items()]
-    return [*found, of(summary(depth.even), ENERGY, "", "", "even map")]
+    return [*found, of(summary(list(depth.even)), ENERGY, "", "", "even map")]
 
 
 def _verdicts(depth: Depth) -> list[Verdict]:
@@ -195,7 +195,7 @@ def _sections(found: Sequence[Depth], rows: Sequence[Row], verdicts: Sequence[Ve
 
 
 def _chart(depth: Depth) -> Image.Image:
-    places = list(range(1, len(depth.layers) + 1))
+    places = [float(i + 1) for i in range(len(depth.layers))]
     lines, bands = {}, {}
     for measure, values in depth.values.items():
         figures = [depth.figure(measure, i) for i in range(len(values))]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from wherefore.batch.store import Row as Kept
-from wherefore.bench.measure import sampled
+from wherefore.bench.measure import Turn, sampled
 from wherefore.datasets import Array, Sample
 from wherefore.experiments.charts import dots
 from wherefore.experiments.lab import Lab
@@ -77,9 +77,13 @@ class Timing:
     def _round(self, calls: dict[str, Callable[[], object]]) -> list[Kept]:
         found = []
         for name in self.order.sample(list(calls), len(calls)):
-            cpu, wall = sampled(lambda call=calls[name]: nullcontext(call))
+            cpu, wall = sampled(_turn(calls[name]))
             found.append({"method": name, "cpu": cpu, "wall": wall})
         return found
+
+
+def _turn(call: Callable[[], object]) -> Turn:
+    return lambda: nullcontext(call)
 
 
 @EXPERIMENTS("timing", title="What every method costs", section="Fig. 1", minutes=2)
@@ -91,7 +95,7 @@ def timing(lab: Lab) -> Result:
     verdicts = []
     for model in lab.networks(*NETWORKS):
         methods = lab.fitting(model, list(METHODS), dataset)
-        about = {"model": model.name, "weights_sha256": model.weights_sha256, "methods": methods}
+        about = {"model": model.name, "weights_sha256": model.weights_sha256, "methods": methods, "warming": WARMING}
         kept = lab.measured(f"timing {model.name}", about, dataset, numbers, Timing(model, methods))
         seconds = {
             name: np.array([each["cpu"] for each in kept if each["method"] == name]) for name in [FORWARD, *methods]

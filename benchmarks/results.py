@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import wherefore.experiments  # noqa: F401  fills EXPERIMENTS
+from wherefore.experiments.everything import in_order
 from wherefore.registry import EXPERIMENTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
@@ -35,7 +35,7 @@ def main() -> None:
     parts = []
     for given in parser.parse_args().folders:
         heading, _, folder = given.rpartition("=")
-        found = [Path(folder) / f"{name}.json" for name in EXPERIMENTS]
+        found = [Path(folder) / f"{name}.json" for name in in_order()]
         parts.append(f"## {heading}\n")
         parts += [section(json.loads(path.read_text())) for path in found if path.is_file()]
     before, _, rest = PAGE.read_text().partition(START)

@@ -359,6 +359,21 @@ def test_pictures_are_bgr_minus_the_mean_colour() -> None:
     np.testing.assert_allclose(red[:, 0, 0].numpy(), [-103.939, -116.779, 255 - 123.68], atol=1e-4)
 
 
+def test_signed_pixels_are_drawn_in_the_pictures_colours() -> None:
+    """A network that reads red alone, fed blue first: its gradient is drawn red."""
+
+    class Red(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(x[:, 2:]).sum((2, 3)).expand(-1, 2)
+
+    shown = Image.new("RGB", (20, 20), "white")
+    seen = wf.Preprocess(None, 20, (0.0,) * 3, (1.0,) * 3, bgr=True)
+    e = wf.explain(wf.Model(Red(), preprocess=seen), shown, 0, method="gradient")
+    assert e.pixels is not None and e.pixels[0][0].abs().amax((1, 2)).tolist() == [0, 0, 1]
+    red, green, blue = np.asarray(e.overlay())[10, 10]
+    assert red > 200 and abs(int(green) - 128) < 9 and abs(int(blue) - 128) < 9
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["caffe:vgg16", "caffe:alexnet", "caffe:googlenet", "preact:resnet200"])
 def test_a_forward_pass_a_gradient_and_a_step_at_full_size(name: str) -> None:

@@ -268,6 +268,22 @@ def test_plain_folders_of_ilsvrc(written: Path, tmp_path: Path) -> None:
         assert list(found.classes) == sorted(found.classes) and found[0].boxed == (place != "classes")
 
 
+def test_of_boxes_of_two_classes_the_list_says_which_is_the_label(copied: Callable[[str], Path]) -> None:
+    folder, (label,) = copied("imagenet"), SINGLE[0].labels
+    path = folder / ILSVRC / "Annotations/CLS-LOC/val/ILSVRC2012_val_00000001.xml"
+    other = next(name for name in SYNSETS if name != label)
+    tree = ElementTree.parse(path)
+    (thing,) = tree.getroot().findall("object")
+    stranger = ElementTree.fromstring(
+        ElementTree.tostring(thing).replace(SYNSETS[label].encode(), SYNSETS[other].encode())
+    )
+    tree.getroot().insert(0, stranger)
+    tree.write(path)
+    sample = opened(f"imagenet:{folder}")[0]
+    assert [each.category for each in sample.instances] == [other, label]
+    assert sample.labels == (label,) and not sample.notes
+
+
 def test_names_of_synsets_are_made_different(copied: Callable[[str], Path]) -> None:
     folder, (first, second, third, fourth) = copied("imagenet"), [*SYNSETS.values()][:4]
     path = folder / "LOC_synset_mapping.txt"

@@ -22,6 +22,7 @@ from wherefore.demo import cast as casting
 from wherefore.demo.cast import Cast
 from wherefore.demo.networks import classes, indices, names_first, scores
 from wherefore.metrics import interval
+from wherefore.metrics.covering import covered
 from wherefore.models.zoo import load
 from wherefore.pages import Figures, Section, Share, Table
 from wherefore.scenes import people, scene
@@ -102,19 +103,6 @@ def test_a_peak_lies_on_the_thing_whose_pixel_it_is() -> None:
     assert measures.peaked_on(heat, each) is None, "beside both"
 
 
-def test_covering_blurs_only_what_exceeds_half_of_the_maximum() -> None:
-    picture = scene(0).image
-    heat = torch.linspace(0, 1, picture.width).expand(picture.height, -1)
-    before, after = np.asarray(picture), np.asarray(measures.covered(picture, heat))
-    half = int((heat[0] >= 0.5).byte().argmax())
-    assert (before[:, :half] == after[:, :half]).all() and half == picture.width // 2
-    assert roughness(after[:, half:]) < 0.2 * roughness(before[:, half:])
-
-
-def roughness(pixels: Any) -> float:
-    return float(np.abs(np.diff(pixels.astype(float), axis=1)).mean())
-
-
 def test_covering_is_measured_as_by_hand(cast: Cast) -> None:
     speaks, counters, control = measures.covering(cast.vgg, cast.pairs)
     assert len(control.raises) == len(counters.raises)
@@ -125,19 +113,10 @@ def test_covering_is_measured_as_by_hand(cast: Cast) -> None:
         lowers = []
         for name, heat in zip(each.labels, e.placed(0, maps), strict=True):
             number = list(CATEGORIES).index(name)
-            after = scores(cast.vgg, [measures.covered(each.image, heat)])[0, number]
+            after = scores(cast.vgg, [covered(each.image, heat)])[0, number]
             lowers.append(float(after) < float(scores(cast.vgg, [each.image])[0, number]))
         assert all(float(heat.max()) > 0 for heat in e.placed(0, maps)), "else a value is left out"
         assert found.lowers[1] == fmean(lowers) and found.raises[1] == 1 - fmean(lowers)
-
-
-def test_a_map_is_moved_to_where_it_hides_least() -> None:
-    heat, things = torch.zeros(16, 16), torch.zeros(16, 16, dtype=torch.bool)
-    heat[2:6, 2:6], heat[3, 3] = 0.6, 1.0
-    things[:, :12] = True
-    moved = measures.elsewhere(heat, things)
-    assert sorted(moved.flatten().tolist()) == sorted(heat.flatten().tolist()), "as much, elsewhere"
-    assert not (measures.above(moved) & things).any() and measures.above(heat).sum() == 16
 
 
 def test_shares_of_nothing_but_ones_have_an_interval() -> None:

@@ -154,7 +154,7 @@ def command(*arguments: str) -> tuple[int, Any]:
 def test_what_goes_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "out")]
     for arguments, sentence in (
-        (["localisation"], "did you mean localization?"),
+        (["localisation"], "did you mean localization"),
         (["localization", "--limit", "0"], "at least 1 picture"),
         (["localization", "--data", "voc:nowhere"], "nowhere"),
         (["localization", "--data", "vox:nowhere"], "no data set is called"),
@@ -170,7 +170,8 @@ def test_what_goes_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
 def test_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("experiments", "--json")[0] == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [each["experiment"] for each in listed] == list(EXPERIMENTS)
+    assert {each["experiment"] for each in listed} == set(EXPERIMENTS)
+    assert [each["section"] for each in listed] == sorted(each["section"] for each in listed), "as in the paper"
 
 
 def test_a_run_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,11 +17,13 @@ from torch import nn
 
 import wherefore as wf
 from wherefore.cli import main
-from wherefore.datasets import Dataset, Instance, Sample
+from wherefore.datasets import Dataset, Instance, Sample, opened
 from wherefore.errors import Error
 from wherefore.metrics.precision import average_precision, mean_average_precision
 from wherefore.models.zoo import load, told
 from wherefore.registry import DATASETS, Entry
+from wherefore.scenes import scene
+from wherefore.scenes.formats import export
 from wherefore.training import finetuning
 from wherefore.training.finetuning import Recipe, begun, finetune, loss_of, one_epoch, renewed
 from wherefore.training.samples import Samples
@@ -239,8 +241,9 @@ def test_it_learns_and_its_file_knows_itself(tmp_path: Path, monkeypatch: pytest
     card = finetune("scenes:alexnet", "toys", out=tmp_path, epochs=30, device="cpu", say=said.append)
     rows = {row["name"]: row for row in card["accuracy"]}
     assert rows["mean average precision"]["value"] > 0.95 and rows["mean average precision"]["n"] == 11
-    assert said[0].startswith("left out, for they cannot be read: 1 of 12: toy 3 is truncated.") and len(said) == 31
-    assert card["left out"] == {"train": ["toy 3 is truncated."], "test": ["toy 3 is truncated."]}
+    assert said[0].startswith("left out, for they cannot be read: 1 of 12 (train): toy 3 is truncated.")
+    assert said[-1].startswith("left out, for they cannot be read: 1 of 12 (test)") and len(said) == 32
+    assert card["left out"] == ["toy 3 is truncated."]
 
     model = wf.load("scenes:alexnet", weights=tmp_path / "scenes-alexnet.safetensors")
     assert model.classes == Toys.classes and model.multilabel and model.weights_sha256 == card["sha256"]
@@ -282,7 +285,9 @@ def test_a_stopped_run_ends_with_the_same_weights(tmp_path: Path, monkeypatch: p
     assert any("going on after epoch 1 of 3" in each for each in said)
     first, second = (load_file(tmp_path / each / "scenes-alexnet.safetensors") for each in ("whole", "parts"))
     assert first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
-    assert parts["accuracy"] == whole["accuracy"]
+    again = run("parts")  # nothing is left to do but to measure
+    assert parts["accuracy"] == whole["accuracy"] == again["accuracy"]
+    assert parts["left out"] == whole["left out"] == again["left out"] == ["toy 3 is truncated."]
     with pytest.raises(Error, match="was trained otherwise"):
         finetune("scenes:alexnet", "toys", out=tmp_path / "parts", epochs=3, seed=1, device="cpu")
     other = finetune("scenes:alexnet", "toys", out=tmp_path / "other", epochs=3, seed=1, device="cpu", say=silent)
@@ -298,6 +303,40 @@ def test_a_torchvision_network_sees_afterwards_what_it_was_tuned_on(tmp_path: Pa
     finetune("mobilenet_v2", "toys", out=tmp_path, epochs=1, limit=2, weights=start, device="cpu", say=silent)
     model = load("mobilenet_v2", tmp_path / "mobilenet_v2.safetensors")
     assert model.preprocess == wf.Preprocess(232, 224, squash=True) and model.classes == Toys.classes
+
+
+def test_it_is_said_where_what_is_measured_on_was_trained_on(tmp_path: Path) -> None:
+    for split, repeated in (("test", 6), ("train", None)):
+        said: list[str] = []
+        card = finetune(
+            "scenes:alexnet",
+            "toys",
+            split=split,
+            out=tmp_path / split,
+            epochs=1,
+            limit=6,
+            device="cpu",
+            say=said.append,
+        )
+        assert card["data"].get("measured on and trained on") == repeated
+        assert any("are also trained on" in each for each in said) == (split == "test")
+
+
+@pytest.mark.parametrize("name", ["voc", "coco"])
+def test_data_sets_on_disk_are_tuned_on(name: str, tmp_path: Path) -> None:
+    """Scenes in the form of VOC and of COCO, whose readers say what is in them and what is difficult."""
+    export(name, tmp_path / "data", 6, "test", None, 128)
+    spec, split = f"{name}:{tmp_path / 'data'}", {"voc": "trainval", "coco": "test"}[name]
+    card = finetune("scenes:alexnet", spec, split=split, out=tmp_path, epochs=1, device="cpu", say=silent)
+    assert card["classes"] == list(opened(spec, split).classes) and card["left out"] == []
+    counts = {row["name"]: row["n"] for row in card["accuracy"][2:]}
+    shown = [scene(i, "test", None, 128) for i in range(6)]
+    for category, count in counts.items():
+        flags = [
+            [flag.difficult for flag, thing in zip(s.flags, s.things, strict=True) if thing.category == category]
+            for s in shown
+        ]
+        assert count == sum(bool(each) and not (name == "voc" and all(each)) for each in flags), category
 
 
 class Unread(Toys):

@@ -32,6 +32,8 @@ def test_the_strictest_reading_that_meets_any() -> None:
     outputs = ["Cardigan", "cardigan", "missile", "projectile, missile"]
     assert matched(["cardigan", "Cardigan"], outputs) == {"cardigan": (1,), "Cardigan": (0,)}
     assert matched(["missile", "projectile"], outputs) == {"missile": (2,), "projectile": (3,)}
+    outputs = ["rocket, missile", "missile, rocket"]
+    assert matched(["rocket", "missile"], outputs) == {"rocket": (0,), "missile": (1,)}
 
 
 def test_voc_and_coco_spell_differently() -> None:

@@ -78,8 +78,8 @@ CHAINS = [
     ["options", "results", "explainer", "ways"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
-    ["bench", "experiments"],
     ["training", "segmenting"],
+    ["bench", "experiments"],
     ["console", "cli", "__main__"],
 ]
 # What users call on a thing of an upper row and what is built on such things; imported when it is called.

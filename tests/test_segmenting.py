@@ -332,6 +332,8 @@ def test_tallies_by_hand() -> None:
     truth = np.array([[1, 2, 2, 2], [0, 1, 0, 255]])
     found = seeds.tallies(marks, truth)
     assert found["foreground"] == (2, 3, 5) and found["background"] == (1, 2, 2)
+    assert seeds.unseeded(marks, np.array([True, True, True])) == 1
+    assert seeds.unseeded(marks, np.array([True, False, False])) == 0
     assert seeds.precision([found["foreground"], found["foreground"]]) == pytest.approx(2 / 3)
     assert seeds.recall([found["background"]]) == 0.5
     assert math.isnan(seeds.precision([(0, 0, 4)])) and math.isnan(seeds.recall([(0, 3, 0)]))

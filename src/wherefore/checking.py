@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from wherefore.explanation import Explanation
-from wherefore.metrics.ranks import spearman
+from wherefore.metrics.agreement import spearman
 from wherefore.metrics.rerunning import SEED, Rerun, ranked
 from wherefore.progress import track
 from wherefore.randomising import copied, redraw, stages
@@ -75,8 +75,8 @@ class Verdict:
             f"{'lowers' if self.removed < self.score else 'raises'} the score from {self.score:.1f} to "
             f"{self.removed:.1f}; removing as much elsewhere, to {fmean(self.elsewhere):.1f} ({low:.1f} to {high:.1f} "
             f"in {len(self.elsewhere)} places); in the middle, to {self.centre:.1f}. With the weights of the upper "
-            f"half of the layers drawn anew the map {changes} (rank correlation {self.likeness:.2f}): {learned} on what "
-            f"the network learned. Verdict: {self.verdict}."
+            f"half of the layers drawn anew the map {changes} (rank correlation {self.likeness:.2f}): {learned} on "
+            f"what the network learned. Verdict: {self.verdict}."
         )
 
     def report(self) -> dict[str, Any]:
@@ -124,8 +124,10 @@ def _paragraph(each: Verdict) -> str:
 
 def check(e: Explanation) -> Check:
     """The verdicts on all maps of an explanation; see `Explanation.check`."""
+    pictures = [Rerun(e, image) for image in range(len(e))]
     others = [again(e, net) for net in track(_networks(e), DRAWS, "networks drawn anew")]
-    return Check([_verdicts(e, image, others) for image in track(range(len(e)), len(e), "pictures checked")])
+    told = (_verdicts(e, image, rerun, others) for image, rerun in enumerate(pictures))
+    return Check([*track(told, len(e), "pictures checked")])
 
 
 def _networks(e: Explanation) -> Iterator[nn.Module]:
@@ -137,13 +139,13 @@ def _networks(e: Explanation) -> Iterator[nn.Module]:
         yield other
 
 
-def _verdicts(e: Explanation, image: int, others: list[Explanation]) -> list[Verdict]:
-    again, anew = Rerun(e, image), [other.heats(image).cpu() for other in others]
+def _verdicts(e: Explanation, image: int, rerun: Rerun, others: list[Explanation]) -> list[Verdict]:
+    anew = [other.heats(image).cpu() for other in others]
     found = []
     for t, heat in enumerate(e.heats(image)):
         mark = marked(heat)
         masks = [mark, _middle(mark), *_moved(mark)]
-        score, removed, centre, *elsewhere = again.scores(_without(again.x[0], masks))[:, t].tolist()
+        score, removed, centre, *elsewhere = rerun.scores(_without(rerun.x[0], masks))[:, t].tolist()
         likeness = fmean(spearman(heat.cpu(), maps[t]) for maps in anew)
         name, share = e.targets[image][t], float(mark.float().mean())
         picture = e.pictures[image].name

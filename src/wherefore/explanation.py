@@ -36,7 +36,8 @@ class Explanation:
     ``maps``: float32, not normalised, on the input's device; a list of ``(T, *grid)`` where the grids differ.
     ``scores`` ``(B, T)``: logits before softmax; ``probabilities`` ``(B, T)``, NaN where the target is no class.
     ``targets``: B lists of T names; ``classes`` ``(B, T)``: their indices, -1 for none.
-    ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None; a list where inputs differ.
+    ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None; a list where inputs differ. Channels
+    are in the network's order: blue first, where its `Preprocess` is ``bgr``.
     ``against``: what speaks against the target, like ``maps``, where it was asked for (``counter=True``).
     ``filled``: which share of a map's height and width each picture fills, where the network pads what it is fed.
     ``marks``: for each image and target the box ``(4,)`` in shares of the input, or the region ``(h, w)``, that was
@@ -195,7 +196,9 @@ class Explanation:
         subject = self.pictures[image]
         if self._is_relief(image):
             assert self.pixels is not None and isinstance(subject, Picture)
-            drawn = drawing.relief(subject.image, self.pixels[image][target].cpu(), subject.region, top)
+            signed = self.pixels[image][target].cpu()
+            signed = signed.flip(0) if getattr(self.model.preprocess, "bgr", False) else signed
+            drawn = drawing.relief(subject.image, signed, subject.region, top)
             return drawing.captioned(drawn, *self.legend(image, target)) if legend else drawn
         top = float(heat.numpy().max()) if top is None else top
         result = self._marked(subject.overlay(heat, top, colours), image, target)

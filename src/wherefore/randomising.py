@@ -6,32 +6,35 @@ Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, section 4
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wherefore.errors import Error
 from wherefore.guard import unwrap
 from wherefore.places import submodule
 
-Stage = tuple[str, ...]  # names of modules that are drawn anew together
+Stage = tuple[str, ...]  # names of modules, or of weights, that are drawn anew together
 
 
 def stages(net: nn.Module) -> list[Stage]:
     """The layers with weights of a network, the last first; with each the norms that come behind it.
 
-    Last and first in the order in which they were registered, which is that of the definition.
+    Last and first in the order in which they were registered, which is that of the definition. Of a module that holds
+    other layers beside weights of its own (a transformer's tokens and positions) the weights are named.
     """
     found: list[Stage] = []
     for name, module in unwrap(net).named_modules():
-        weights = [*module.parameters(recurse=False)]
+        weights = dict(module.named_parameters(recurse=False))
         if not weights:
             continue
-        if found and all(weight.ndim < 2 for weight in weights):
-            found[-1] = (*found[-1], name)
+        alone = _reset(module) or not any(module.children())
+        names = (name,) if alone else tuple(f"{name}.{weight}".lstrip(".") for weight in weights)
+        if found and all(weight.ndim < 2 for weight in weights.values()):
+            found[-1] += names
         else:
-            found.append((name,))
+            found.append(names)
     return found[::-1]
 
 
@@ -47,7 +50,8 @@ def randomised(
     """
     net, wanted = unwrap(net), [(each,) if isinstance(each, str) else each for each in layers or stages(net)]
     for name in (name for stage in wanted for name in stage):
-        submodule(net, name)
+        if name not in dict(net.named_parameters()):
+            submodule(net, name)
     return _copies(net, wanted, cascade, seed)
 
 
@@ -69,7 +73,7 @@ def copied(net: nn.Module) -> nn.Module:
 
 
 def redraw(net: nn.Module, stage: Stage, seed: int) -> None:
-    """Draws all weights in some modules anew, as their layers do when they are made; running statistics start anew.
+    """Draws the weights of a stage anew, as its layers do when they are made; running statistics start anew.
 
     Weights of a kind that has no ``reset_parameters`` come from a normal distribution of their own mean and deviation.
     The same seed draws the same weights; torch's own dice stay as they were.
@@ -77,11 +81,25 @@ def redraw(net: nn.Module, stage: Stage, seed: int) -> None:
     devices = {weight.device for weight in net.parameters() if weight.device.type == "cuda"}
     with torch.random.fork_rng(devices), torch.no_grad():
         torch.manual_seed(seed)
-        for module in (each for name in stage for each in submodule(net, name).modules()):
-            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
-            if callable(reset):
-                reset()
+        weights = dict(net.named_parameters())
+        for name in stage:
+            if name in weights:
+                _draw(weights[name])
                 continue
-            for weight in module.parameters(recurse=False):
-                spread = weight.std() if weight.numel() > 1 else weight.abs().sum()
-                weight.copy_(torch.randn_like(weight) * spread + weight.mean())
+            for module in submodule(net, name).modules():
+                reset = _reset(module)
+                for weight in [] if reset else module.parameters(recurse=False):
+                    _draw(weight)
+                if reset:
+                    reset()
+
+
+def _reset(module: nn.Module) -> Callable[[], None] | None:
+    """What draws a layer's weights when it is made, if it has that."""
+    found = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+    return found if callable(found) else None
+
+
+def _draw(weight: Tensor) -> None:
+    spread = weight.std() if weight.numel() > 1 else weight.abs().sum()
+    weight.copy_(torch.randn_like(weight) * spread + weight.mean())

@@ -69,6 +69,7 @@ def is_above(e: Explanation, layer: str) -> bool:
     if e.layer in WITHOUT_LAYER or "layer" not in takes(e.method):
         return False
     names = [name for name, _ in unwrap(e.model.net).named_modules()]
-    module = Place.parse(e.layer).module
-    last = max((i for i, name in enumerate(names) if f"{name}.".startswith(f"{module}.")), default=-1)
-    return names.index(layer) > last
+    explained = Place.parse(e.layer).module
+    last = max((i for i, name in enumerate(names) if f"{name}.".startswith(f"{explained}.")), default=-1)
+    module = layer if layer in names else layer.rpartition(".")[0]  # of a weight
+    return names.index(module) > last

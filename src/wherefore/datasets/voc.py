@@ -178,13 +178,12 @@ def numbers(path: Path) -> Array:
     """The numbers ``(H, W)`` in a picture with a palette, or in a grey one."""
     try:
         with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise Unreadable(path, f"has colours, not numbers of classes ({image.mode})")
-            return np.array(image, np.uint8)
+            found, mode = np.array(image), image.mode
     except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, Error):
-            raise
         raise Unreadable(path, f"cannot be read as a picture ({error})") from None
+    if mode not in ("P", "L"):
+        raise Unreadable(path, f"has colours, not numbers of classes ({mode})")
+    return found
 
 
 @DATASETS("voc", names="voc:DIR")

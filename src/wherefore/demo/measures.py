@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import torch
-from PIL import Image, ImageFilter
 from torch import Tensor
 
 from wherefore.demo.networks import indices, scores
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation, Maps
 from wherefore.imaging import peak
+from wherefore.metrics.covering import covered, elsewhere
 from wherefore.metrics.resampling import interval, wilson
 from wherefore.pages import Share
 from wherefore.scenes import Scene
@@ -93,14 +93,6 @@ def covering(model: Model, scenes: Sequence[Scene]) -> tuple[Covering, Covering,
     )
 
 
-def elsewhere(heat: Tensor, things: Tensor) -> Tensor:
-    """A map ``(H, W)`` moved, over the border and round, to where what is above half of it covers least of things."""
-    side = heat.shape[-1]
-    steps = [(i * side // 8, j * side // 8) for i in range(8) for j in range(8) if i or j]
-    moved = [heat.roll(step, (0, 1)) for step in steps]
-    return min(moved, key=lambda each: int((above(each) & things).sum()))
-
-
 def _covering(
     model: Model,
     e: Explanation,
@@ -131,14 +123,3 @@ def _changes(model: Model, e: Explanation, image: int, heats: Sequence[Tensor]) 
     picture = e.pictures[image].image
     after = scores(model, [covered(picture, heat) for heat in heats])
     return [float(after[t, e.classes[image, t]] - e.scores[image, t]) for t in range(len(heats))]
-
-
-def covered(picture: Image.Image, heat: Tensor, least: float = 0.5) -> Image.Image:
-    """The picture, blurred beyond recognition where a map ``(H, W)`` is above a share of its maximum."""
-    blurred = picture.filter(ImageFilter.GaussianBlur(picture.width / 8))
-    return Image.composite(blurred, picture, Image.fromarray(above(heat, least).byte().mul(255).numpy()))
-
-
-def above(heat: Tensor, least: float = 0.5) -> Tensor:
-    """Where a map is above a share of its maximum."""
-    return heat >= least * heat.max()

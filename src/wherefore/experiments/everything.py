@@ -30,6 +30,11 @@ LEAD = (
 Say = Callable[[str], None]
 
 
+def in_order() -> list[str]:
+    """The names of the experiments in the order of the paper's sections."""
+    return sorted(EXPERIMENTS, key=lambda name: EXPERIMENTS[name].about["section"])
+
+
 def evaluations() -> list[str]:
     """The names of the experiments that train nothing, those that take longest first."""
     some = [(entry.about["minutes"], name) for name, entry in EXPERIMENTS.items() if not entry.about.get("trains")]
@@ -48,7 +53,7 @@ def run_all(settings: Settings, out: str | Path, say: Say = print) -> list[dict[
         found[name] = report
         say(f"{name}: {_tally(report)} ({seconds:.0f} s)")
     write_index(folder)
-    return [found[name] for name in EXPERIMENTS if name in found]
+    return [found[name] for name in in_order() if name in found]
 
 
 def _done(names: Sequence[str], settings: Settings, folder: Path) -> Iterator[tuple[str, dict[str, Any], float]]:
@@ -81,7 +86,7 @@ def _tally(report: dict[str, Any]) -> str:
 def write_index(folder: str | Path) -> Path:
     """Writes the page that leads to all experiments whose results lie in a folder; its path."""
     folder = Path(folder)
-    reports = [json.loads(path.read_text()) for name in EXPERIMENTS if (path := folder / f"{name}.json").is_file()]
+    reports = [json.loads(path.read_text()) for name in in_order() if (path := folder / f"{name}.json").is_file()]
     comparable = any(report["comparable"] for report in reports)
     facts = {"data": ", ".join(dict.fromkeys(report["data"] for report in reports))}
     sections = [_section(report) for report in reports]

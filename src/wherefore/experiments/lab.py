@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from wherefore.batch import maps
 from wherefore.batch.maps import Asked, Explaining, Seen, TenCrop
 from wherefore.batch.rows import Work, rows
 from wherefore.batch.store import Row, Store
-from wherefore.datasets import Dataset, opened
+from wherefore.datasets import Dataset, Sample, opened
 from wherefore.datasets.matching import matched
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
@@ -24,6 +25,7 @@ from wherefore.models.zoo import load, moved
 from wherefore.types import Model
 
 NAMED = 3  # bad pictures that are named of each kind
+SOUGHT = 50  # pictures are looked at for each one that must be of a kind
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,16 @@ class Lab:
         names = [self.settings.model] if self.settings.model else [f"scenes:{name}" for name in shipped]
         return [self.network(name) for name in names]
 
-    def numbers(self, dataset: Dataset, full: int, quick: int) -> list[int]:
+    def numbers(
+        self, dataset: Dataset, full: int, quick: int, fits: Callable[[Sample], bool] | None = None
+    ) -> list[int]:
         """Which samples are taken: as many as the user said, else ``full`` or ``quick``; at random by the seed.
 
-        Fewer are the first of more.
+        Fewer are the first of more. ``fits``: only such samples, sought among `SOUGHT` for each that is wanted.
         """
-        found = self._order(dataset)[: self._wanted(full, quick)]
+        wanted, order = self._wanted(full, quick), self._order(dataset)
+        fitting = (n for n in order[: SOUGHT * wanted] if fits is None or _fits(dataset, n, fits))
+        found = list(islice(fitting, wanted))
         self.counts[f"{dataset.spec} {dataset.split}"] = len(found)
         return found
 
@@ -182,6 +188,19 @@ class Lab:
             for problem in filter(None, [row.get("problem"), *(row.get("notes") or "").split("; ")]):
                 if row["sample"] not in self._bad[problem]:
                     self._bad[problem].append(row["sample"])
+
+
+def annotated(sample: Sample) -> bool:
+    """Whether it is said where anything is in a picture: for ``fits`` of `Lab.numbers`."""
+    return bool(sample.instances)
+
+
+def _fits(dataset: Dataset, number: int, fits: Callable[[Sample], bool]) -> bool:
+    """Whether a sample fits; one that cannot be read does, so that whoever works on it says why."""
+    try:
+        return fits(dataset[number])
+    except Error:
+        return True
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from wherefore.segmenting.pictures import gathered, true_cells
 from wherefore.segmenting.predicting import Counted, counted, predicted
 from wherefore.segmenting.published import read_seeds
 from wherefore.segmenting.recipes import FULL, QUICK, SCENES, Recipe
-from wherefore.segmenting.seeds import Tally, precision, recall, tallies
+from wherefore.segmenting.seeds import Tally, precision, recall, tallies, unseeded
 from wherefore.segmenting.training import fit, fully, weakly
 from wherefore.training.data import Pictures
 from wherefore.types import Model
@@ -77,7 +77,7 @@ def run_segmentation(
     rows = [row for source, each in found.items() for row in iou_rows(source, each)]
     if set(METHODS) <= set(found):
         rows += difference_rows(*(found[method] for method in METHODS))
-    return rows + [row for method in METHODS if method in sources for row in seed_rows(method, work.tallies[method])]
+    return rows + [row for method in METHODS if method in sources for row in seed_rows(method, work)]
 
 
 @dataclass
@@ -145,10 +145,13 @@ class Work:
         return np.stack([true_cells(sample, self.recipe.shape.grid) for sample in self.samples])
 
     @cached_property
+    def test_pictures(self) -> Pictures:
+        return gathered(self.train, self.tested, self.recipe.shape.side, self.folder / "test")
+
+    @cached_property
     def test_seeds(self) -> dict[str, Array]:
         """The seeds of the test pictures by method: for measuring seeds, never for training."""
-        pictures = gathered(self.train, self.tested, self.recipe.shape.side, self.folder / "test")
-        return self.kept("test-seeds", lambda: seeded(self.cues, pictures, self.recipe))
+        return self.kept("test-seeds", lambda: seeded(self.cues, self.test_pictures, self.recipe))
 
     @cached_property
     def tallies(self) -> dict[str, list[dict[str, Tally]]]:
@@ -165,7 +168,7 @@ class Work:
             seeds = self.published_seeds if source == PUBLISHED else self.seeds[source]
             objective = weakly(self.pictures, seeds, recipe)
         torch.manual_seed(run)
-        net = begun(LargeFov(recipe.shape, 1 + len(self.train.classes)), self.start.net).to(self.device)
+        net = begun(LargeFov(recipe.shape, 1 + len(self.train.classes), recipe.dropout), self.start.net).to(self.device)
         return fit(net, objective, len(self.pictures), recipe.schedule, path, run, self.say)
 
     def counted(self, source: str, runs: int) -> Counted:
@@ -225,15 +228,18 @@ def difference_rows(first: Counted, second: Counted) -> list[Row]:
     return rows
 
 
-def seed_rows(method: str, found: Sequence[dict[str, Tally]]) -> list[Row]:
-    """Precision and recall of a method's seeds, over all cells of all pictures."""
+def seed_rows(method: str, work: Work) -> list[Row]:
+    """Precision and recall of a method's seeds, over all cells of the test pictures; ``degenerate`` is how many classes
+    that are in a picture have no seed there."""
+    found = work.tallies[method]
+    lost = sum(map(unseeded, work.test_seeds[method], work.test_pictures.labels))
     rows = []
     for side in ("foreground", "background"):
         counts = [each[side] for each in found]
         for name, measure in (("precision", precision), ("recall", recall)):
             low, high = interval(counts, statistic=measure)
             row = _row(method, f"{name} of {side} seeds", 100 * measure(counts), 100 * low, 100 * high, len(counts))
-            rows.append({**row, "crf": None, "paper": None})
+            rows.append({**row, "crf": None, "paper": None, "degenerate": lost if side == "foreground" else 0})
     return rows
 
 

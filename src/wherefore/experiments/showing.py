@@ -27,9 +27,18 @@ def large(e: Explanation) -> tuple[Explanation, float]:
 
 
 def drawn(
-    seen: Seen, target: int = 0, box: Sequence[float] | None = None, true: Boxes = (), note: str = "", caption: str = ""
+    seen: Seen,
+    target: int = 0,
+    box: Sequence[float] | None = None,
+    true: Boxes = (),
+    note: str = "",
+    caption: str = "",
+    point: Sequence[int] | None = None,
 ) -> Figure:
-    """A figure of one map; the box that was made of it in white, the true ones in blue, the peak as a ring."""
+    """A figure of one map; the box that was made of it in white, the true ones in blue, a point as a ring.
+
+    Without a box and a point, the ring is around the peak.
+    """
     e, times = large(seen.explanation)
     picture = list(e.overlays(0, legend=False))[target]
     for each in true:
@@ -37,7 +46,7 @@ def drawn(
     if box is not None:
         _framed(picture, box, times, OURS)
     else:
-        x, y = seen.explanation.peaks()[0, target].tolist()
+        x, y = seen.explanation.peaks()[0, target].tolist() if point is None else point
         _ringed(picture, (x + 0.5) * times, (y + 0.5) * times)
     name = seen.explanation.targets[0][target]
     words = caption or f"{seen.explanation.method}: {name}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wherefore.errors import Error
-from wherefore.metrics.summary import Summary, Verdict, ordering
+from wherefore.metrics.summary import Summary, Verdict, difference, ordering
 from wherefore.pages import Share, Table
 from wherefore.pages import Verdict as Claim
 
@@ -52,7 +54,10 @@ def cell(each: Row, share: bool) -> str | Share:
         return "undefined"
     if low is None:
         return _said(value, share)
-    return Share(value, low, high) if share else f"{value:.3f} ({low:.3f} to {high:.3f})"
+    if share:
+        return Share(value, low, high)
+    form = ".3f" if abs(value) >= 0.001 or not value else ".1e"
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 
 def _said(value: float | None, share: bool) -> str:
@@ -68,6 +73,17 @@ def claim(
     """Whether figures over the same pictures are in the order that the paper found, the best first, with numbers."""
     found = ordering(figures, expected, better)
     return Claim(words, found.holds, numbers(found) + (f" {extra}" if extra else ""))
+
+
+def between(
+    words: str, figures: Mapping[str, Summary], one: str, other: str, low: float, high: float = math.inf
+) -> Claim:
+    """Whether a figure exceeds another over the same pictures by ``low`` to ``high``, with numbers."""
+    gap = difference(figures[one], figures[other])
+    clear = (gap.low >= low and gap.high <= high) or gap.high < low or gap.low > high
+    said = (f"{name} {figures[name].value:.3f}" for name in (one, other))
+    chance = "" if clear else ", which may be chance"
+    return Claim(words, low <= gap.value <= high, f"{', '.join(said)} (difference {gap}{chance}).")
 
 
 def numbers(found: Verdict) -> str:
@@ -86,11 +102,14 @@ def where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
 
 
 def paper_of(figures: Mapping[Any, float], *key: Any) -> float | None:
-    """The paper's figure under a key whose first part begins a network's name: vgg that of ``scenes:vgg`` and vgg16."""
+    """The paper's figure under a key whose first part is the `kind` of a network."""
     name, *rest = key
-    plain = str(name).rpartition(":")[2]
-    network = max((k[0] for k in figures if plain.startswith(k[0])), key=len, default="")
-    return figures.get((network, *rest))
+    return figures.get((kind(str(name)), *rest))
+
+
+def kind(network: str) -> str:
+    """Which of the papers' networks one is: vgg, of ``scenes:vgg``, vgg16_bn; vgg-cam is another."""
+    return re.sub(r"\d*(_bn)?$", "", network.rpartition(":")[2])
 
 
 def refused(sentences: Mapping[str, str]) -> list[str]:

@@ -5,9 +5,6 @@ A metric ``(explanation, samples) -> (B, T)`` gives a value for each target of e
 `wherefore.metrics.summary` says what is said of many.
 """
 
-from wherefore.metrics import faithfulness as _faithfulness  # noqa: F401  importing the package fills METRICS
-from wherefore.metrics import imputation as _imputation  # noqa: F401
-from wherefore.metrics import occluding as _occluding  # noqa: F401
 from wherefore.metrics.agreement import (
     adjacent_similarity,
     class_separation,
@@ -18,6 +15,8 @@ from wherefore.metrics.agreement import (
     within_and_across,
 )
 from wherefore.metrics.energy import area_box, area_mask, energy_box, energy_mask, shares
+from wherefore.metrics.faithfulness import at_random, at_the_centre, average_drop, deletion, increase, insertion
+from wherefore.metrics.imputation import road
 from wherefore.metrics.localization import (
     box_iou,
     box_right,
@@ -32,6 +31,7 @@ from wherefore.metrics.localization import (
     smoothed_box,
     sweep,
 )
+from wherefore.metrics.occluding import occlusion_correlation
 from wherefore.metrics.pointing import Accuracy, accuracy, difficult, hits, pointing_game
 from wherefore.metrics.rejection import Claim, with_rejection
 from wherefore.metrics.resampling import interval
@@ -40,9 +40,11 @@ from wherefore.metrics.summary import Summary, Verdict, bootstrapped, difference
 from wherefore.registry import METRICS
 
 __all__ = [
-    "METRICS", "Accuracy", "Claim", "Summary", "Verdict", "accuracy", "adjacent_similarity", "area_box",
-    "area_mask", "bootstrapped", "box_iou", "box_right", "class_separation", "confusion", "difference", "difficult",
-    "energy_box", "energy_mask", "errors", "grabcut_box", "hits", "hog_correlation", "interval", "iou", "localized",
-    "max_box_accuracy", "mean_box", "mean_iou", "ordering", "pearson", "pointing_game", "share_box", "shares",
-    "smoothed", "smoothed_box", "spearman", "ssim", "summary_by_class", "sweep", "with_rejection", "within_and_across",
+    "METRICS", "Accuracy", "Claim", "Summary", "Verdict", "accuracy", "adjacent_similarity", "area_box", "area_mask",
+    "at_random", "at_the_centre", "average_drop", "bootstrapped", "box_iou", "box_right", "class_separation",
+    "confusion", "deletion", "difference", "difficult", "energy_box", "energy_mask", "errors", "grabcut_box", "hits",
+    "hog_correlation", "increase", "insertion", "interval", "iou", "localized", "max_box_accuracy", "mean_box",
+    "mean_iou", "occlusion_correlation", "ordering", "pearson", "pointing_game", "road", "share_box", "shares",
+    "smoothed", "smoothed_box", "spearman", "ssim", "summary_by_class", "sweep", "with_rejection",
+    "within_and_across",
 ]  # fmt: skip

@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from wherefore.errors import Error
 from wherefore.explanation import Explanation
-from wherefore.metrics.ranks import spearman
+from wherefore.metrics.agreement import hog_correlation, spearman, ssim
 
 Array = np.ndarray[Any, Any]
-WINDOW = 1.5  # of SSIM: a Gaussian of that deviation in pixels (Wang et al. 2004)
-CELLS = 14  # of HOG along a side: 16 of 224 pixels
 
 
 def likenesses(e: Explanation, other: Explanation, image: int) -> list[dict[str, float]]:
@@ -36,41 +33,9 @@ def _signed(e: Explanation, image: int) -> Array:
     return values.detach().float().cpu().numpy()
 
 
-def ssim(one: Array, other: Array) -> float:
-    """The structural similarity of two maps ``(H, W)``, each scaled to 0..1; -1 to 1 (Wang et al. 2004)."""
-    try:
-        from skimage import metrics
-    except ImportError:
-        raise Error("SSIM needs scikit-image: pip install 'wherefore[eval]'") from None
-    a, b = _unit(one), _unit(other)
-    similarity: Any = metrics.structural_similarity
-    return float(similarity(a, b, data_range=1.0, gaussian_weights=True, sigma=WINDOW))
-
-
-def hog(one: Array, other: Array) -> float:
-    """Pearson's correlation of the histograms of oriented gradients of two maps ``(H, W)``, -1 to 1.
-
-    9 orientations in cells of a fourteenth of the shorter side (16 of 224 pixels), blocks of 3 x 3 cells.
-    """
-    try:
-        from skimage.feature import hog as histograms
-    except ImportError:
-        raise Error("HOG needs scikit-image: pip install 'wherefore[eval]'") from None
-    cell = max(1, round(min(one.shape) / CELLS))
-    a, b = (histograms(_unit(each), pixels_per_cell=(cell, cell)) for each in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale else 0.0
-
-
-def _unit(values: Array) -> Array:
-    low, high = float(values.min()), float(values.max())
-    return (values.astype(np.float64) - low) / (high - low) if high > low else np.zeros(values.shape)
-
-
 LIKENESSES: dict[str, Callable[[Array, Array], float]] = {
     "spearman": spearman,
     "spearman of sizes": spearman,
     "ssim": ssim,
-    "hog": hog,
+    "hog": hog_correlation,
 }

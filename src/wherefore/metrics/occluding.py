@@ -17,7 +17,7 @@ from wherefore.datasets.sample import Sample
 from wherefore.errors import Error
 from wherefore.explanation import Explanation
 from wherefore.methods.perturbation import occlusion
-from wherefore.metrics.ranks import spearman
+from wherefore.metrics.agreement import spearman
 from wherefore.metrics.rerunning import Rerun, blurred
 from wherefore.registry import METRICS, unknown
 from wherefore.types import Patches

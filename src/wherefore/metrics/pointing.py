@@ -77,9 +77,15 @@ def hits(point: Sequence[int], mask: Any, tolerance: float = 15) -> bool:
 
     Point and mask lie in the picture's own pixels; 15 is the usual tolerance, 0 asks for the pixel itself.
     """
+    away = distance(point, mask)
+    return away < tolerance or away == 0
+
+
+def distance(point: Sequence[int], mask: Any) -> float:
+    """How many pixels a point ``(x, y)`` is from the nearest one of a mask ``(H, W)``; infinity for an empty mask."""
     rows, columns = np.nonzero(np.asarray(mask))
     squared = (columns - point[0]) ** 2 + (rows - point[1]) ** 2
-    return bool(((squared < tolerance**2) | (squared == 0)).any())
+    return float(np.sqrt(squared.min())) if len(squared) else float("inf")
 
 
 def accuracy(outcomes: Iterable[tuple[str, bool]]) -> Accuracy:

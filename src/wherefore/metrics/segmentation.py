@@ -2,7 +2,7 @@
 
 Classes are numbers ``(H, W)``, 0 background; 255 in the truth is void and not counted. Reference:
 
-    Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010, section 4.3
+    Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010
 """
 
 from __future__ import annotations

@@ -72,6 +72,16 @@ def summary_by_class(values: Sequence[Any], targets: Sequence[Sequence[str]], ev
     return bootstrapped(mean, len(values), int(counts.any(1).sum()), evidence)
 
 
+def pooled(parts: Sequence[float], wholes: Sequence[float], evidence: Any = ()) -> Summary:
+    """The share that the ``parts`` of all pictures together are of their ``wholes``, drawn by picture.
+
+    A picture with more in it counts more. ``n`` is how many pictures have a whole; ``evidence`` as in `summary`.
+    """
+    above, below = (np.asarray(each, np.float64) for each in (parts, wholes))
+    n = int((below > 0).sum())
+    return bootstrapped(lambda times: _ratio(times @ above, times @ below), len(below), n, evidence)
+
+
 def bootstrapped(
     statistic: Callable[[Array], float], pictures: int, n: int | None = None, evidence: Any = ()
 ) -> Summary:

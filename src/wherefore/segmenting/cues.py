@@ -1,7 +1,7 @@
 """The networks that seeds come from, and the seeds that they give: by Grad-CAM and by CAM, on one recipe.
 
 Grad-CAM   of a standard VGG classifier (Selvaraju et al. 2020, section 4.2)
-CAM        of a network with a fine grid and an average over it (Kolesnikov & Lampert 2016, section 4.1)
+CAM        of a network with a fine grid and an average over it (Kolesnikov & Lampert 2016)
 background of a VGG classifier's gradients, the same for both
 """
 

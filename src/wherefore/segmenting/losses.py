@@ -27,16 +27,16 @@ def floored(p: Tensor) -> Tensor:
 
 
 def seed_loss(p: Tensor, seeds: Tensor) -> Tensor:
-    """What the seeds say: - 1 / sum_c |S_c| · sum_c sum_{u in S_c} log f_{u,c} (eq. 2), background among the classes.
+    """What the seeds say: - 1 / sum_c |S_c| · sum_c sum_{u in S_c} log f_{u,c}, background among the classes.
 
-    0 for a picture without seeds. With the true classes as seeds it is the loss of full supervision.
+    0 for a picture without seeds.
     """
     cells = F.nll_loss(p.log(), seeds.long(), ignore_index=VOID, reduction="none").sum((1, 2))
     return (cells / (seeds != VOID).sum((1, 2)).clamp(min=1)).mean()
 
 
 def expand_loss(p: Tensor, present: Tensor, decay: tuple[float, float] = DECAY) -> Tensor:
-    """How large things are: present classes take some room, absent ones none (eq. 3-6).
+    """How large things are: present classes take some room, absent ones none.
 
     - 1/|T| sum_T log G_c - 1/|T'| sum_T' log(1 - max_u f_u) - log G_bg, where G is `rank_pooled` with the first
     ``decay`` for the classes T that are present, T' are those absent, and G_bg has the second.
@@ -50,13 +50,13 @@ def expand_loss(p: Tensor, present: Tensor, decay: tuple[float, float] = DECAY) 
 
 def rank_pooled(values: Tensor, decay: float) -> Tensor:
     """Global weighted rank pooling over the last dimension: G = sum_j d^(j-1) f_(j) / sum_j d^(j-1), f_(1) the largest
-    (eq. 3). A decay of 0 is the maximum, 1 the mean."""
+    of them. A decay of 0 is the maximum, 1 the mean."""
     weights = decay ** values.new_tensor(range(values.shape[-1]))
     return values.sort(-1, descending=True).values @ weights / weights.sum()
 
 
 def constrain_loss(p: Tensor, q: Tensor) -> Tensor:
-    """How far the prediction is from what a CRF makes of it: mean over cells of sum_c q log(q / f) (eq. 7).
+    """How far the prediction is from what a CRF makes of it: mean over cells of sum_c q log(q / f).
 
     ``q`` is that distribution; no gradient flows through it.
     """

@@ -134,7 +134,7 @@ def stage_start(shape: Shape) -> int:
 
 def begun(net: nn.Module, start: nn.Module) -> nn.Module:
     """The network with the convolutions (and batch norms) of another VGG of the same widths; fc6 and fc7 too where that
-    one has VGG-16's: every fourth unit, and of the 7x7 places every third (Chen et al. 2015, section 3.1).
+    one has VGG-16's: every fourth unit, and of the 7x7 places every third (Chen et al. 2015, section 3.2).
 
     What neither gives stays as it was drawn.
     """

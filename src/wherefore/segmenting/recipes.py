@@ -47,6 +47,7 @@ class Recipe:
     spacing: float = 12.0
     native: float = 1.0
     seen: int = 224
+    dropout: float = 0.5
     mean: tuple[float, ...] = field(default=IMAGENET_MEAN, repr=False)
     std: tuple[float, ...] = field(default=IMAGENET_STD, repr=False)
 
@@ -62,7 +63,7 @@ SCENES = Recipe(
     splits=("train", "test"),
     start="scenes:vgg",
     shape=SMALL,
-    schedule=Schedule(steps=200, drop=120, lr=1e-2),
+    schedule=Schedule(steps=240, drop=160, lr=2e-3),
     cues=Schedule(steps=500, drop=400, lr=2e-2),
     pictures=3000,
     tested=150,
@@ -70,6 +71,7 @@ SCENES = Recipe(
     spacing=20.5,
     native=3.84,
     seen=96,
+    dropout=0.1,  # 64 channels do not bear that half of them are missing
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
 )

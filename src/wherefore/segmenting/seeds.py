@@ -1,4 +1,4 @@
-"""Seeds: the few cells of a grid whose class a classifier's maps make sure of (Kolesnikov & Lampert 2016, section 4).
+"""Seeds: the few cells of a grid whose class a classifier's maps make sure of (Kolesnikov & Lampert 2016).
 
 They are ``(h, w)`` of uint8 like a `Sample.segmentation`: 0 background, 1 + class, `VOID` where nothing is said.
 """
@@ -102,6 +102,11 @@ def tallies(seeds: Array, truth: Array) -> dict[str, Tally]:
         name: Tally(*(int((known & mask).sum()) for mask in (right & seeded, seeded, true[name])))
         for name, seeded in sides.items()
     }
+
+
+def unseeded(seeds: Array, present: Array) -> int:
+    """How many of the classes that are ``present`` ``(C,)`` in a picture have no cell of its seeds ``(h, w)``."""
+    return len({1 + number for number in np.flatnonzero(present).tolist()} - set(np.unique(seeds).tolist()))
 
 
 def precision(counts: Any) -> float:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wherefore.datasets import Array
+from wherefore.datasets import VOID, Array
 from wherefore.errors import Error
 from wherefore.progress import track
 from wherefore.saving import write_whole
@@ -58,12 +58,12 @@ def weakly(pictures: Pictures, seeds: Array, recipe: Recipe) -> Objective:
 
 
 def fully(pictures: Pictures, truth: Array, recipe: Recipe) -> Objective:
-    """The cross-entropy at every cell whose true class ``(N, grid, grid)`` is known."""
+    """The mean cross-entropy over all cells whose true class ``(N, grid, grid)`` is known (Chen et al. 2015)."""
 
     def objective(net: nn.Module, rows: Array) -> Tensor:
         device = next(net.parameters()).device
         logits = net(fed(taken(pictures, rows, device), recipe, recipe.shape.side))
-        return seed_loss(probabilities(logits), torch.from_numpy(truth[rows]).to(device))
+        return F.cross_entropy(logits, torch.from_numpy(truth[rows]).to(device).long(), ignore_index=VOID)
 
     return objective
 

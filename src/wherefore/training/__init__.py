@@ -1,8 +1,9 @@
-"""Training of the shipped networks: pictures drawn and kept, a recipe for each, one loop that can be stopped."""
+"""Training of the shipped networks, and fine-tuning of any: a recipe for each, loops that can be stopped."""
 
 from __future__ import annotations
 
+from wherefore.training.finetuning import finetune
 from wherefore.training.loop import train
 from wherefore.training.recipes import RECIPES, Recipe
 
-__all__ = ["RECIPES", "Recipe", "train"]
+__all__ = ["RECIPES", "Recipe", "finetune", "train"]

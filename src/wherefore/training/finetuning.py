@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +86,23 @@ def finetune(
     stem = made(out) / model.replace(":", "-").replace("/", "-")
     checkpoint = Path(f"{stem}.checkpoint.pt")
     said = {"model": model, "start": tuned.weights_sha256, "data": data, "split": split, "n": pictures[split].count}
+    # What is called train shares no picture with test: any other list may.
+    if split != "train" and (repeated := len(_names(pictures[split]) & _names(pictures["test"]))):
+        say(f"{repeated} of the pictures that are measured on are also trained on: the figures say nothing of new ones")
+        said |= {"measured on and trained on": repeated}
     run = begun(tuned, head, recipe, said, device)
     if resume and checkpoint.is_file():
         run.read(checkpoint)
         say(f"going on after epoch {run.epoch} of {epochs} ({checkpoint})")
     try:
         fit(run, recipe, pictures[split], checkpoint, say)
-        return finished(run, tuned, recipe, pictures, said, Path(f"{stem}.safetensors"))
+        card = finished(run, tuned, recipe, pictures["test"], said, Path(f"{stem}.safetensors"))
     except KeyboardInterrupt:
         say(f"stopped: the same command goes on after epoch {run.epoch} of {epochs}")
         raise
+    if pictures["test"].unread:
+        say(left_out(pictures["test"]))
+    return card
 
 
 def renewed(model: Model, name: str, classes: tuple[str, ...], seed: int) -> tuple[Model, list[str]]:
@@ -127,12 +136,13 @@ def begun(model: Model, head: list[str], recipe: Recipe, said: dict[str, Any], d
 def fit(run: Resumable, recipe: Recipe, pictures: Samples, checkpoint: Path, say: Say) -> None:
     """Trains for the epochs that are left; a row for each, and a checkpoint after it."""
     while run.epoch < recipe.epochs:
-        begun = time.monotonic()
+        begun, known = time.monotonic(), len(pictures.unread)
         loss = one_epoch(run, recipe, pictures)
         run.seconds += time.monotonic() - begun
-        if pictures.unread and not run.rows:
+        if len(pictures.unread) > known:
             say(left_out(pictures))
-        run.rows.append({"epoch": run.epoch + 1, "loss": loss, "seconds": run.seconds})
+        unread = [pictures.unread[number] for number in sorted(pictures.unread)]
+        run.rows.append({"epoch": run.epoch + 1, "loss": loss, "seconds": run.seconds, "left out": unread})
         run.write(checkpoint)
         say(f"epoch {run.epoch}/{recipe.epochs}  loss {loss:.4f}  {run.seconds:.0f} s")
 
@@ -173,7 +183,7 @@ def loss_of(scores: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
 
 
 def finished(
-    run: Resumable, model: Model, recipe: Recipe, pictures: dict[str, Samples], said: dict[str, Any], path: Path
+    run: Resumable, model: Model, recipe: Recipe, pictures: Samples, said: dict[str, Any], path: Path
 ) -> dict[str, Any]:
     """The card of a network that is trained; its weights and the card are written, the card beside."""
     assert isinstance(model.preprocess, Preprocess) and model.classes is not None
@@ -183,7 +193,7 @@ def finished(
         "classes": list(model.classes),
         "preprocess": asdict(model.preprocess),
     }
-    measured = accuracy(run, pictures["test"])
+    measured = accuracy(run, pictures)
     state = {key: value.detach().cpu().clone().contiguous() for key, value in run.net.state_dict().items()}
     write_tensors(path, state, {**told, "data": said, "recipe": asdict(recipe)})
     card = {
@@ -191,7 +201,7 @@ def finished(
         "data": said,
         "recipe": asdict(recipe),
         "accuracy": measured,
-        "left out": {part: [*each.unread.values()] for part, each in pictures.items()},
+        "left out": sorted({*pictures.unread.values(), *chain(*(row["left out"] for row in run.rows))}),
         "training": {"seconds": round(run.seconds), **machine(run.net)},
         "file": path.name,
         "sha256": file_sha256(path),
@@ -237,7 +247,17 @@ def left_out(pictures: Samples) -> str:
     """What is said of pictures that cannot be read: how many, and why the first of them."""
     sentences = [pictures.unread[number] for number in sorted(pictures.unread)]
     more = f" (and {len(sentences) - 3} more)" if len(sentences) > 3 else ""
-    return f"left out, for they cannot be read: {len(sentences)} of {pictures.count}: {' '.join(sentences[:3])}{more}"
+    first = f"{len(sentences)} of {pictures.count} ({pictures.data.split})"
+    return f"left out, for they cannot be read: {first}: {' '.join(sentences[:3])}{more}"
+
+
+def _names(pictures: Samples) -> set[str]:
+    """The names of the samples, of which those that cannot be read have none."""
+    found = set()
+    for number in track(range(pictures.count), pictures.count, f"listing {pictures.data.split}"):
+        with suppress(Error):
+            found.add(pictures.data[number].name)
+    return found
 
 
 def _first(data: Dataset, limit: int | None) -> tuple[Dataset, int]:

@@ -31,7 +31,7 @@ class Resumable:
             raise Error(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
         self.optimizer = optimizer
         self.settings: list[Any] = json.loads(json.dumps(settings))
-        self.seconds, self.rows = 0.0, list[dict[str, float]]()
+        self.seconds, self.rows = 0.0, list[dict[str, Any]]()
 
     @property
     def epoch(self) -> int:

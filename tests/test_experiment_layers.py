@@ -13,7 +13,6 @@ from scipy.stats import spearmanr
 
 import wherefore as wf
 from conftest import hidden, pooled
-from fixtures_doors import photo
 from fixtures_experiments import box_by_hand, enlarged, grad_cam_by_hand, iou_by_hand, kept_again, squashed
 from wherefore.datasets import opened
 from wherefore.experiments import Settings, run
@@ -27,14 +26,14 @@ SMALL = Preprocess(resize=16, crop=16)
 
 
 def swept(net: Any, preprocess: Preprocess = SMALL) -> tuple[list[str], list[str]]:
-    return layers_of(wf.Model(net, preprocess=preprocess), photo(40, 30))
+    return layers_of(wf.Model(net, preprocess=preprocess))
 
 
 def test_every_rectified_convolution_of_vgg_and_every_block_of_resnet() -> None:
-    names, stages = layers_of(wf.load("scenes:vgg"), photo(128, 128))
+    names, stages = layers_of(wf.load("scenes:vgg"))
     assert names == [f"features.{i}" for i in (2, 6, 10, 13, 17, 20)]
     assert stages == ["96x96", "48x48", "24x24", "24x24", "12x12", "12x12"]
-    names, stages = layers_of(wf.load("scenes:resnet"), photo(128, 128))
+    names, stages = layers_of(wf.load("scenes:resnet"))
     assert names == [f"layer{i}{last}" for i in (1, 2, 3) for last in (".0", ".1", "")], (
         "the last bears the stage's name"
     )
@@ -48,7 +47,7 @@ def test_functions_are_found_as_modules_are() -> None:
 
 def test_torchvision_s_resnet() -> None:
     model = wf.load("resnet18", weights=None)
-    names, stages = layers_of(wf.Model(model.net, preprocess=Preprocess(resize=64, crop=64)), photo(300, 200))
+    names, stages = layers_of(wf.Model(model.net, preprocess=Preprocess(resize=64, crop=64)))
     assert names == [f"layer{i}{last}" for i in (1, 2, 3, 4) for last in (".0", "")]
     assert stages == [f"{side}x{side}" for side in (16, 8, 4, 2) for _ in range(2)]
 
@@ -63,7 +62,7 @@ def test_blocks_with_pre_activation_are_read_behind_what_rectifies_them() -> Non
 @pytest.mark.parametrize("name", ["scenes:vgg", "scenes:resnet", "scenes:googlenet"])
 def test_what_is_explained_is_never_negative(name: str) -> None:
     model, least = wf.load(name), []
-    for layer in layers_of(model, photo(128, 128))[0]:
+    for layer in layers_of(model)[0]:
         module = model.net.get_submodule(layer)
         seen = module.register_forward_hook(lambda *call: least.append(float(call[2].detach().min())))
         model.net(torch.randn(1, 3, 96, 96))

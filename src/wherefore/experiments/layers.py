@@ -94,8 +94,7 @@ def depth_of(
     lab: Lab, model: Model, single: tuple[Dataset, Sequence[int]], pair: tuple[Dataset, Sequence[int]]
 ) -> Depth:
     """What is found of a network's layers on pictures of one thing, and on those of several."""
-    dataset, numbers = single
-    names, stages = layers_of(model, dataset[numbers[0]].image)
+    names, stages = layers_of(model)
     here, apart = (
         _pictures([list(lab.seen(model, METHOD, *part, layer=name)) for name in names]) for part in (single, pair)
     )
@@ -112,7 +111,7 @@ def depth_of(
     return Depth(model, names, stages, values, empty, even, shown)
 
 
-def layers_of(model: Model, picture: Image.Image) -> tuple[list[str], list[str]]:
+def layers_of(model: Model) -> tuple[list[str], list[str]]:
     """The layers of a network that are compared, in their order, and the stage of each.
 
     A block of a pre-activation network is explained behind the norm and the ReLU that follow.
@@ -121,7 +120,7 @@ def layers_of(model: Model, picture: Image.Image) -> tuple[list[str], list[str]]
     if isinstance(why.net, PreactResNet):
         behind = rectified(why.net)
         return list(behind.values()), [block.split(".")[0] for block in behind]
-    net, images = why.fed(why.reader.batches(picture, 1)[0])
+    net, images = why.fed(why.reader.example())
     found = sweep(net, images, lambda output: why.choose(0, output))
     return [each.name for each in found], ["x".join(map(str, each.grid.size)) for each in found]
 
@@ -242,6 +241,6 @@ def _table(depth: Depth, rows: Sequence[Row]) -> Table:
         alike = where(rows, measure=SIMILARITY)[i] if i + 1 < len(depth.layers) else None
         cells.append([layer, stage, *(cell(r, False) for r in own), cell(alike, False) if alike else ""])
     words = " ".join(f"{measure.capitalize()}: {WORDS[measure]}" for measure in WORDS)
-    even = f" The energy of a map that is even: {np.nanmean(depth.even):.3f}."
+    even = f" The energy of a map that is even: {summary(list(depth.even)).value:.3f}."
     empty = f" Maps without evidence: {sum(depth.empty)} of {len(depth.layers) * depth.values[ACCURACY].shape[1]}."
     return Table(header, cells, f"{words}{even}{empty} Brackets: bootstrap 95 % intervals over pictures (1,000 draws).")

@@ -18,7 +18,7 @@ from wherefore.experiments.charts import curves
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.result import Result
 from wherefore.experiments.showing import large
-from wherefore.experiments.tables import Row, cell, claim, refused, row, where
+from wherefore.experiments.tables import Row, cell, claim, need, refused, row, where
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.metrics.likeness import LIKENESSES
@@ -70,11 +70,12 @@ def sanity(lab: Lab) -> Result:
     methods, steps = lab.fitting(model, METHODS, dataset), steps_of(model)
     about = {"model": model.name, "weights_sha256": model.weights_sha256, "methods": methods, "steps": steps}
     kept = lab.measured(f"sanity {model.name}", about, dataset, numbers, Randomising(model, methods, steps))
+    need(kept, f"no picture of {dataset.spec} can be read.")
     rows = list(_rows(model, steps, kept))
     half = -(-len(steps) // 2)
     figures = {name: _figure(kept, name, "cascading", half - 1, SIZES) for name in methods}
     verdicts = _verdicts(figures)
-    pictures = _pictures(model, methods[:3], dataset[numbers[0]], steps, half)
+    pictures = _pictures(model, methods[:3], dataset[kept[0]["number"]], steps, half)
     settings = {"alike from": ALIKE, "layers drawn anew": f"the upper {half} of {len(steps)}"}
     return Result(rows, verdicts, _sections(lab, rows, verdicts, steps, half, pictures), settings)
 

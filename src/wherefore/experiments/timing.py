@@ -20,7 +20,7 @@ from wherefore.datasets import Array, Sample
 from wherefore.experiments.charts import dots
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.result import Result
-from wherefore.experiments.tables import Row, refused, row, table, where
+from wherefore.experiments.tables import Row, need, refused, row, table, where
 from wherefore.explainer import Explainer
 from wherefore.methods.perturbation import forget
 from wherefore.metrics.summary import Summary, bootstrapped
@@ -97,6 +97,7 @@ def timing(lab: Lab) -> Result:
         methods = lab.fitting(model, list(METHODS), dataset)
         about = {"model": model.name, "weights_sha256": model.weights_sha256, "methods": methods, "warming": WARMING}
         kept = lab.measured(f"timing {model.name}", about, dataset, numbers, Timing(model, methods))
+        need(kept, f"no picture of {dataset.spec} can be read.")
         seconds = {
             name: np.array([each["cpu"] for each in kept if each["method"] == name]) for name in [FORWARD, *methods]
         }

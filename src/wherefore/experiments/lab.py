@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from wherefore.batch import maps
 from wherefore.batch.maps import Asked, Explaining, Seen, TenCrop
@@ -127,10 +128,10 @@ class Lab:
 
     def fitting(self, model: Model, methods: Sequence[str], dataset: Dataset) -> list[str]:
         """The methods that apply to a network; why the others do not is kept in ``refused``."""
-        found = []
+        found, picture = [], _first(dataset)
         for method in methods:
             try:
-                Explainer(model, method, fit="squash")(dataset[0].image, 0)
+                Explainer(model, method, fit="squash")(picture, 0)
                 found.append(method)
             except Error as error:
                 self.refused[f"{model.name} {method}"] = str(error)
@@ -201,6 +202,17 @@ def _fits(dataset: Dataset, number: int, fits: Callable[[Sample], bool]) -> bool
         return fits(dataset[number])
     except Error:
         return True
+
+
+def _first(dataset: Dataset) -> Image.Image:
+    """The first picture that can be read."""
+    for number in range(len(dataset)):
+        try:
+            picture: Image.Image = dataset[number].image
+            return picture
+        except Error:
+            continue
+    raise Error(f"no picture of {dataset.spec} can be read.")
 
 
 @contextmanager

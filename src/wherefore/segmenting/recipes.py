@@ -32,8 +32,8 @@ class Recipe:
     names the network whose convolutions all others begin with. Where its classes are those of the data set it is the
     classifier of Grad-CAM and of the background as it stands; else it is fine-tuned for them. ``schedule`` is that of
     SEC, ``supervised`` that of full supervision, ``cues`` that of the networks of seeds. ``expansion`` are the decays
-    of the expand loss; ``spacing`` is how many pixels of the CRF lie between two cells of the grid, ``native`` between two
-    pixels of a picture (see `crf`). ``seen`` is the side of the pictures that the classifier of Grad-CAM sees,
+    of the expand loss; ``spacing`` is how many pixels of the CRF lie between two cells of the grid, ``native`` between
+    two pixels of a picture (see `crf`). ``seen`` is the side of the pictures that the classifier of Grad-CAM sees,
     ``dropout`` that of the segmentation network.
     """
 

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 import wherefore as wf
 from wherefore.datasets import VOID, Dataset, Sample, opened
 from wherefore.errors import Error
-from wherefore.experiments import segmentation
-from wherefore.experiments.segmentation import SUPERVISED, run_segmentation
 from wherefore.metrics.segmentation import mean_iou
+from wherefore.segmenting import comparing as segmentation
 from wherefore.segmenting import crf, cues, losses, networks, pictures, predicting, training
+from wherefore.segmenting.comparing import SUPERVISED, run_segmentation
 from wherefore.segmenting.figures import colour, compared, painted
 from wherefore.segmenting.networks import Shape
 from wherefore.segmenting.published import read_seeds

@@ -18,6 +18,7 @@ from wherefore.experiments import localization as _localization  # noqa: F401
 from wherefore.experiments import pointing as _pointing  # noqa: F401
 from wherefore.experiments import rejection as _rejection  # noqa: F401
 from wherefore.experiments import sanity as _sanity  # noqa: F401
+from wherefore.experiments import segmentation as _segmentation  # noqa: F401
 from wherefore.experiments import timing as _timing  # noqa: F401
 from wherefore.experiments.lab import Lab, Settings, one_thread
 from wherefore.experiments.result import Report, Result

@@ -243,7 +243,7 @@ def test_the_objective_is_the_sum_of_its_parts() -> None:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """Two steps on a few scenes."""
     few = Schedule(steps=2, batch=3)
-    recipe = replace(QUICK, schedule=few, cues=few, pictures=6, tested=3)
+    recipe = replace(QUICK, schedule=few, supervised=few, cues=few, pictures=6, tested=3)
     monkeypatch.setattr(segmentation, "QUICK", recipe)
     monkeypatch.setattr(crf, "MOST", 500)
     return recipe

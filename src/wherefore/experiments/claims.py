@@ -20,6 +20,7 @@ from wherefore.datasets import Dataset, Sample
 from wherefore.experiments.ablations import meets_relus
 from wherefore.experiments.charts import dots
 from wherefore.experiments.contrasts import (
+    BACKGROUND,
     ELSEWHERE,
     MARKED,
     NAMED,
@@ -162,10 +163,16 @@ def _on_the_others(network: str, found: Figured) -> list[Verdict]:
     peaks = {part: found[PEAK, part] for part in PARTS}
     shares = {"their share of its energy": found[ENERGY, OTHERS], "of the picture": found[AREA, OTHERS]}
     rises = {what: found[RISES, what] for what in (MARKED, ELSEWHERE)}
+    rest = (
+        f"On the background: {found[PEAK, BACKGROUND].value:.3f} of the peaks, {found[ENERGY, BACKGROUND].value:.3f} "
+    )
+    rest += "of the energy."
     speaks = f"On {network} what speaks against a class"
     covers = f"On {network} covering what speaks against a class raises its score more often than as much elsewhere"
     return [
-        claim(f"{speaks} is strongest on the other objects, not on the class's own", peaks, [OTHERS, NAMED]),
+        claim(
+            f"{speaks} is strongest on the other objects, not on the class's own", peaks, [OTHERS, NAMED], extra=rest
+        ),
         claim(f"{speaks} lies on the other objects more than their area would have it", shares, list(shares)),
         claim(covers, rises, list(rises)),
     ]

@@ -163,13 +163,13 @@ class Work:
         """The segmentation network of a source of supervision and a seed."""
         recipe, path = self.recipe, self.folder / f"{source.replace(' ', '-')}-{run}.checkpoint.pt"
         if source == SUPERVISED:
-            objective = fully(self.pictures, self.truth, recipe)
+            schedule, objective = recipe.supervised, fully(self.pictures, self.truth, recipe)
         else:
             seeds = self.published_seeds if source == PUBLISHED else self.seeds[source]
-            objective = weakly(self.pictures, seeds, recipe)
+            schedule, objective = recipe.schedule, weakly(self.pictures, seeds, recipe)
         torch.manual_seed(run)
         net = begun(LargeFov(recipe.shape, 1 + len(self.train.classes), recipe.dropout), self.start.net).to(self.device)
-        return fit(net, objective, len(self.pictures), recipe.schedule, path, run, self.say)
+        return fit(net, objective, len(self.pictures), schedule, path, run, self.say)
 
     def counted(self, source: str, runs: int) -> Counted:
         """The confusion matrices of a source's networks on the test pictures."""

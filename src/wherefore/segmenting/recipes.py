@@ -30,16 +30,18 @@ class Recipe:
 
     ``splits`` are those trained and measured on, ``pictures`` and ``tested`` how many of each, None for all. ``start``
     names the network whose convolutions all others begin with. Where its classes are those of the data set it is the
-    classifier of Grad-CAM and of the background as it stands; else it is fine-tuned for them by ``cues``, as the
-    network for CAM is. ``seen`` is the side of the pictures that the classifier sees. ``expansion`` are the decays of
-    the expand loss; ``spacing`` is how many pixels of the CRF lie between two cells of the grid, ``native`` between two
-    pixels of a picture (see `crf`).
+    classifier of Grad-CAM and of the background as it stands; else it is fine-tuned for them. ``schedule`` is that of
+    SEC, ``supervised`` that of full supervision, ``cues`` that of the networks of seeds. ``expansion`` are the decays
+    of the expand loss; ``spacing`` is how many pixels of the CRF lie between two cells of the grid, ``native`` between
+    two pixels of a picture (see `crf`). ``seen`` is the side of the pictures that the classifier of Grad-CAM sees,
+    ``dropout`` that of the segmentation network.
     """
 
     splits: tuple[str, str] = ("trainaug", "val")
     start: str = "vgg16"
     shape: Shape = PAPER
     schedule: Schedule = Schedule()
+    supervised: Schedule = Schedule()
     cues: Schedule = Schedule(drop=4000)
     pictures: int | None = None
     tested: int | None = None
@@ -64,6 +66,7 @@ SCENES = Recipe(
     start="scenes:vgg",
     shape=SMALL,
     schedule=Schedule(steps=240, drop=160, lr=2e-3),
+    supervised=Schedule(steps=300, drop=220, lr=2e-2),
     cues=Schedule(steps=500, drop=400, lr=2e-2),
     pictures=3000,
     tested=150,
@@ -75,6 +78,5 @@ SCENES = Recipe(
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
 )
-QUICK = replace(
-    SCENES, schedule=Schedule(steps=4, batch=6), cues=Schedule(steps=4, batch=6), pictures=24, tested=8
-)  # what runs in seconds and means nothing
+FEW = Schedule(steps=4, batch=6)
+QUICK = replace(SCENES, schedule=FEW, supervised=FEW, cues=FEW, pictures=24, tested=8)  # seconds; means nothing

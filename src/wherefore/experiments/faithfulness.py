@@ -105,8 +105,8 @@ class Maps:
 def faithfulness(lab: Lab) -> Result:
     """Whether maps are high where covering the picture costs most, and other measures of whether the score needs it."""
     dataset = lab.dataset()
-    few, costly = lab.numbers(dataset, 12, 2), lab.numbers(dataset, 30, 3)
-    numbers = lab.numbers(dataset, 100, 10)
+    few, costly = lab.numbers(dataset, 8, 2), lab.numbers(dataset, 24, 3)
+    numbers = lab.numbers(dataset, 80, 10)
     rows: list[Row] = []
     figures: dict[tuple[str, str], Summary] = {}
     networks = lab.networks(*NETWORKS)

@@ -133,11 +133,11 @@ def test_errors_of_localization_by_hand(seen: list[Seen]) -> None:
         first.append(overlap < 0.5 or place > 0)
         five.append(overlap < 0.5 or place > 4)
     found = errors(seen, share_box)
-    assert found["GT-known"].value == pytest.approx(np.mean(known))
+    assert found["GT-known error"].value == pytest.approx(np.mean(known))
     assert found["top-1"].value == pytest.approx(np.mean(first))
     assert found["top-5"].value == pytest.approx(np.mean(five))
     assert classification(seen)["top-1"].value == pytest.approx(np.mean([e.rows[0]["place"] > 0 for e in seen]))
-    at_15 = 1 - found["GT-known"].value
+    at_15 = 1 - found["GT-known error"].value
     assert best_threshold(seen)["MaxBoxAcc"].value >= at_15, "the best threshold is no worse than one of them"
     assert SHARE[0].rule is share_box
 

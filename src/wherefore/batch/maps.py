@@ -128,7 +128,7 @@ class TenCrop(Explaining):
         super().__init__(why, asked, known)
         own = why.model.preprocess
         if not isinstance(own, Preprocess) or not isinstance(own.crop, int):
-            raise Error(f"ten crops are squares, and {why.model.name} is not known to look at these: use squash.")
+            raise Error(f"ten crops are squares, and {why.model.name} is not known to look at these.")
         self.side = own.crop
         self.squashed = replace(own, squash=True, crop=canvas(own.crop))
 
@@ -228,8 +228,13 @@ def about(why: Explainer, asked: Asked, dataset: Dataset) -> dict[str, Any]:
         "layer": why.layer,
         "fit": why.fit,
         "options": why.options,
-        "data": dataset.spec,
-        "split": dataset.split,
+        **of_data(dataset),
         "asked": asked.what,
         "outputs": {category: list(classes) for category, classes in asked.outputs.items()},
     }
+
+
+def of_data(dataset: Dataset) -> dict[str, Any]:
+    """What rows depend on of a data set: which it is, and whether its files are still the same."""
+    about = {"data": dataset.spec, "split": dataset.split}
+    return about if dataset.drawn else {**about, "files": dataset.fingerprint}

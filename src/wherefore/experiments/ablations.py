@@ -114,7 +114,7 @@ def _figures(kept: Mapping[str, Sequence[Seen]]) -> dict[str, Summary]:
 def _rows(model: Model, crops: str, figures: Mapping[str, Summary]) -> list[Row]:
     papers = {change: paper_of(PAPER, model.name, change) if CROPS[crops] else None for change in figures}
     return [
-        row("grad-cam", figure, papers[change], network=model.name, crops=crops, change=change, error="top-1")
+        row("grad-cam", figure, papers[change], network=model.name, crops=crops, change=change, measure="top-1")
         for change, figure in figures.items()
     ]
 

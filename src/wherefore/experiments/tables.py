@@ -72,7 +72,8 @@ def claim(
 ) -> Claim:
     """Whether figures over the same pictures are in the order that the paper found, the best first, with numbers."""
     found = ordering(figures, expected, better)
-    return Claim(words, found.holds, numbers(found) + (f" {extra}" if extra else ""))
+    clear = all(s.clear for s in found.steps) if found.holds else any(s.clear and not s.holds for s in found.steps)
+    return Claim(words, found.holds, numbers(found) + (f" {extra}" if extra else ""), clear)
 
 
 def between(
@@ -83,7 +84,7 @@ def between(
     clear = (gap.low >= low and gap.high <= high) or gap.high < low or gap.low > high
     said = (f"{name} {figures[name].value:.3f}" for name in (one, other))
     chance = "" if clear else ", which may be chance"
-    return Claim(words, low <= gap.value <= high, f"{', '.join(said)} (difference {gap}{chance}).")
+    return Claim(words, low <= gap.value <= high, f"{', '.join(said)} (difference {gap}{chance}).", clear)
 
 
 def numbers(found: Verdict) -> str:

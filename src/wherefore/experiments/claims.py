@@ -229,21 +229,11 @@ def _sections(
         for each in IDENTITIES
         if (some := where(rows, measure=each))
     ]
-    places = [each for measure in PLACES for each in where(rows, measure=measure)]
-    on_others = where(places, on=OTHERS)
-    chart = dots(on_others, "share", [f"{each['network']}: {each['measure']}" for each in on_others])
-    where_it_lies = {"measure": "measure", "on": "on", "network": "network"}
     told = {"on": "maps", "name": "method"}
     parts = [
         Section("What the paper claims, here", *verdicts),
         Section("Identities", IDENTICAL, *exact),
-        Section(
-            "What speaks against a class",
-            _opposed(opposed),
-            Figures([Figure(chart, "What speaks against a class: how much of it lies on the other objects")], 1),
-            table(places, where_it_lies, "share", PLACED),
-            table(where(rows, measure=RISES), where_it_lies, "share", COVERED),
-        ),
+        _against_section(rows, opposed),
         Section(
             "ReLUs with another rule",
             _compared(rules),
@@ -252,6 +242,20 @@ def _sections(
         ),
     ]
     return [*parts, *([Section("What does not go together", *refused(lab.refused))] if lab.refused else [])]
+
+
+def _against_section(rows: Sequence[Row], opposed: Sequence[Seen]) -> Section:
+    places = [each for measure in PLACES for each in where(rows, measure=measure)]
+    on_others = where(places, on=OTHERS)
+    chart = dots(on_others, "share", [f"{each['network']}: {each['measure']}" for each in on_others])
+    columns = {"measure": "measure", "on": "on", "network": "network"}
+    return Section(
+        "What speaks against a class",
+        _opposed(opposed),
+        Figures([Figure(chart, "What speaks against a class: how much of it lies on the other objects")], 1),
+        table(places, columns, "share", PLACED),
+        table(where(rows, measure=RISES), columns, "share", COVERED),
+    )
 
 
 def _opposed(kept: Sequence[Seen]) -> Figures:

@@ -142,7 +142,8 @@ class Work:
     @cached_property
     def truth(self) -> Array:
         """The true cells of the training pictures: for full supervision alone."""
-        return np.stack([true_cells(sample, self.recipe.shape.grid) for sample in self.samples])
+        grid = self.recipe.shape.grid
+        return self.kept("truth", lambda: {"cells": np.stack([true_cells(s, grid) for s in self.samples])})["cells"]
 
     @cached_property
     def test_pictures(self) -> Pictures:

@@ -23,7 +23,7 @@ from wherefore.drawing import sheet
 from wherefore.errors import Error
 from wherefore.metrics.resampling import interval
 from wherefore.metrics.segmentation import mean_iou_interval, mean_over_runs
-from wherefore.models.zoo import Weights, load
+from wherefore.models.zoo import Weights, file_sha256, load
 from wherefore.saving import jpeg, made, write_json, write_whole
 from wherefore.segmenting.cues import METHODS, Cues, cue_networks, seeded
 from wherefore.segmenting.figures import compared
@@ -95,7 +95,9 @@ class Work:
     def check(self) -> None:
         """Writes the settings into the folder, or an `Error` where it holds others."""
         path = self.folder / "settings.json"
-        settings = json.loads(json.dumps({"data": self.spec, "weights": str(self.weights), **asdict(self.recipe)}))
+        seeds = {} if self.published is None else {"published": file_sha256(Path(self.published))}
+        about = {"data": self.spec, "weights": str(self.weights), **seeds, **asdict(self.recipe)}
+        settings = json.loads(json.dumps(about))
         if path.is_file() and json.loads(path.read_text()) != settings:
             raise Error(f"{self.folder} holds a run with other settings: give another folder, or remove it.")
         write_json(path, settings)

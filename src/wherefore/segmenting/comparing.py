@@ -104,7 +104,13 @@ class Work:
 
     @cached_property
     def train(self) -> Dataset:
-        return opened(self.spec, self.recipe.splits[0])
+        try:
+            return opened(self.spec, self.recipe.splits[0])
+        except Error:
+            if self.recipe.splits[0] == "train":
+                raise
+            self.say(f"{self.spec} has no list {self.recipe.splits[0]}: trained on its list train, which is shorter.")
+            return opened(self.spec, "train")
 
     @cached_property
     def samples(self) -> Sequence[Sample]:

@@ -1,9 +1,9 @@
 """The pointing game: does the highest point of a map lie on the thing? Section 4.3 of the paper (protocols: section F).
 
 A point hits that is closer to the class's pixels, on VOC to its boxes, than a tolerance: 15 pixels since Zhang et al.
-(2016), whose pictures have 500 on their longer side. Classes whose things are all flagged as difficult are not asked for. The difficult subset
-are classes that cover less than a quarter of the picture and are not alone in it. The paper's own game, in which maps
-may be rejected, is `rejection`.
+(2016), whose pictures have 500 on their longer side. Classes whose things are all flagged as difficult are not asked
+for. The difficult subset are classes that cover less than a quarter of the picture and are not alone in it. The paper's
+own game, in which maps may be rejected, is `rejection`.
 """
 
 from __future__ import annotations
@@ -215,9 +215,7 @@ def _sections(
         figure = Figure(dots(some, "accuracy, the mean over classes", names), f"Pointing game, {subset} classes")
         order = sorted(TOLERANCES, key=lambda tolerance: tolerance != headline)
         by = {t: where(rows, subset=subset, tolerance=t, over="classes") for t in order}
-        tables = [
-            table(own, columns, f"accuracy, {t}", f"Tolerance: {t}. Mean over classes.") for t, own in by.items()
-        ]
+        tables = [table(own, columns, f"accuracy, {t}", f"Tolerance: {t}. Mean over classes.") for t, own in by.items()]
         parts.append(Section(f"Accuracy, {subset} classes", Figures([figure], 1), *tables))
     return [*parts, *([Section("What does not go together", *refused(lab.refused))] if lab.refused else [])]
 

@@ -2,8 +2,8 @@
 
 Maps of the top-5 predicted classes: right are those that are kept and hit a class that is there, and those rejected
 whose class is absent. A predicted class that is no category of the data is no claim, for nobody looked for it; of
-several outputs for one category that with the highest score is. The threshold on the maximum of a raw map is chosen for each network and method on the dev split,
-frozen, and applied to the test split.
+several outputs for one category that with the highest score is. The threshold on the maximum of a raw map is chosen for
+each network and method on the dev split, frozen, and applied to the test split.
 """
 
 from __future__ import annotations
@@ -94,6 +94,10 @@ def _seen(lab: Lab, model: Model, method: str, dataset: Dataset, numbers: Sequen
         several,
         f"whether a class is absent cannot be told from {dataset.spec}, which names one thing per picture or says "
         "nowhere what is where: give scenes, voc:DIR or coco:DIR.",
+    )
+    need(
+        any(claiming(each) for each in kept),
+        f"no class that {model.name} predicts is a category of {dataset.spec}: give a network for these.",
     )
     return kept
 
@@ -229,5 +233,5 @@ def _gallery(game: Game) -> Figures:
                 drawn(each, t, None, each.sample.boxes(claim.category), f"{truth}, up to {claim.maximum:.2g}", name)
             )
     method = game.kept[0].explanation.method
-    words = f"{method} of the top-5 classes that claim something, the likeliest first. The ring is the peak; boxes show the class, if any."
+    words = f"{method} of the top-5 classes, the likeliest first. The ring is the peak; boxes show the class, if any."
     return Figures(figures, 5, "", words)

@@ -26,7 +26,8 @@ ASKED = "top5"
 def deviations(model: Model) -> Work:
     """What turns samples into rows: how far each of the `IDENTITIES` is from true there, of the largest value.
 
-    `WEIGHTS` is None on networks whose head is not average pooling and one linear layer, `PARTED` where `signed_sum` is.
+    `WEIGHTS` is None on networks whose head is not average pooling and one linear layer, `PARTED` where `signed_sum`
+    is.
     """
     plain, against = (Explainer(model, method, fit="squash") for method in ("grad-cam", "counterfactual"))
 

@@ -16,9 +16,9 @@ from wherefore.datasets import Dataset, Sample, opened
 from wherefore.experiments import Lab, Settings
 from wherefore.experiments.faithfulness import (
     CORRELATION,
-    OTHERS,
     FIRST,
     MAP_LEVEL,
+    OTHERS,
     PAPER,
     VARIED,
     Maps,
@@ -119,22 +119,23 @@ class Misread(Dataset):
 def test_labels_do_not_matter_to_them_but_do_to_the_correlation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wherefore.experiments.faithfulness.METHODS", ("grad-cam",))
-    monkeypatch.setattr("wherefore.experiments.faithfulness.PATCHES", (32,))
+    few = {"METHODS": ("grad-cam",), "PATCHES": (32,), "FILLS": ("mean",), "OTHERS": {"deletion": (deletion, "lower")}}
+    for name, value in few.items():
+        monkeypatch.setattr(f"wherefore.experiments.faithfulness.{name}", value)
     found = []
     for label in ("dog", "car"):
         lab = Lab(Settings(model=MODEL, limit=1), tmp_path / label)
         monkeypatch.setattr(lab, "dataset", lambda label=label: Misread(opened("scenes:single"), label))
         found.append(faithfulness(lab))
     one, other = ({(r["name"], r["measure"], r["patch"]): r["value"] for r in each.rows} for each in found)
-    names = [key for key in one if key[1] in OTHERS or key[2] == FIRST]
-    assert len(names) == 3 * len(OTHERS) + 1 and all(one[key] == other[key] for key in names)
+    names = [key for key in one if key[1] == "deletion" or key[2] == FIRST]
+    assert len(names) == 3 + 1 and all(one[key] == other[key] for key in names)
     assert one["grad-cam", CORRELATION, ""] != other["grad-cam", CORRELATION, ""]
     [section] = [each for each in found[0].sections if each.title == "Other choices"]
     assert section.parts[0] == VARIED and "stride changes" in VARIED and "left out" in VARIED
 
 
-def test_cells_in_place_of_patches_by_hand(maps: Maps) -> None:
+def test_cells_in_place_of_patches_by_hand(maps: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
     e = maps.seen["grad-cam"][0].explanation
     falls, patches = drops(e, 0)
     side, size, stride = 96, patches.size, patches.stride
@@ -150,6 +151,8 @@ def test_cells_in_place_of_patches_by_hand(maps: Maps) -> None:
         found = float(occlusion_correlation(e, cells=14)[0, t])
         assert found == pytest.approx(spearmanr(*means).statistic, abs=1e-3)
         assert found != float(occlusion_correlation(e)[0, t])
+    monkeypatch.setattr("wherefore.experiments.faithfulness.PATCHES", (32,))
+    monkeypatch.setattr("wherefore.experiments.faithfulness.FILLS", ("mean",))
     assert swept(e)[MAP_LEVEL] == pytest.approx(float(occlusion_correlation(e, cells=14).mean()))
 
 
@@ -157,7 +160,7 @@ def test_what_knows_nothing_stands_beside_the_methods(maps: Maps) -> None:
     found = with_baselines(maps.seen)
     assert list(found) == ["grad-cam", "random", "centre"]
     for name in ("random", "centre"):
-        assert all(each.explanation.maps[0].shape == (1, 96, 96) for each in found[name])
+        assert all(each.explanation.maps[0].shape == (2, 96, 96) for each in found[name])
     centre = found["centre"][0].explanation.maps[0][0]
     assert float(centre[47, 47]) == float(centre.max()) and float(centre[0, 0]) == float(centre.min())
 

@@ -169,6 +169,10 @@ def test_the_experiments_on_voc_measure_boxes(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(pointing, "region", watched)
     monkeypatch.setattr(rejection, "region", watched)
+    monkeypatch.setattr(pointing, "LAYERED", ("grad-cam",))
+    monkeypatch.setattr(pointing, "PIXELS", ())
+    monkeypatch.setattr(pointing, "SHOWN", ("grad-cam",))
+    monkeypatch.setattr(rejection, "METHODS", ("grad-cam",))
     for name, boxes in (("scenes", False), ("voc", True)):
         monkeypatch.setattr(Scenes, "name", name)
         lab = Lab(Settings(limit=2, model="scenes:vgg"), tmp_path)

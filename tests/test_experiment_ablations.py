@@ -20,6 +20,7 @@ from wherefore.experiments import Settings, ablations
 from wherefore.experiments.ablations import ABSOLUTE, CHANGES, DECONV, GUIDED, MAX, NO_RELU, PAPER, PLAIN
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.tables import where
+from wherefore.metrics.summary import summary
 
 LIMIT = 3
 
@@ -84,6 +85,15 @@ def test_without_boxes_it_says_what_it_needs(tmp_path: Path) -> None:
     lab = Lab(Settings(f"folder:{tmp_path}", "scenes:vgg", limit=2), tmp_path / "out")
     with pytest.raises(Error, match="has no boxes to measure localization by"):
         ablations.ablations(lab)
+
+
+def test_a_rule_that_changes_no_error_is_said_to(vgg: wf.Model) -> None:
+    figures = {change: summary([1.0, 0.0, 1.0]) for change in CHANGES}
+    words = [each.claim for each in ablations._claims(vgg, figures, True)]
+    assert "On scenes:vgg deconvnet's ReLUs above the layer change no error" in words
+    figures[DECONV] = summary([1.0, 1.0, 1.0])
+    words = [each.claim for each in ablations._claims(vgg, figures, True)]
+    assert "On scenes:vgg boxes with deconvnet's ReLUs above the layer err most often of all" in words
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 Maps of the top-5 predicted classes: right are those that are kept and hit a class that is there, and those rejected
 whose class is absent. A predicted class that is no category of the data is no claim, for nobody looked for it; of
 several outputs for one category that with the highest score is. The threshold on the maximum of a raw map is chosen for
-each network and method on the dev split, frozen, and applied to the test split.
+each network and method on other pictures (the dev split), frozen, and applied to the test split.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class Game:
 @EXPERIMENTS("pointing-rejection", title="The pointing game with rejection", section="4.3, appendix D", minutes=3)
 def rejection(lab: Lab) -> Result:
     """How often maps point at what is there and stay below a threshold for what is not, for Grad-CAM and c-MWP."""
-    dataset, dev = lab.dataset(), lab.dataset(split="dev")
-    numbers, others = lab.numbers(dataset, 400, 32), lab.numbers(dev, 400, 32)
+    dataset = lab.dataset()
+    numbers = lab.numbers(dataset, 400, 32)
+    dev, others = lab.others("", numbers, 400, 32)
     tolerance, boxes = headline_of(lab), in_boxes(dataset)
     left: dict[str, str] = {}
     rows: list[Row] = []

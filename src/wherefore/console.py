@@ -159,6 +159,7 @@ def _end(bound: float | None) -> str:
 
 def _within(sentence: str, room: int) -> str:
     """A sentence, or what stands before its colon, or as many of its words as there is room for."""
+    sentence = sentence.replace("``", "")
     start = sentence.replace(";", ":").split(":")[0]
     shorter = sentence if len(sentence) <= room else start
     return textwrap.shorten(shorter, room, break_on_hyphens=False, placeholder=" ...")

@@ -100,7 +100,7 @@ def test_a_rule_that_changes_no_error_is_said_to(vgg: wf.Model) -> None:
 def test_the_experiment(tmp_path: Path) -> None:
     found = reported("ablations", tmp_path, LIMIT)
     rows = found["rows"]
-    assert {r["name"] for r in rows} == {"grad-cam"} and {r["error"] for r in rows} == {"top-1"}
+    assert {r["name"] for r in rows} == {"grad-cam"} and {r["measure"] for r in rows} == {"top-1"}
     crops = where(rows, network="scenes:vgg", crops="ten crops")
     assert {r["change"]: r["paper"] for r in crops} == {
         PLAIN: 0.5965, NO_RELU: 0.7498, ABSOLUTE: 0.5819, MAX: 0.5996, GUIDED: 0.5914, DECONV: 0.8395

@@ -14,6 +14,7 @@ from pathlib import Path
 from wherefore.experiments import ablations as _ablations  # noqa: F401  importing them fills EXPERIMENTS
 from wherefore.experiments import claims as _claims  # noqa: F401
 from wherefore.experiments import faithfulness as _faithfulness  # noqa: F401
+from wherefore.experiments import labels as _labels  # noqa: F401
 from wherefore.experiments import layers as _layers  # noqa: F401
 from wherefore.experiments import localization as _localization  # noqa: F401
 from wherefore.experiments import pointing as _pointing  # noqa: F401

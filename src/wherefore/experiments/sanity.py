@@ -7,7 +7,6 @@ that changes the weights of its channels alone, at and below it the channels too
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
 from PIL import Image
 
@@ -17,10 +16,9 @@ from wherefore.datasets import Sample
 from wherefore.experiments.charts import curves
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.result import Result
-from wherefore.experiments.showing import large
+from wherefore.experiments.showing import pictured
 from wherefore.experiments.tables import Row, cell, claim, need, refused, row, where
 from wherefore.explainer import Explainer
-from wherefore.explanation import Explanation
 from wherefore.metrics.likeness import LIKENESSES
 from wherefore.metrics.summary import Summary, summary
 from wherefore.options import takes
@@ -184,13 +182,8 @@ def _pictures(model: Model, methods: Sequence[str], sample: Sample, steps: Seque
     figures = []
     for method in methods:
         e = Explainer(model, method, fit="squash")(sample.image)
-        figures.append(_shown(e, f"{method}: {e.targets[0][0]}", "as it was trained"))
+        figures.append(pictured(e, f"{method}: {e.targets[0][0]}", "as it was trained"))
         for number, (_, net) in enumerate(randomised(model.net, steps), 1):
             if number in shown:
-                figures.append(_shown(again(e, net), method, shown[number]))
+                figures.append(pictured(again(e, net), method, shown[number]))
     return Figures(figures, 1 + len(shown))
-
-
-def _shown(e: Explanation, caption: str, note: str) -> Figure:
-    [picture] = islice(large(e)[0].overlays(0, legend=False), 1)
-    return Figure(picture, caption, note)

@@ -26,6 +26,11 @@ def large(e: Explanation) -> tuple[Explanation, float]:
     return replace(e, pictures=[replace(picture, enlarged=max(1, round(times + 0.5)))]).within(SIDE), times
 
 
+def pictured(e: Explanation, caption: str, note: str = "") -> Figure:
+    """A figure of the first map of the explanation of one picture."""
+    return Figure(next(large(e)[0].overlays(0, legend=False)), caption, note)
+
+
 def drawn(
     seen: Seen,
     target: int = 0,

@@ -25,7 +25,7 @@ START, END = "<!-- figures: written by benchmarks/results.py -->", "<!-- end of 
 PLAIN = {"name", "value", "low", "high", "n", "degenerate", "paper"}
 Row = dict[str, Any]
 SHOWN: dict[str, Callable[[Row], bool]] = {  # of long tables the rows that are printed; the rest is in the JSON
-    "localization": lambda row: row["error"] in ("top-1", "GT-known") and not row["box"].startswith("20"),
+    "localization": lambda row: row["measure"] in ("top-1", "GT-known error") and not row["box"].startswith("20"),
 }
 
 

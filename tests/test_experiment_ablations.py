@@ -20,6 +20,7 @@ from wherefore.experiments import Settings, ablations
 from wherefore.experiments.ablations import ABSOLUTE, CHANGES, DECONV, GUIDED, MAX, NO_RELU, PAPER, PLAIN
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.tables import where
+from wherefore.metrics.summary import summary
 
 LIMIT = 3
 
@@ -86,11 +87,20 @@ def test_without_boxes_it_says_what_it_needs(tmp_path: Path) -> None:
         ablations.ablations(lab)
 
 
+def test_a_rule_that_changes_no_error_is_said_to(vgg: wf.Model) -> None:
+    figures = {change: summary([1.0, 0.0, 1.0]) for change in CHANGES}
+    words = [each.claim for each in ablations._claims(vgg, figures, True)]
+    assert "On scenes:vgg deconvnet's ReLUs above the layer change no error" in words
+    figures[DECONV] = summary([1.0, 1.0, 1.0])
+    words = [each.claim for each in ablations._claims(vgg, figures, True)]
+    assert "On scenes:vgg boxes with deconvnet's ReLUs above the layer err most often of all" in words
+
+
 @pytest.mark.slow
 def test_the_experiment(tmp_path: Path) -> None:
     found = reported("ablations", tmp_path, LIMIT)
     rows = found["rows"]
-    assert {r["name"] for r in rows} == {"grad-cam"} and {r["error"] for r in rows} == {"top-1"}
+    assert {r["name"] for r in rows} == {"grad-cam"} and {r["measure"] for r in rows} == {"top-1"}
     crops = where(rows, network="scenes:vgg", crops="ten crops")
     assert {r["change"]: r["paper"] for r in crops} == {
         PLAIN: 0.5965, NO_RELU: 0.7498, ABSOLUTE: 0.5819, MAX: 0.5996, GUIDED: 0.5914, DECONV: 0.8395

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import wherefore as wf
-from fixtures_experiments import reported
+from fixtures_experiments import grad_cam_by_hand, reported, squashed
 from fixtures_metrics import explained, rectangle, sampled, thing
 from wherefore.batch.maps import Seen
 from wherefore.capture import Capture
+from wherefore.datasets import opened
 from wherefore.errors import Error
 from wherefore.experiments import Settings, claims, contrasts
 from wherefore.experiments.contrasts import (
@@ -26,11 +27,13 @@ from wherefore.experiments.contrasts import (
     energy_on,
     peak_on,
 )
-from wherefore.experiments.identities import PARTED, WEIGHTS, deviations, from_weights
+from wherefore.experiments.identities import PARTED, WEIGHTS, deviations, from_weights, signed_sum
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.tables import where
+from wherefore.methods import cams
 from wherefore.metrics.covering import covered
 from wherefore.metrics.localization import smoothed
+from wherefore.metrics.summary import summary
 
 
 @pytest.mark.parametrize("name", ["googlenet", "vgg"])
@@ -40,6 +43,41 @@ def test_identities_on_networks_with_and_without_such_a_head(name: str, tmp_path
     [[found], _] = deviations(lab.network(f"scenes:{name}"))(dataset[:2])
     assert found[PARTED] < 1e-5
     assert found[WEIGHTS] is None if name == "vgg" else 0 < found[WEIGHTS] < 1e-5
+
+
+def test_a_wrong_sum_of_channels_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of all maps are those of the next channel: L - L_cf is still what these would have for S."""
+    model, sample = wf.load("scenes:vgg"), opened("scenes:pair")[0]
+    [[found]] = deviations(model)([sample])
+    assert found[PARTED] < 1e-5
+    true = cams.summed
+    monkeypatch.setattr(cams, "summed", lambda a, weights, *rest: true(a, weights.roll(1, 2), *rest))
+    [[found]] = deviations(model)([sample])
+    assert found[PARTED] > 0.1
+
+
+class Functional(torch.nn.Module):
+    """A ReLU that is no module, so that the layer is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.conv(x).relu().mean((2, 3)))
+
+
+def test_the_sum_of_channels_by_hand() -> None:
+    model, sample = wf.load("scenes:alexnet"), opened("scenes:pair")[0]
+    e = wf.explain(model, sample.image, "top5", fit="squash")
+    signed = signed_sum(e)
+    assert signed is not None and not model.net.get_submodule(e.layer)._forward_hooks
+    for t, c in enumerate(e.classes[0].tolist()):
+        by_hand = grad_cam_by_hand(model.net, squashed(model, sample), e.layer, c)
+        assert torch.allclose(signed[t].relu(), by_hand, atol=1e-6 * float(by_hand.max()))
+        assert float(signed[t].min()) < 0, "signed"
+    other = wf.Model(Functional().eval(), preprocess=model.preprocess, name="functional")
+    assert signed_sum(wf.explain(other, sample.image, 0, layer="conv+relu", fit="squash")) is None
 
 
 def test_weights_that_are_not_the_gradient_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +141,28 @@ def test_maps_without_evidence_have_no_row() -> None:
     [found, other] = contrasts.covering(why, [each])([each.sample, sampled((40, 40), thing("cat", (1, 1, 2, 2)))])
     assert len(found) == 1 and found[0]["target"] == 0
     assert other == found, "known by its name"
+
+
+def test_what_is_compared_is_what_is_claimed() -> None:
+    shares = {OTHERS: [1, 0, 0, 0, 0], NAMED: [0] * 5, BACKGROUND: [0, 1, 1, 1, 1]}
+    found = {(measure, part): summary(values) for measure in claims.PLACES for part, values in shares.items()}
+    found |= {(claims.RISES, what): summary([1, 0, 0, 0, 0]) for what in (MARKED, ELSEWHERE)}
+    peaks = claims._on_the_others("net", found)[0]
+    assert peaks.claim == (
+        "On net what speaks against a class is strongest on the other objects more often than on the class's own"
+    )
+    assert peaks.holds and "On the background: 0.800 of the peaks" in peaks.numbers
+
+
+def test_a_rule_that_changes_nothing_is_said_to() -> None:
+    plain, other = summary([0.2, 0.5, 0.4]), summary([0.1, 0.5, 0.4])
+    told = {
+        claims.PLAIN: {(claims.SEPARATION, claims.PLAIN): plain, (claims.ASTRAY, claims.PLAIN): plain},
+        claims.GUIDED: {(claims.SEPARATION, claims.GUIDED): plain, (claims.ASTRAY, claims.GUIDED): other},
+    }
+    same, changed = claims._lost("net", told)
+    assert same.holds and "guided ReLUs above the layer change nothing" in same.claim
+    assert "stray to the other objects more often" in changed.claim and not changed.holds
 
 
 def test_pictures_of_one_thing_are_not_enough(tmp_path: Path) -> None:

@@ -12,20 +12,26 @@ from scipy.stats import spearmanr
 
 import wherefore as wf
 from fixtures_experiments import enlarged, grad_cam_by_hand, kept_again, squashed
-from wherefore.datasets import Sample, opened
+from wherefore.datasets import Dataset, Sample, opened
 from wherefore.experiments import Lab, Settings
 from wherefore.experiments.faithfulness import (
     CORRELATION,
+    FIRST,
+    MAP_LEVEL,
     OTHERS,
     PAPER,
+    VARIED,
     Maps,
     _verdicts,
     correlated,
-    surest,
+    faithfulness,
+    maps_of,
+    swept,
     with_baselines,
 )
 from wherefore.experiments.tables import paper_of, where
 from wherefore.metrics.faithfulness import deletion
+from wherefore.metrics.occluding import drops, occlusion_correlation
 from wherefore.metrics.summary import summary
 
 MODEL = "scenes:alexnet"
@@ -86,20 +92,75 @@ def maps(tmp_path_factory: pytest.TempPathFactory) -> Maps:
     return Maps(lab, model, dataset, {"grad-cam": list(lab.seen(model, "grad-cam", dataset, [1, 2]))})
 
 
-def test_the_class_that_the_network_is_surest_of(maps: Maps) -> None:
-    for each in maps.seen["grad-cam"]:
-        e, best = each.explanation, int(each.explanation.scores[0].argmax())
-        part = surest(e)
-        assert part.targets == [[e.targets[0][best]]] and part.classes.tolist() == [[int(e.classes[0, best])]]
-        assert torch.equal(part.maps[0][0], e.maps[0][best]) and part.scores.shape == (1, 1)
-        assert float(deletion(part)) == pytest.approx(float(deletion(e)[0, best]), abs=1e-6)
+def test_other_measures_are_of_the_class_predicted_first(maps: Maps) -> None:
+    found = maps_of(maps.lab, maps.model, maps.dataset, [1, 2], "first")
+    for each in found.seen["grad-cam"]:
+        with torch.no_grad():
+            best = int(maps.model.net(squashed(maps.model, each.sample))[0].argmax())
+        assert each.explanation.classes.tolist() == [[best]] and each.explanation.maps.shape[:2] == (1, 1)
+        theirs = wf.explain(maps.model, each.sample.image, best, fit="squash")
+        assert float(deletion(each.explanation)) == pytest.approx(float(deletion(theirs)), abs=1e-3)
+
+
+class Misread(Dataset):
+    """Scenes of one thing, each said to show what the network gives the lowest score."""
+
+    def __init__(self, inner: Dataset, label: str) -> None:
+        self.inner, self.label, self.classes = inner, label, inner.classes
+        self.name, self.spec, self.split, self.drawn = "scenes", f"scenes:{label}", "test", True
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def sample(self, number: int) -> Sample:
+        return replace(self.inner[number], labels=(self.label,))
+
+
+def test_labels_do_not_matter_to_them_but_do_to_the_correlation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"METHODS": ("grad-cam",), "PATCHES": (32,), "FILLS": ("mean",), "OTHERS": {"deletion": (deletion, "lower")}}
+    for name, value in few.items():
+        monkeypatch.setattr(f"wherefore.experiments.faithfulness.{name}", value)
+    found = []
+    for label in ("dog", "car"):
+        lab = Lab(Settings(model=MODEL, limit=1), tmp_path / label)
+        monkeypatch.setattr(lab, "dataset", lambda label=label: Misread(opened("scenes:single"), label))
+        found.append(faithfulness(lab))
+    one, other = ({(r["name"], r["measure"], r["patch"]): r["value"] for r in each.rows} for each in found)
+    names = [key for key in one if key[1] == "deletion" or key[2] == FIRST]
+    assert len(names) == 3 + 1 and all(one[key] == other[key] for key in names)
+    assert one["grad-cam", CORRELATION, ""] != other["grad-cam", CORRELATION, ""]
+    [section] = [each for each in found[0].sections if each.title == "Other choices"]
+    assert section.parts[0] == VARIED and "stride changes" in VARIED and "left out" in VARIED
+
+
+def test_cells_in_place_of_patches_by_hand(maps: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
+    e = maps.seen["grad-cam"][0].explanation
+    falls, patches = drops(e, 0)
+    side, size, stride = 96, patches.size, patches.stride
+    for t, heat in enumerate(e.heats(0)):
+        total, count = np.zeros((2, side, side))
+        for (i, j), fall in np.ndenumerate(falls[t].numpy()):
+            total[i * stride : i * stride + size, j * stride : j * stride + size] += fall
+            count[i * stride : i * stride + size, j * stride : j * stride + size] += 1
+        last = int(count.any(0).nonzero()[0].max())  # beyond, the rim continues
+        spread = np.pad((total / np.maximum(count, 1))[: last + 1, : last + 1], (0, side - 1 - last), "edge")
+        edges = [(side * i // 14, -(-side * (i + 1) // 14)) for i in range(14)]
+        means = [[m[a:b, c:d].mean() for a, b in edges for c, d in edges] for m in (heat.double().numpy(), spread)]
+        found = float(occlusion_correlation(e, cells=14)[0, t])
+        assert found == pytest.approx(spearmanr(*means).statistic, abs=1e-3)
+        assert found != float(occlusion_correlation(e)[0, t])
+    monkeypatch.setattr("wherefore.experiments.faithfulness.PATCHES", (32,))
+    monkeypatch.setattr("wherefore.experiments.faithfulness.FILLS", ("mean",))
+    assert swept(e)[MAP_LEVEL] == pytest.approx(float(occlusion_correlation(e, cells=14).mean()))
 
 
 def test_what_knows_nothing_stands_beside_the_methods(maps: Maps) -> None:
     found = with_baselines(maps.seen)
     assert list(found) == ["grad-cam", "random", "centre"]
     for name in ("random", "centre"):
-        assert all(each.explanation.maps[0].shape == (1, 96, 96) for each in found[name])
+        assert all(each.explanation.maps[0].shape == (2, 96, 96) for each in found[name])
     centre = found["centre"][0].explanation.maps[0][0]
     assert float(centre[47, 47]) == float(centre.max()) and float(centre[0, 0]) == float(centre.min())
 

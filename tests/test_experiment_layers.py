@@ -96,6 +96,7 @@ def separation_by_hand(number: int, layer: str) -> float:
     return 1 - spearmanr(*(each.numpy().ravel() for each in maps)).statistic
 
 
+@pytest.mark.slow
 def test_rows_by_hand(tmp_path: Path) -> None:
     from wherefore.experiments import Lab
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 import wherefore as wf
 from fixtures_experiments import reported
 from fixtures_metrics import explained, sampled, thing
-from wherefore.batch.maps import Seen
+from wherefore.batch.maps import Asked, Seen
+from wherefore.datasets import Dataset
 from wherefore.errors import Error
 from wherefore.experiments import Settings, rejection
 from wherefore.experiments.lab import Lab
@@ -46,7 +48,8 @@ def test_claims_are_read_from_maps() -> None:
     sample = sampled((100, 80), thing("dog", (10, 10, 19, 19)), thing("cat", (60, 60, 69, 69)))
     heats = torch.zeros(1, 3, 80, 100)
     heats[0, 0, 12, 12], heats[0, 1, 12, 14], heats[0, 2, 50, 50] = 2.0, 3.0, 1.0
-    found = claims([Seen(sample, [], explained(heats, [sample], [["dog", "cat", "zebra"]]))], "15 px")
+    rows = [{"category": name} for name in ("dog", "cat", "zebra")]
+    found = claims([Seen(sample, rows, explained(heats, [sample], [["dog", "cat", "zebra"]]))], "15 px")
     assert found == [
         [
             Claim("photo", "dog", True, True, 2.0),
@@ -54,6 +57,43 @@ def test_claims_are_read_from_maps() -> None:
             Claim("photo", "zebra", False, False, 1.0),
         ]
     ]
+
+
+def test_what_is_no_category_claims_nothing_and_a_category_claims_once() -> None:
+    sample = sampled((100, 80), thing("dog", (10, 10, 19, 19)), thing("cat", (60, 60, 69, 69)))
+    categories = ["dog", "", "dog", "cat"]  # a terrier, a volcano, a hound, a tabby
+    heats = torch.zeros(1, 4, 80, 100)
+    for t, (x, y) in enumerate([(90, 12), (12, 12), (12, 12), (65, 65)]):
+        heats[0, t, y, x] = 1.0 + t
+    e = explained(heats, [sample], [["dog", "volcano", "dog", "cat"]], scores=torch.tensor([[2.0, 4.0, 3.0, 1.0]]))
+    each = Seen(sample, [{"category": name} for name in categories], e)
+    # The hound has the higher score, and hits; the terrier, which points beside, is left out.
+    dog, cat = Claim("photo", "dog", True, True, 3.0), Claim("photo", "cat", True, True, 4.0)
+    assert claims([each], "15 px") == [[dog, cat]] and list(rejection.claiming(each).values()) == [2, 3]
+    said = rejection.left_out([each, each])
+    assert said == ("2 maps of no category of the data, 2 maps of a category with another output of a higher score")
+    assert len(rejection._gallery(Game([each], [[dog, cat]], 1.0)).figures) == 2
+
+
+def test_networks_that_predict_no_category_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(Settings(limit=2, model="scenes:vgg"), tmp_path)
+    true = lab.asked
+
+    def never(what: str, dataset: Dataset, model: wf.Model) -> Asked:
+        return replace(true(what, dataset, model), outputs={})
+
+    monkeypatch.setattr(lab, "asked", never)
+    with pytest.raises(Error, match="no class that scenes:vgg predicts is a category of scenes"):
+        rejection.rejection(lab)
+
+
+def test_trivial_rules_are_no_claim_of_the_paper_s() -> None:
+    games = {("scenes:vgg", method): Game([], GAME, threshold=9.0) for method in ("grad-cam", "c-mwp")}
+    assert [each.claim for each in rejection._verdicts(games)] == [
+        "On scenes:vgg Grad-CAM is right more often than c-MWP"
+    ]
+    [trivial] = rejection._trivial(games)
+    assert "keeps all maps" in trivial.claim and not trivial.holds, "rejecting all is right as often"
 
 
 def test_the_threshold_is_that_of_other_pictures() -> None:
@@ -84,5 +124,6 @@ def test_the_experiment(tmp_path: Path) -> None:
         assert own[ORACLE] == max(own.values())
         others = where(rows, network=network, name="c-mwp", measure="accuracy", threshold=REJECT)
         assert own[REJECT] == others[0]["value"], "the share of absent classes is no method's"
+    assert found["settings"]["left out on scenes:vgg"].startswith("0 maps of no category")
     assert sum("threshold of" in key for key in found["settings"]) == 4
     assert found["settings"]["pictures"] == {"scenes test": 4, "scenes dev": 4} and len(found["verdicts"]) == 4

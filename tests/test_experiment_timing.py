@@ -58,6 +58,11 @@ def test_an_order_of_magnitude_is_ten_times() -> None:
     assert not near.holds and far.holds and "10.1 times" in far.numbers
 
 
+def test_times_are_those_of_the_cpu(tmp_path: Path) -> None:
+    with pytest.raises(wf.Error, match="times are those of the CPU, not of cuda:1"):
+        run("timing", Settings(model=MODEL, limit=1, device="cuda:1"), tmp_path)
+
+
 @pytest.mark.slow
 def test_rows(tmp_path: Path) -> None:
     settings = Settings(model=MODEL, limit=3)

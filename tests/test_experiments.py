@@ -22,7 +22,7 @@ from wherefore.errors import Error
 from wherefore.experiments import Lab, Report, Settings, run
 from wherefore.experiments.everything import evaluations, run_all, write_index
 from wherefore.experiments.localization import PAPER, SHARE, best_threshold, classification, errors
-from wherefore.experiments.tables import claim, paper_of, row, table
+from wherefore.experiments.tables import claim, kind, paper_of, row, table, unchanged
 from wherefore.metrics.localization import share_box
 from wherefore.metrics.summary import summary
 from wherefore.registry import EXPERIMENTS
@@ -94,6 +94,21 @@ def test_the_paper_s_figure_is_that_of_the_closest_name() -> None:
     assert paper_of(PAPER, "scenes:vgg-cam", "grad-cam", "top-1") is None, "not that of vgg"
     assert paper_of(PAPER, "caffe:googlenet", "cam", "top-5") == 0.4934
     assert paper_of(PAPER, "resnet50", "grad-cam", "top-1") is None
+    assert paper_of(PAPER, "timm:vgg16.tv_in1k", "grad-cam", "top-1") == 0.5651
+    assert paper_of(PAPER, "caffe:vgg16-cam", "cam", "top-1") == 0.5720
+    for name in ("vgg11", "vgg13", "vgg19", "timm:vgg19.tv_in1k", "caffe:vgg19", "vgg16_bn", "vgg", ""):
+        assert paper_of(PAPER, name, "grad-cam", "top-1") is None, name
+    assert kind("resnet50") == kind("timm:resnet50.a1_in1k") == kind("scenes:resnet") == "resnet"
+    assert not any(
+        map(kind, ("resnet18", "resnet101", "preact:resnet200", "wide_resnet50_2", "timm:resnet50d.ra2_in1k"))
+    )
+
+
+def test_what_changes_nothing_says_so() -> None:
+    values = {"a": summary([0.2, 0.4, 0.6]), "b": summary([0.2, 0.4, 0.6]), "c": summary([0.4, 0.2, 0.6])}
+    same = unchanged("b changes nothing", values, "a", "b")
+    assert same is not None and same.holds and same.claim == "b changes nothing" and "0.400" in same.numbers
+    assert unchanged("c changes nothing", values, "a", "c") is None, "the same mean, of other values"
 
 
 def test_a_table_says_whose_figures_stand_in_it() -> None:
@@ -133,11 +148,11 @@ def test_errors_of_localization_by_hand(seen: list[Seen]) -> None:
         first.append(overlap < 0.5 or place > 0)
         five.append(overlap < 0.5 or place > 4)
     found = errors(seen, share_box)
-    assert found["GT-known"].value == pytest.approx(np.mean(known))
+    assert found["GT-known error"].value == pytest.approx(np.mean(known))
     assert found["top-1"].value == pytest.approx(np.mean(first))
     assert found["top-5"].value == pytest.approx(np.mean(five))
     assert classification(seen)["top-1"].value == pytest.approx(np.mean([e.rows[0]["place"] > 0 for e in seen]))
-    at_15 = 1 - found["GT-known"].value
+    at_15 = 1 - found["GT-known error"].value
     assert best_threshold(seen)["MaxBoxAcc"].value >= at_15, "the best threshold is no worse than one of them"
     assert SHARE[0].rule is share_box
 

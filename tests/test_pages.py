@@ -89,8 +89,11 @@ def test_a_share_is_drawn_to_scale(tmp_path: Path) -> None:
 
 def test_the_contents_count_what_holds() -> None:
     yes, no = Verdict("", True, ""), Verdict("", False, "")
-    assert Section("", yes).tally == [(True, "holds")] and Section("", no).tally == [(False, "does not hold")]
-    assert Section("", yes, no, yes).tally == [(True, "2 hold"), (False, "1 does not hold")]
+    assert Section("", yes).tally == [("yes", "holds")] and Section("", no).tally == [("no", "does not hold")]
+    assert Section("", yes, no, yes).tally == [("yes", "2 hold"), ("no", "1 does not hold")]
+    perhaps = Verdict("A claim", True, "0.1", clear=False)
+    assert Section("", perhaps, yes).tally == [("yes", "1 holds"), ("perhaps", "1 may be chance")]
+    assert perhaps.word == "holds, may be chance"
     assert Section("").tally == []
 
 

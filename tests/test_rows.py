@@ -143,6 +143,8 @@ def test_classes_that_are_asked_for(vgg: wf.Model) -> None:
     assert [c for _, c in top] == [19, 18, 17, 16, 15] and top[0][0] == (vgg.classes or ())[19]
     both = Asked("both", outputs).of(sample, scores)
     assert both[:5] == top and {name for name, _ in both} >= set(sample.labels)
+    assert Asked("first", outputs).of(sample, scores) == top[:1], "whatever is in the picture"
+    assert Asked("first", {}).of(sample, scores) == [("", top[0][1])]
     assert Asked("labels", {}).of(sample, scores) == []
 
 

@@ -159,6 +159,7 @@ def _end(bound: float | None) -> str:
 
 def _within(sentence: str, room: int) -> str:
     """A sentence, or what stands before its colon, or as many of its words as there is room for."""
+    sentence = sentence.replace("``", "")
     start = sentence.replace(";", ":").split(":")[0]
     shorter = sentence if len(sentence) <= room else start
     return textwrap.shorten(shorter, room, break_on_hyphens=False, placeholder=" ...")
@@ -259,7 +260,12 @@ def experiments(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def result(report: dict[str, Any], page: Path) -> None:
-    """The rows of an experiment, its claims, what was wrong with the data, and where the page is."""
+    """The claims of an experiment and its rows, what was wrong with the data, and where the page is."""
+    if not report["comparable"]:
+        print("These pictures are not the paper's: numbers on them are not the paper's numbers.\n")
+    for each in report["verdicts"]:
+        word = ("holds" if each["holds"] else "does not hold") + ("" if each["clear"] else ", may be chance")
+        print(f"{word}: {each['claim']}\n  {each['numbers']}\n")
     plain = {"name", "value", "low", "high", "n", "degenerate", "paper"}
     about = list(dict.fromkeys(key for row in report["rows"] for key in row if key not in plain))
     table(
@@ -269,10 +275,6 @@ def result(report: dict[str, Any], page: Path) -> None:
             for row in report["rows"]
         ],
     )
-    if not report["comparable"]:
-        print("\nThese pictures stand in for the paper's: numbers on them are not the paper's numbers.")
-    for each in report["verdicts"]:
-        print(f"\n{'holds' if each['holds'] else 'does not hold'}: {each['claim']}\n  {each['numbers']}")
     for kind, found in report["problems"].items():
         print(f"\n{found['count']} pictures: {kind} ({', '.join(found['first'])})")
     print(f"\n{page}")

@@ -33,8 +33,9 @@ NOWHERE = (0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Asked:
-    """Which classes are explained of each sample: those that are in it (``labels``), the ``top5``, or ``both``.
+    """Which classes are explained of each sample: those in it (``labels``), the ``first`` or ``top5``, or ``both``.
 
+    The first are those that the network predicts, ``both`` are the labels and the top 5.
     ``outputs`` are the network's classes that stand for each category (`datasets.matching`); of several it is the one
     with the highest score.
     """
@@ -52,7 +53,8 @@ class Asked:
         if self.what == "labels":
             return wanted
         names = {c: category for category, classes in self.outputs.items() for c in classes}
-        first = [(names.get(c, ""), c) for c in scores.topk(min(5, len(scores))).indices.tolist()]
+        most = 1 if self.what == "first" else min(5, len(scores))
+        first = [(names.get(c, ""), c) for c in scores.topk(most).indices.tolist()]
         return first + [each for each in wanted if self.what == "both" and each not in first]
 
 
@@ -128,7 +130,7 @@ class TenCrop(Explaining):
         super().__init__(why, asked, known)
         own = why.model.preprocess
         if not isinstance(own, Preprocess) or not isinstance(own.crop, int):
-            raise Error(f"ten crops are squares, and {why.model.name} is not known to look at these: use squash.")
+            raise Error(f"ten crops are squares, and {why.model.name} is not known to look at these.")
         self.side = own.crop
         self.squashed = replace(own, squash=True, crop=canvas(own.crop))
 
@@ -228,8 +230,13 @@ def about(why: Explainer, asked: Asked, dataset: Dataset) -> dict[str, Any]:
         "layer": why.layer,
         "fit": why.fit,
         "options": why.options,
-        "data": dataset.spec,
-        "split": dataset.split,
+        **of_data(dataset),
         "asked": asked.what,
         "outputs": {category: list(classes) for category, classes in asked.outputs.items()},
     }
+
+
+def of_data(dataset: Dataset) -> dict[str, Any]:
+    """What rows depend on of a data set: which it is, and whether its files are still the same."""
+    about = {"data": dataset.spec, "split": dataset.split}
+    return about if dataset.drawn else {**about, "files": dataset.fingerprint}

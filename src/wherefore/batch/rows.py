@@ -89,7 +89,8 @@ def _ahead(reader: ThreadPoolExecutor, dataset: Dataset, slices: Iterable[Sequen
 def _read(dataset: Dataset, number: int) -> Read:
     try:
         sample: Sample = dataset[number]
-        _ = sample.image
+        # All that is decoded late is decoded here, where what is damaged is named, and not amidst a measurement.
+        _ = sample.image, sample.segmentation, [each.mask for each in sample.instances]
     except Error as error:
         return error
     return sample

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wherefore.errors import Error
-from wherefore.saving import made, write_whole
+from wherefore.saving import file_name, made, write_whole
 
 Row = dict[str, Any]
 
@@ -25,7 +25,7 @@ class Store:
 
     def __init__(self, root: str | Path, name: str, about: Mapping[str, Any]) -> None:
         self.about = json.dumps(about, sort_keys=True, default=str)
-        self.folder = Path(root) / f"{name}-{hashlib.sha256(self.about.encode()).hexdigest()[:12]}"
+        self.folder = Path(root) / f"{file_name(name)}-{hashlib.sha256(self.about.encode()).hexdigest()[:12]}"
         _parquet()
 
     def read(self, numbers: Sequence[int]) -> list[Row] | None:

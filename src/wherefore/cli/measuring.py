@@ -54,9 +54,10 @@ def experiment(
 
     settings = experiments.Settings(data, model, str(weights) if weights else None, limit, seed, quick, device)
     if name == "all":
+        experiments.check(settings)
         found = run_all(settings, out, lambda line: print(line, file=sys.stderr))
         print(json_module.dumps(found, indent=1)) if json else print(out / "index.html")
-        return
+        raise typer.Exit(1 if any("error" in each for each in found) else 0)
     report = experiments.run(name, settings, out)
     page = report.save(out)
     write_index(out)

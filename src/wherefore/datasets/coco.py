@@ -72,7 +72,7 @@ class Coco(Dataset):
         size = size_of(path)
         things = [self._said(each, size) for each in self.things.get(row["id"], ())]
         instances, notes = held(things, size, self._numbers)
-        if {row.get("width", size[0]), row.get("height", size[1])} != {*size}:
+        if (row.get("width", size[0]), row.get("height", size[1])) != tuple(size):
             notes.insert(0, "size in the annotation is not the picture's")
         return Sample(
             PurePosixPath(row["file_name"]).with_suffix("").as_posix(),

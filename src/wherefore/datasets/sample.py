@@ -5,9 +5,12 @@ Boxes are ``(x0, y0, x1, y1)`` with inclusive corners in the decoded picture's o
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,6 +118,18 @@ class Dataset(Sequence[Sample]):
     classes: tuple[str, ...]
     comparable: bool = False
     drawn: bool = False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What differs when a file below its folder does: the sha256 of the names, sizes and times of all of them."""
+        digest, where = hashlib.sha256(), self.spec.partition(":")[2]
+        root = Path(where).expanduser()
+        for folder, inner, files in os.walk(root) if where else ():
+            inner.sort()
+            for name in sorted(files):
+                state = os.lstat(os.path.join(folder, name))
+                digest.update(f"{os.path.relpath(folder, root)}/{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
     def number(self, category: str) -> int:
         """The place of a category among the classes; an `Error` that suggests others where there is none."""

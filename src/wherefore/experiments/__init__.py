@@ -8,6 +8,7 @@ interval, and whether the paper's ordering holds; a reversal is a finding.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from wherefore.experiments import ablations as _ablations  # noqa: F401  importing them fills EXPERIMENTS
@@ -26,7 +27,14 @@ from wherefore.experiments.result import Report, Result
 from wherefore.registry import EXPERIMENTS
 from wherefore.saving import can_be_made
 
-__all__ = ["Lab", "Report", "Result", "Settings", "run"]
+__all__ = ["Lab", "Report", "Result", "Settings", "check", "run"]
+
+
+def check(settings: Settings) -> None:
+    """Raises the `Error` of data or a network that cannot be had, before anything is begun."""
+    lab = Lab(settings, "")
+    lab.dataset()
+    lab.networks("vgg")
 
 
 def run(name: str, settings: Settings | None = None, out: str | Path = "results", lab: Lab | None = None) -> Report:
@@ -38,17 +46,8 @@ def run(name: str, settings: Settings | None = None, out: str | Path = "results"
     entry = EXPERIMENTS[name]
     settings = settings or Settings()
     lab = lab or Lab(settings, can_be_made(out))
-    with one_thread():
+    with one_thread() if settings.small else nullcontext():
         result: Result = entry.run(lab)
-    said = {
-        **result.settings,
-        "networks": {model.name: model.weights_sha256[:16] for model in lab.used},
-        "pictures": dict(lab.counts),
-        "seed": settings.seed,
-        "quick": settings.quick,
-    }
-    about = entry.about
-    return Report(
-        name, about["title"], entry.summary, settings.data, max(lab.counts.values(), default=0), lab.comparable, said,
-        lab.problems, result,
-    )  # fmt: skip
+    said = {**lab.said(), **result.settings}
+    about = entry.about["title"], entry.summary, settings.data, lab.n, lab.comparable, lab.on_scenes
+    return Report(name, *about, said, lab.problems, result)

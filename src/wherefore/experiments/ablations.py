@@ -22,7 +22,7 @@ from wherefore.experiments.lab import Lab, annotated
 from wherefore.experiments.localization import CROPS, LEAST, errors
 from wherefore.experiments.result import Result
 from wherefore.experiments.showing import drawn, gallery
-from wherefore.experiments.tables import Row, between, claim, need, paper_of, row, table, where
+from wherefore.experiments.tables import Row, between, claim, need, paper_of, row, table, unchanged, where
 from wherefore.explainer import Explainer
 from wherefore.graph import reachable
 from wherefore.metrics.localization import box_iou, share_box
@@ -114,7 +114,7 @@ def _figures(kept: Mapping[str, Sequence[Seen]]) -> dict[str, Summary]:
 def _rows(model: Model, crops: str, figures: Mapping[str, Summary]) -> list[Row]:
     papers = {change: paper_of(PAPER, model.name, change) if CROPS[crops] else None for change in figures}
     return [
-        row("grad-cam", figure, papers[change], network=model.name, crops=crops, change=change, error="top-1")
+        row("grad-cam", figure, papers[change], network=model.name, crops=crops, change=change, measure="top-1")
         for change, figure in figures.items()
     ]
 
@@ -125,8 +125,9 @@ def _claims(model: Model, figures: Mapping[str, Summary], rectifies: bool) -> li
     found = [between(words, figures, NO_RELU, PLAIN, WORSE)]
     if rectifies:
         runner = max((change for change in figures if change != DECONV), key=lambda change: figures[change].value)
+        same = f"On {model.name} deconvnet's ReLUs above the layer change no error"
         words = f"On {model.name} boxes with deconvnet's ReLUs above the layer err most often of all"
-        found.append(claim(words, figures, [runner, DECONV], "lower"))
+        found.append(unchanged(same, figures, PLAIN, DECONV) or claim(words, figures, [runner, DECONV], "lower"))
     for change in (ABSOLUTE, MAX, *([GUIDED] if rectifies else [])):
         words = f"On {model.name} errors with {change} stay within {100 * ALIKE:.0f} points of Grad-CAM's"
         found.append(between(words, figures, change, PLAIN, -ALIKE, ALIKE))

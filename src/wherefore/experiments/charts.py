@@ -34,7 +34,7 @@ def dots(rows: Sequence[Mapping[str, Any]], label: str, names: Sequence[str] = (
         axes.set_xscale("log")
     axes.set_yticks(range(len(rows)), list(names) or [str(row["name"]) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel(label + (" (diamonds: the paper's, on its own data)" if _any(rows) else ""))
+    axes.set_xlabel(label + ("\ndiamonds: the paper's, on its own data" if _any(rows) else ""))
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     return _drawn(figure)
 

@@ -15,13 +15,12 @@ from wherefore import pages
 from wherefore.errors import Error
 from wherefore.experiments import run
 from wherefore.experiments.lab import Settings
-from wherefore.experiments.result import PHOTOGRAPHS
+from wherefore.experiments.result import notice_of
 from wherefore.pages import Section, Verdict
-from wherefore.pages.building import STAND_IN
 from wherefore.pages.parts import Link, Links
 from wherefore.progress import track
 from wherefore.registry import EXPERIMENTS
-from wherefore.saving import can_be_made
+from wherefore.saving import can_be_made, made, write_json
 
 LEAD = (
     "The evaluations of the Grad-CAM paper, rerun by `wherefore experiment all`. Every claim is printed with its "
@@ -44,21 +43,22 @@ def evaluations() -> list[str]:
 def run_all(settings: Settings, out: str | Path, say: Say = print) -> list[dict[str, Any]]:
     """The JSON of each experiment, in the order of the paper; their pages lie in ``out``, ``index.html`` leads to them.
 
-    ``say`` gets a line for each that is done. What could not be done on the data that was given is said there, and has
-    ``error`` in place of rows. Stopped and started again, it goes on where it was.
+    ``say`` gets a line for each that is done. What could not be done on the data that was given has ``error`` in place
+    of rows, in the JSON and on the page. Stopped and started again, it goes on where it was.
     """
     folder, names = can_be_made(out), evaluations()
     found: dict[str, dict[str, Any]] = {}
     for name, report, seconds in track(_done(names, settings, folder), len(names), "experiments"):
         found[name] = report
         say(f"{name}: {_tally(report)} ({seconds:.0f} s)")
-    write_index(folder)
-    return [found[name] for name in in_order() if name in found]
+    reports = [found[name] for name in in_order() if name in found]
+    write_index(folder, reports)
+    return reports
 
 
 def _done(names: Sequence[str], settings: Settings, folder: Path) -> Iterator[tuple[str, dict[str, Any], float]]:
     """What came out of each, as it comes; two at a time on a CPU, where small networks use one core each."""
-    several = min(2, os.cpu_count() or 1) if settings.device in (None, "cpu") else 1
+    several = min(2, os.cpu_count() or 1) if settings.small and settings.device in (None, "cpu") else 1
     with ProcessPoolExecutor(several, multiprocessing.get_context("spawn")) as workers:
         waiting = {workers.submit(_one, name, settings, folder): name for name in names}
         for future in as_completed(waiting):
@@ -71,8 +71,11 @@ def _one(name: str, settings: Settings, folder: Path) -> tuple[dict[str, Any], f
         report = run(name, settings, folder)
         report.save(folder)
         found = report.json()
-    except Error as error:
-        found = {"experiment": name, "data": settings.data, "error": str(error), "rows": [], "verdicts": []}
+    except Exception as error:  # one that fails must not take the others with it; Error or not, its words are printed
+        words = str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"
+        about = {"data": settings.data, "n": 0, "comparable": False, "settings": {}}
+        found = {"experiment": name, **about, "error": words, "rows": [], "verdicts": [], "problems": {}}
+        write_json(made(folder) / f"{name}.json", found)
     return found, time.monotonic() - begun
 
 
@@ -83,22 +86,40 @@ def _tally(report: dict[str, Any]) -> str:
     return f"{len(report['rows'])} rows, {held} of {len(report['verdicts'])} claims hold"
 
 
-def write_index(folder: str | Path) -> Path:
-    """Writes the page that leads to all experiments whose results lie in a folder; its path."""
+def write_index(folder: str | Path, reports: Sequence[dict[str, Any]] | None = None) -> Path:
+    """Writes the page that leads to the experiments of ``reports``, by default all whose JSON lies there; its path."""
     folder = Path(folder)
-    reports = [json.loads(path.read_text()) for name in in_order() if (path := folder / f"{name}.json").is_file()]
-    comparable = any(report["comparable"] for report in reports)
-    facts = {"data": ", ".join(dict.fromkeys(report["data"] for report in reports))}
+    reports = [each for name in in_order() if (each := _read(folder / f"{name}.json"))] if reports is None else reports
+    data = list(dict.fromkeys(report["data"] for report in reports))
+    scenes = all(name.startswith("scenes") for name in data)
+    notice = notice_of(scenes, not scenes and all(report["comparable"] for report in reports))
     sections = [_section(report) for report in reports]
-    return pages.write(
-        folder, "The paper's evaluations", LEAD, sections, facts, PHOTOGRAPHS if comparable else STAND_IN
-    )
+    return pages.write(folder, "The paper's evaluations", LEAD, sections, {"data": ", ".join(data)}, notice)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A report that was written; empty where there is none, or a damaged one."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def _section(report: dict[str, Any]) -> Section:
     """What the page says of one experiment."""
     entry = EXPERIMENTS[report["experiment"]]
-    verdicts = [Verdict(each["claim"], each["holds"], each["numbers"]) for each in report["verdicts"]]
-    words = f"{entry.summary} Section {entry.about['section']} of the paper; up to {report['n']} pictures."
+    title, section = entry.about["title"], entry.about["section"]
+    if "error" in report:
+        return Section(title, f"{entry.summary} {_where(section)}", f"Not done on {report['data']}: {report['error']}")
+    verdicts = [
+        Verdict(each["claim"], each["holds"], each["numbers"], each.get("clear", True)) for each in report["verdicts"]
+    ]
+    words = f"{entry.summary} {_where(section)} Up to {report['n']} pictures of {report['data']}."
     link = Link(f"{report['experiment']}/index.html", "Tables, charts and pictures")
-    return Section(entry.about["title"], words, *verdicts, Links([link]))
+    return Section(title, words, *verdicts, Links([link]))
+
+
+def _where(section: str) -> str:
+    """Which part of the paper, or which other one, an experiment is about."""
+    return f"Section {section} of the paper." if section[0].isdigit() or section[:2] == "G," else f"({section})"

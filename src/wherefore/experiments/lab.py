@@ -41,6 +41,11 @@ class Settings:
     quick: bool = False
     device: str | None = None
 
+    @property
+    def small(self) -> bool:
+        """Whether networks are as small as the shipped ones, which gain nothing from a second thread."""
+        return self.data.startswith("scenes") and (self.model or "scenes:").startswith("scenes:")
+
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise Error(f"an experiment takes at least 1 picture, not {self.limit}.")
@@ -56,6 +61,8 @@ class Lab:
         self.counts: dict[str, int] = {}  # how many pictures of each data set were asked for
         self.comparable = False
         self.refused: dict[str, str] = {}  # networks and methods that do not go together, and why
+        self.layers: dict[str, str] = {}  # which layer a method explains of a network
+        self.unnamed: dict[str, list[str]] = {}  # by network, the categories that no output of it stands for
         self._bad: dict[str, list[str]] = defaultdict(list)  # the pictures with each problem
         self._models: dict[str, Model] = {}
         self._scores: dict[tuple[Any, ...], dict[str, torch.Tensor]] = defaultdict(dict)  # of what, sample -> scores
@@ -124,18 +131,37 @@ class Lab:
         """Which classes are explained: ``labels``, ``top5`` or ``both``."""
         if model.classes is None:
             raise Error(f"{model.name} has no names for its classes: give it wf.Model(net, classes=...).")
-        return Asked(what, matched(dataset.classes, model.classes))
+        outputs = matched(dataset.classes, model.classes)
+        self.unnamed[model.name] = [name for name in dataset.classes if name not in outputs]
+        return Asked(what, outputs)
 
     def fitting(self, model: Model, methods: Sequence[str], dataset: Dataset) -> list[str]:
-        """The methods that apply to a network; why the others do not is kept in ``refused``."""
+        """The methods that apply to a network; why the others do not is kept in ``refused``.
+
+        Raises `Error` where none does, or no picture can be read.
+        """
         found, picture = [], _first(dataset)
         for method in methods:
             try:
-                Explainer(model, method, fit="squash")(picture, 0)
+                e = Explainer(model, method, fit="squash")(picture, 0)
+                self.layers[f"{model.name} {method}"] = e.layer
                 found.append(method)
             except Error as error:
                 self.refused[f"{model.name} {method}"] = str(error)
+        if not found:
+            raise Error(
+                f"none of {', '.join(methods)} applies to {model.name}: {self.refused[f'{model.name} {method}']}"
+            )
         return found
+
+    def takes_crops(self, model: Model) -> bool:
+        """Whether ten crops can be made of pictures for a network; why not is kept in ``refused``."""
+        try:
+            TenCrop(Explainer(model, fit="squash"), Asked("labels", {}))
+        except Error as error:
+            self.refused[f"{model.name}, ten crops"] = str(error)
+            return False
+        return True
 
     def seen(
         self,
@@ -168,10 +194,27 @@ class Lab:
         """The rows that ``work`` makes of samples, made once and kept; ``about`` is all that they depend on."""
         from wherefore import __version__
 
-        about = {"version": __version__, "data": dataset.spec, "split": dataset.split, **about}
+        about = {"version": __version__, **maps.of_data(dataset), **about}
         kept = list(rows(dataset, numbers, work, Store(self.folder / "measured", name, about), name))
         self._note(kept)
         return [row for row in kept if not row.get("error")]
+
+    def said(self) -> dict[str, Any]:
+        """All that its results depend on, as far as an experiment does not say it itself."""
+        missing = {name: categories for name, categories in self.unnamed.items() if categories}
+        return {
+            "networks": {model.name: model.weights_sha256 for model in self.used},
+            "layers": self.layers,
+            "fit": "squash",
+            "pictures": dict(self.counts),
+            **({"categories without an output": missing} if missing else {}),
+            **{name: getattr(self.settings, name) for name in ("seed", "limit", "quick", "device")},
+        }
+
+    @property
+    def n(self) -> int:
+        """How many pictures were measured on, at most; those that something was chosen on do not count."""
+        return max((count for name, count in self.counts.items() if not name.endswith(" dev")), default=0)
 
     @property
     def used(self) -> list[Model]:
@@ -212,12 +255,12 @@ def _first(dataset: Dataset) -> Image.Image:
             return picture
         except Error:
             continue
-    raise Error(f"no picture of {dataset.spec} can be read.")
+    raise Error(f"no picture of {dataset.spec} can be read: `wherefore datasets {dataset.spec}` says why.")
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread of torch's: networks as small as the shipped ones gain nothing from a second."""
+    """One thread of torch's, for as long as it is entered."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

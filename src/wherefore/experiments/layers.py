@@ -80,7 +80,7 @@ class Depth:
         return {name: summary(list(part)) for name, part in zip(("within stages", "across stages"), parts, strict=True)}
 
 
-@EXPERIMENTS("layers", title="Grad-CAM at every layer", section="G, Fig. 13, 14 and 22", minutes=4)
+@EXPERIMENTS("layers", title="Grad-CAM at every layer", section="G, Fig. 13, 14 and 22", minutes=2)
 def layers(lab: Lab) -> Result:
     """How localization and the separation of classes change from layer to layer, and where maps change abruptly."""
     some = [(dataset, lab.numbers(dataset, 120, 16)) for dataset in (lab.dataset("single"), lab.dataset("pair"))]

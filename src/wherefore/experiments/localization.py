@@ -7,18 +7,20 @@ wherever they lie, so that no others are needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from wherefore.batch.maps import Seen
+from wherefore.datasets import Dataset
+from wherefore.errors import Error
 from wherefore.experiments.charts import dots
-from wherefore.experiments.lab import Lab
+from wherefore.experiments.lab import Lab, annotated
 from wherefore.experiments.result import Result
 from wherefore.experiments.showing import drawn, gallery
-from wherefore.experiments.tables import Row, claim, paper_of, refused, row, table, where
+from wherefore.experiments.tables import Row, claim, need, paper_of, refused, row, table, where
 from wherefore.metrics.localization import (
     Rule,
     box_iou,
@@ -77,6 +79,8 @@ class Boxes(NamedTuple):
     plain: bool = True
 
 
+NO_BOX, BEST = Boxes("", share_box), Boxes("the best threshold", share_box, False)
+WHERE_BOXES = "give imagenet:DIR, voc:DIR, coco:DIR, or boxes in folder:DIR's labels.csv."
 SHARE = [
     Boxes("15 % of the maximum", share_box),
     Boxes("20 % of the maximum", partial(share_box, threshold=0.2), False),
@@ -97,53 +101,76 @@ RULES = {
 def localization(lab: Lab) -> Result:
     """How often the box of a map misses the object: localization errors for methods, networks and crops."""
     dataset = lab.dataset("single")
-    numbers = lab.numbers(dataset, 300, 24)
+    numbers = lab.numbers(dataset, 300, 24, fits=annotated)
     rows: list[Row] = []
     figures: dict[tuple[str, str], Summary] = {}
     shown: dict[str, list[Seen]] = {}
     for model in lab.networks(*NETWORKS):
-        for crops, tencrop in CROPS.items():
-            for method in lab.fitting(model, METHODS if not tencrop else METHODS[:3], dataset):
-                kept = list(lab.seen(model, method, dataset, numbers, tencrop=tencrop))
-                for boxes in [*RULES[method], *(mean_rules(lab, model, numbers) if method == "c-mwp" else [])]:
-                    found = errors(kept, boxes.rule)
-                    rows += _rows(model, method, crops, boxes, found)
-                    if boxes.plain and not tencrop:
-                        figures[model.name, method] = found["top-1"]
-                        shown[f"{model.name} {method}"] = kept[:3]
-                if not tencrop and method != "gradient":
-                    rows += _rows(model, method, crops, Boxes("the best threshold", share_box), best_threshold(kept))
-            rows += _rows(model, "classification", crops, Boxes("", share_box), classification(kept))
+        for crops, methods in _ways(lab, model, dataset).items():
+            kept: list[Seen] = []
+            for method in methods:
+                kept = list(lab.seen(model, method, dataset, numbers, tencrop=CROPS[crops]))
+                need(any(each.sample.instances for each in kept), f"{dataset.spec} has no boxes: {WHERE_BOXES}")
+                found = {boxes: errors(kept, boxes.rule) for boxes in _rules(lab, model, method, crops, numbers)}
+                rows += [line for boxes, each in found.items() for line in _rows(model, method, crops, boxes, each)]
+                if crops == "squash":
+                    plain = next(boxes for boxes in found if boxes.plain)
+                    figures[model.name, method], shown[f"{model.name} {method}"] = found[plain]["top-1"], kept[:3]
+                    rows += _rows(model, method, crops, BEST, best_threshold(kept)) if method != "gradient" else []
+            rows += _rows(model, "classification", crops, NO_BOX, classification(kept)) if kept else []
     verdicts = _verdicts(figures, [model.name for model in lab.networks(*NETWORKS)])
     return Result(rows, verdicts, _sections(rows, verdicts, shown, lab), {"least IoU": LEAST})
 
 
-def mean_rules(lab: Lab, model: Model, taken: Sequence[int]) -> list[Boxes]:
-    """c-MWP's own rule: so many times the mean of the map, as many as are best on other pictures than those taken."""
-    dataset, numbers = lab.others("single", taken, 100, 24)
-    kept = list(lab.seen(model, "c-mwp", dataset, numbers))
-    known = {times: errors(kept, partial(mean_box, times=times))["GT-known"].value for times in TIMES}
+def _ways(lab: Lab, model: Model, dataset: Dataset) -> dict[str, list[str]]:
+    """Which methods are measured in which crops; ten crops take ten times as long, too long for pixel methods."""
+    found = {"squash": lab.fitting(model, METHODS, dataset)}
+    if lab.takes_crops(model):
+        found["ten crops"] = [method for method in found["squash"] if method != "gradient"]
+    return found
+
+
+def _rules(lab: Lab, model: Model, method: str, crops: str, numbers: Sequence[int]) -> list[Boxes]:
+    """How boxes are made of the maps of a method."""
+    return [*RULES[method], *(mean_rules(lab, model, crops, numbers) if method == "c-mwp" else [])]
+
+
+def mean_rules(lab: Lab, model: Model, crops: str, taken: Sequence[int]) -> list[Boxes]:
+    """c-MWP's own rule: so many times the mean of the map, as many as are best on other pictures than those taken.
+
+    None where there are no other pictures with boxes.
+    """
+    try:
+        dataset, numbers = lab.others("single", taken, 100, 24)
+    except Error as error:
+        lab.refused[f"{model.name} c-mwp, times the mean"] = str(error)
+        return []
+    kept = list(lab.seen(model, "c-mwp", dataset, numbers, tencrop=CROPS[crops]))
+    if not any(each.sample.instances for each in kept):
+        lab.refused[f"{model.name} c-mwp, times the mean"] = f"the {dataset.split} part of {dataset.spec} has no boxes."
+        return []
+    known = {times: errors(kept, partial(mean_box, times=times))["GT-known error"].value for times in TIMES}
     best = min(known, key=lambda times: known[times])
     return [Boxes(f"{best:g} times the mean", partial(mean_box, times=best), False)]
 
 
 def errors(kept: Sequence[Seen], rule: Rule) -> dict[str, Summary]:
-    """The localization errors ``top-1``, ``top-5`` and ``GT-known`` over pictures; NaN where boxes do not count."""
-    found = {"top-1": [], "top-5": [], "GT-known": []}  # type: dict[str, list[float]]
+    """The localization errors top-1, top-5 and with the class taken as known, over pictures whose boxes count."""
+    found: dict[str, list[float]] = {"top-1": [], "top-5": [], "GT-known error": []}
     for each in kept:
         overlaps = box_iou(each.explanation, [each.sample], rule=rule)[0].tolist()
         counted = [(r["place"], iou >= LEAST) for r, iou in zip(each.rows, overlaps, strict=True) if iou == iou]
         for name, most in (("top-1", 1), ("top-5", 5)):
             right = any(place < most and hit for place, hit in counted)
             found[name].append(float(not right) if counted else np.nan)
-        found["GT-known"].append(1 - float(np.mean([hit for _, hit in counted])) if counted else np.nan)
+        found["GT-known error"].append(1 - float(np.mean([hit for _, hit in counted])) if counted else np.nan)
     evidence = [float(v) for each in kept for v in each.explanation.evidence[0]]
     return {name: summary(values, evidence) for name, values in found.items()}
 
 
 def best_threshold(kept: Sequence[Seen]) -> dict[str, Summary]:
     """The localization accuracies ``MaxBoxAcc`` and ``MaxBoxAccV2``: those at the threshold that is best here."""
-    swept = [sweep(each.explanation, [each.sample], SWEPT)[0, 0].numpy() for each in kept]
+    swept = [sweep(each.explanation, [each.sample], SWEPT)[0].nanmean(0).numpy() for each in kept]
     n = sum(not np.isnan(one).any() for one in swept)
     return {
         name: bootstrapped(lambda times, least=least: max_box_accuracy(swept, least, times), len(swept), n)  # type: ignore[misc]
@@ -157,7 +184,7 @@ def classification(kept: Sequence[Seen]) -> dict[str, Summary]:
     return {f"top-{most}": summary([float(place >= most) for place in best]) for most in (1, 5)}
 
 
-def _rows(model: Model, method: str, crops: str, boxes: Boxes, found: dict[str, Summary]) -> list[Row]:
+def _rows(model: Model, method: str, crops: str, boxes: Boxes, found: Mapping[str, Summary]) -> list[Row]:
     return [
         row(
             method,
@@ -166,7 +193,7 @@ def _rows(model: Model, method: str, crops: str, boxes: Boxes, found: dict[str, 
             network=model.name,
             crops=crops,
             box=boxes.words,
-            error=error,
+            measure=error,
         )
         for error, figure in found.items()
     ]
@@ -194,18 +221,18 @@ def _sections(
         Section("What the paper claims, here", *verdicts),
         Section("Pictures", _gallery(shown)),
     ]
-    for crops in CROPS:
+    for crops in dict.fromkeys(each["crops"] for each in rows):
         some = where(rows, crops=crops)
         tables = [
-            table(where(some, error=error), columns, f"{error} error", f"{error}, {crops}.")
-            for error in ("top-1", "top-5", "GT-known")
+            table(where(some, measure=error), columns, title, f"{title}, {crops}.")
+            for error, title in (("top-1", "top-1 error"), ("top-5", "top-5 error"), ("GT-known error",) * 2)
         ]
         tables += [
             table(found, columns, f"{name}: right boxes", "The threshold that is best on these very pictures.")
             for name in ("MaxBoxAcc", "MaxBoxAccV2")
-            if (found := where(some, error=name))
+            if (found := where(some, measure=name))
         ]
-        chart = [each for each in where(some, error="top-1") if each["name"] != "classification"]
+        chart = [each for each in where(some, measure="top-1") if each["name"] != "classification"]
         names = [f"{each['network'].removeprefix('scenes:')}: {each['name']}, {each['box']}" for each in chart]
         figure = Figure(dots(chart, "top-1 localization error", names), f"Top-1 localization error, {crops}")
         parts.append(Section(f"Errors, {crops}", Figures([figure], 1), *tables))

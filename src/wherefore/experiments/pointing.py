@@ -1,9 +1,9 @@
 """The pointing game: does the highest point of a map lie on the thing? Section 4.3 of the paper (protocols: section F).
 
-A point hits that is closer to the class's pixels than a tolerance: 15 pixels since Zhang et al. (2016), whose pictures
-have 500 on their longer side. Classes whose things are all flagged as difficult are not asked for. The difficult subset
-are classes that cover less than a quarter of the picture and are not alone in it. The paper's own game, in which maps
-may be rejected, is `rejection`.
+A point hits that is closer to the class's pixels, on VOC to its boxes, than a tolerance: 15 pixels since Zhang et al.
+(2016), whose pictures have 500 on their longer side. Classes whose things are all flagged as difficult are not asked
+for. The difficult subset are classes that cover less than a quarter of the picture and are not alone in it. The paper's
+own game, in which maps may be rejected, is `rejection`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wherefore.experiments.tables import Row, between, claim, kind, need, refuse
 from wherefore.imaging import peak
 from wherefore.metrics.localization import smoothed
 from wherefore.metrics.measuring import Case, cases
-from wherefore.metrics.pointing import difficult, distance
+from wherefore.metrics.pointing import difficult, distance, region
 from wherefore.metrics.summary import Summary, pooled, summary_by_class
 from wherefore.pages import Figure, Figures, Section, Verdict
 from wherefore.registry import EXPERIMENTS
@@ -46,10 +46,12 @@ WHY = (
 SUBSETS = ("all", "difficult")
 ALIKE = 0.02  # about equal, as TorchRay has Grad-CAM and c-MWP on ResNet-50
 VOC, COCO = "TorchRay, VOC 2007 test", "TorchRay, COCO 2014 val"
+PICTURES = {("voc", 4952): VOC, ("coco", 40504): COCO}  # no other list of theirs is as long
 THEIRS = {"vgg": "VGG-16", "resnet": "ResNet-50"}
+NOTHING = "Methods are compared with each other on VGG-16 and ResNet-50 alone: nothing is claimed of other networks."
 # TorchRay's pointing.csv: network, data, method -> accuracy on all and on the difficult, the mean over classes.
 REFERENCE = {
-    ("vgg", VOC, "center"): (0.696, 0.424),
+    ("", VOC, "center"): (0.696, 0.424),
     ("vgg", VOC, "gradient"): (0.763, 0.569),
     ("vgg", VOC, "deconvnet"): (0.675, 0.442),
     ("vgg", VOC, "guided-backprop"): (0.759, 0.530),
@@ -84,7 +86,7 @@ def pointing(lab: Lab) -> Result:
     dataset = lab.dataset()
     numbers = lab.numbers(dataset, 300, 24, annotated)
     need(numbers, f"{dataset.spec} says nowhere what is where: give voc:DIR or coco:DIR.")
-    headline = headline_of(lab)
+    headline, boxes = headline_of(lab), in_boxes(dataset)
     rows: list[Row] = []
     figures: dict[tuple[str, str, str], Summary] = {}  # by network, method and subset
     shown: dict[str, list[Seen]] = {}
@@ -93,8 +95,8 @@ def pointing(lab: Lab) -> Result:
         for method in lab.fitting(model, [*LAYERED, *PIXELS], dataset):
             kept = list(lab.seen(model, method, dataset, numbers))
             if not rows:
-                rows += _rows(CENTRE, "", _figures(shots(kept, middle), headline), dataset)
-            found = _figures(shots(kept, finder(method)), headline)
+                rows += _rows(CENTRE, "", _figures(shots(kept, middle, boxes), headline), dataset)
+            found = _figures(shots(kept, finder(method), boxes), headline)
             rows += _rows(method, model.name, found, dataset)
             figures |= {
                 (model.name, method, s): f for (s, t, over), f in found.items() if (t, over) == (headline, "classes")
@@ -102,12 +104,19 @@ def pointing(lab: Lab) -> Result:
             if model is first:
                 shown[method] = kept[:12]
     verdicts = _verdicts(figures, [model.name for model in (first, *others)])
-    return Result(rows, verdicts, _sections(rows, verdicts, shown, headline, lab), {"headline tolerance": headline})
+    settings = {"headline tolerance": headline, "where things are": "boxes" if boxes else "masks, else boxes"}
+    sections = _sections(rows, verdicts, _gallery(shown, headline, boxes), headline, lab)
+    return Result(rows, verdicts, sections, settings)
 
 
 def headline_of(lab: Lab) -> str:
     """The tolerance that claims are judged by: on scenes, of 128 pixels, the same share of a picture as 15 of 500."""
     return "3 % of the longer side" if lab.on_scenes else "15 px"
+
+
+def in_boxes(dataset: Dataset) -> bool:
+    """Whether things are where their boxes are, also where there are masks: VOC's game."""
+    return dataset.name == "voc"
 
 
 def finder(method: str) -> Find:
@@ -127,16 +136,16 @@ def asked(each: Seen) -> Iterator[tuple[int, Case]]:
             yield target, case
 
 
-def shot(case: Case, find: Find) -> Shot:
-    """Where the point of a map goes."""
-    away = distance(case.found(find), case.sample.mask(case.category))
+def shot(case: Case, find: Find, boxes: bool = False) -> Shot:
+    """Where the point of a map goes; things are where their masks are, or their ``boxes``."""
+    away = distance(case.found(find), region(case.sample, case.category, boxes))
     hits = {words: away == 0 or away < reach(case.sample.size) for words, reach in TOLERANCES.items()}
     return Shot(case.category, difficult(case.sample, case.category), float(case.heat.max()), hits)
 
 
-def shots(kept: Sequence[Seen], find: Find) -> list[list[Shot]]:
+def shots(kept: Sequence[Seen], find: Find, boxes: bool = False) -> list[list[Shot]]:
     """Where the points of the maps of each picture go."""
-    return [[shot(case, find) for _, case in asked(each)] for each in kept]
+    return [[shot(case, find, boxes) for _, case in asked(each)] for each in kept]
 
 
 def _figures(game: Game, headline: str) -> dict[tuple[str, str, str], Summary]:
@@ -156,40 +165,48 @@ def _figures(game: Game, headline: str) -> dict[tuple[str, str, str], Summary]:
 
 
 def _rows(method: str, network: str, found: Mapping[tuple[str, str, str], Summary], dataset: Dataset) -> list[Row]:
-    source, like = {"voc": VOC, "coco": COCO}.get(dataset.name, ""), kind(network) or "vgg"
-    known = REFERENCE.get((like, source, method))
+    source, like = published(dataset), "" if network.startswith("scenes:") else kind(network)
+    known = REFERENCE.get((like, source, method)) if like or method == CENTRE else None
     rows = []
     for (subset, tolerance, over), figure in found.items():
         about: dict[str, Any] = {"network": network, "subset": subset, "tolerance": tolerance, "over": over}
         if known and (tolerance, over) == ("15 px", "classes"):
-            about |= {"reference": known[SUBSETS.index(subset)], "source": f"{source}, {THEIRS[like]}"}
+            about |= {"reference": known[SUBSETS.index(subset)]}
+            about |= {"source": ", ".join([source, *([THEIRS[like]] if like else [])])}
         rows.append(row(method, figure, **about))
     return rows
 
 
+def published(dataset: Dataset) -> str:
+    """Which data of TorchRay's figures a data set is: the very list, of the real classes; '' for any other."""
+    return PICTURES.get((dataset.name, len(dataset)), "") if dataset.comparable else ""
+
+
 def _verdicts(figures: Mapping[tuple[str, str, str], Summary], networks: Sequence[str]) -> list[Verdict]:
+    """What is claimed of VGG-16 and of ResNet-50; of other networks nothing is."""
     found = []
     for network, subset in product(networks, SUBSETS):
         pair = {m: figures[network, m, subset] for m in ("grad-cam", "c-mwp") if (network, m, subset) in figures}
         if len(pair) < 2:
             continue
-        if "resnet" in network:
+        if kind(network) == "resnet":
             words = f"On {network} Grad-CAM and c-MWP point equally well, within {100 * ALIKE:.0f} points ({subset})"
             found.append(between(words, pair, "grad-cam", "c-mwp", -ALIKE, ALIKE))
-        else:
+        elif kind(network) == "vgg":
             words = f"On {network} Grad-CAM points better than c-MWP ({subset})"
             found.append(claim(words, pair, ["grad-cam", "c-mwp"]))
     return found
 
 
 def _sections(
-    rows: Sequence[Row], verdicts: Sequence[Verdict], shown: Mapping[str, Sequence[Seen]], headline: str, lab: Lab
+    rows: Sequence[Row], verdicts: Sequence[Verdict], pictures: Figures, headline: str, lab: Lab
 ) -> list[Section]:
     columns = {"name": "method", "network": "network"}
     if any("reference" in each for each in rows):
         columns["reference"] = "TorchRay"
     why = f"Claims are judged with a tolerance of {headline}." + (WHY if lab.on_scenes else "")
-    parts = [Section("What the paper claims, here", *verdicts, why), Section("Pictures", _gallery(shown, headline))]
+    said = [*verdicts, why] if verdicts else [NOTHING]
+    parts = [Section("What the paper claims, here", *said), Section("Pictures", pictures)]
     for subset in SUBSETS:
         some = where(rows, subset=subset, tolerance=headline, over="classes")
         if not some:
@@ -197,16 +214,16 @@ def _sections(
         names = [f"{each['network'].removeprefix('scenes:')}: {each['name']}".removeprefix(": ") for each in some]
         figure = Figure(dots(some, "accuracy, the mean over classes", names), f"Pointing game, {subset} classes")
         order = sorted(TOLERANCES, key=lambda tolerance: tolerance != headline)
-        said = [(t, where(rows, subset=subset, tolerance=t, over="classes")) for t in order]
-        tables = [table(found, columns, f"accuracy, {t}", f"Tolerance: {t}. Mean over classes.") for t, found in said]
+        by = {t: where(rows, subset=subset, tolerance=t, over="classes") for t in order}
+        tables = [table(own, columns, f"accuracy, {t}", f"Tolerance: {t}. Mean over classes.") for t, own in by.items()]
         parts.append(Section(f"Accuracy, {subset} classes", Figures([figure], 1), *tables))
     return [*parts, *([Section("What does not go together", *refused(lab.refused))] if lab.refused else [])]
 
 
-def _gallery(shown: Mapping[str, Sequence[Seen]], headline: str) -> Figures:
+def _gallery(shown: Mapping[str, Sequence[Seen]], headline: str, boxes: bool) -> Figures:
     def draw(method: str, each: Seen) -> Figure:
         target, case = next(asked(each))
-        note = "hit" if shot(case, finder(method)).hits[headline] else "miss"
+        note = "hit" if shot(case, finder(method), boxes).hits[headline] else "miss"
         point, true = case.found(finder(method)), each.sample.boxes(case.category)
         return drawn(each, target, None, true, note, f"{method}: {case.category}", point)
 

@@ -1,12 +1,14 @@
 """The paper's own pointing game, in which maps may be rejected: section 4.3 and appendix D (protocols: section F).
 
 Maps of the top-5 predicted classes: right are those that are kept and hit a class that is there, and those rejected
-whose class is absent. The threshold on the maximum of a raw map is chosen for each network and method on the dev split,
-frozen, and applied to the test split.
+whose class is absent. A predicted class that is no category of the data is no claim, for nobody looked for it; of
+several outputs for one category that with the highest score is. The threshold on the maximum of a raw map is chosen for
+each network and method on other pictures (the dev split), frozen, and applied to the test split.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,12 +19,12 @@ from wherefore.batch.maps import Seen
 from wherefore.datasets import Dataset
 from wherefore.experiments.charts import curves
 from wherefore.experiments.lab import Lab
-from wherefore.experiments.pointing import TOLERANCES, headline_of
+from wherefore.experiments.pointing import TOLERANCES, headline_of, in_boxes
 from wherefore.experiments.result import Result
 from wherefore.experiments.showing import drawn
 from wherefore.experiments.tables import Row, need, paper_of, refused, row, table, where
 from wherefore.experiments.tables import claim as judged
-from wherefore.metrics.pointing import hits
+from wherefore.metrics.pointing import hits, region
 from wherefore.metrics.rejection import KEEP_ALL, REJECT_ALL, Claim, best, curve, right
 from wherefore.metrics.summary import Summary, pooled
 from wherefore.pages import Figure, Figures, Section, Verdict
@@ -64,21 +66,25 @@ class Game:
 @EXPERIMENTS("pointing-rejection", title="The pointing game with rejection", section="4.3, appendix D", minutes=3)
 def rejection(lab: Lab) -> Result:
     """How often maps point at what is there and stay below a threshold for what is not, for Grad-CAM and c-MWP."""
-    dataset, dev = lab.dataset(), lab.dataset(split="dev")
-    numbers, others = lab.numbers(dataset, 400, 32), lab.numbers(dev, 400, 32)
-    tolerance = headline_of(lab)
+    dataset = lab.dataset()
+    numbers = lab.numbers(dataset, 400, 32)
+    dev, others = lab.others("", numbers, 400, 32)
+    tolerance, boxes = headline_of(lab), in_boxes(dataset)
+    left: dict[str, str] = {}
     rows: list[Row] = []
     games: dict[tuple[str, str], Game] = {}
     for model in lab.networks(*NETWORKS):
         for method in lab.fitting(model, METHODS, dataset):
-            chosen = claims(_seen(lab, model, method, dev, others), tolerance)
+            chosen = claims(_seen(lab, model, method, dev, others), tolerance, boxes)
             kept = _seen(lab, model, method, dataset, numbers)
-            game = Game(kept[:2], claims(kept, tolerance), best([c for some in chosen for c in some]))
+            game = Game(kept[:2], claims(kept, tolerance, boxes), best([c for some in chosen for c in some]))
             games[model.name, method] = game
             rows += _rows(model.name, method, game)
-    verdicts = _verdicts(games)
+            left[f"left out on {model.name}"] = left_out(kept)
+    verdicts, trivial = _verdicts(games), _trivial(games)
     thresholds = {f"threshold of {m} on {n}": f"{game.threshold:.4g}" for (n, m), game in games.items()}
-    return Result(rows, verdicts, _sections(rows, verdicts, games, lab), {"tolerance": tolerance, **thresholds})
+    sections = _sections(rows, verdicts, trivial, games, lab)
+    return Result(rows, [*verdicts, *trivial], sections, {"tolerance": tolerance, **thresholds, **left})
 
 
 def _seen(lab: Lab, model: Model, method: str, dataset: Dataset, numbers: Sequence[int]) -> list[Seen]:
@@ -90,21 +96,43 @@ def _seen(lab: Lab, model: Model, method: str, dataset: Dataset, numbers: Sequen
         f"whether a class is absent cannot be told from {dataset.spec}, which names one thing per picture or says "
         "nowhere what is where: give scenes, voc:DIR or coco:DIR.",
     )
+    need(
+        any(claiming(each) for each in kept),
+        f"no class that {model.name} predicts is a category of {dataset.spec}: give a network for these.",
+    )
     return kept
 
 
-def claims(kept: Sequence[Seen], tolerance: str) -> list[list[Claim]]:
-    """What the maps of each picture claim, and whether it is true."""
+def claiming(each: Seen) -> dict[str, int]:
+    """The categories that a picture's maps claim, each with the number of its map: that of the highest score."""
+    found: dict[str, int] = {}
+    for t in each.explanation.scores[0].argsort(descending=True, stable=True).tolist():
+        if category := each.rows[t]["category"]:
+            found.setdefault(category, t)
+    return found
+
+
+def left_out(kept: Sequence[Seen]) -> str:
+    """How many maps claim nothing, and why."""
+    count: Counter[str] = Counter()
+    for each in kept:
+        named = sum(bool(row["category"]) for row in each.rows)
+        count["of no category of the data"] += len(each.rows) - named
+        count["of a category with another output of a higher score"] += named - len(claiming(each))
+    return ", ".join(f"{number} maps {why}" for why, number in count.items())
+
+
+def claims(kept: Sequence[Seen], tolerance: str, boxes: bool = False) -> list[list[Claim]]:
+    """What the maps of each picture claim, and whether it is true; things are where masks are, or their ``boxes``."""
     found = []
     for each in kept:
-        e, sample, reach = each.explanation, each.sample, TOLERANCES[tolerance](each.sample.size)
-        points, maxima = e.peaks()[0].tolist(), e.evidence[0].tolist()
+        sample, reach = each.sample, TOLERANCES[tolerance](each.sample.size)
+        points, maxima = each.explanation.peaks()[0].tolist(), each.explanation.evidence[0].tolist()
         some = []
-        for category, point, maximum in zip(e.targets[0], points, maxima, strict=True):
+        for category, t in claiming(each).items():
             there = bool(sample.of(category))
-            some.append(
-                Claim(sample.name, category, there, there and hits(point, sample.mask(category), reach), maximum)
-            )
+            hit = there and hits(points[t], region(sample, category, boxes), reach)
+            some.append(Claim(sample.name, category, there, hit, maxima[t]))
         found.append(some)
     return found
 
@@ -139,19 +167,30 @@ def _rows(network: str, method: str, game: Game) -> list[Row]:
 def _verdicts(games: Mapping[tuple[str, str], Game]) -> list[Verdict]:
     found = []
     for network in dict.fromkeys(network for network, method in games if method == "grad-cam"):
-        own = games[network, "grad-cam"]
         figures = {m: measured(g.claims, g.threshold, "accuracy") for (n, m), g in games.items() if n == network}
         if "c-mwp" in figures:
             found.append(judged(f"On {network} Grad-CAM is right more often than c-MWP", figures, METHODS))
+    return found
+
+
+def _trivial(games: Mapping[tuple[str, str], Game]) -> list[Verdict]:
+    """Whether Grad-CAM is worth more than rules that look at no map; the paper does not ask."""
+    found = []
+    for network, own in ((network, game) for (network, method), game in games.items() if method == "grad-cam"):
         trivial = {rule: measured(own.claims, own.thresholds[rule], "accuracy") for rule in (KEEP, REJECT)}
         better = max(trivial, key=lambda rule: trivial[rule].value)
         words = f"On {network} Grad-CAM is right more often than who keeps all maps, or rejects all"
-        found.append(judged(words, figures | trivial, ["grad-cam", better]))
+        figures = {"grad-cam": measured(own.claims, own.threshold, "accuracy"), **trivial}
+        found.append(judged(words, figures, ["grad-cam", better]))
     return found
 
 
 def _sections(
-    rows: Sequence[Row], verdicts: Sequence[Verdict], games: Mapping[tuple[str, str], Game], lab: Lab
+    rows: Sequence[Row],
+    verdicts: Sequence[Verdict],
+    trivial: Sequence[Verdict],
+    games: Mapping[tuple[str, str], Game],
+    lab: Lab,
 ) -> list[Section]:
     networks = list(dict.fromkeys(network for network, _ in games))
     charts = [
@@ -167,7 +206,7 @@ def _sections(
         Section("What the paper claims, here", *verdicts),
         Section("Pictures", _gallery(next(iter(games.values())))),
         Section("The threshold", CURVE, Figures(charts, 1)),
-        Section("How often maps are right", *tables),
+        Section("How often maps are right", *trivial, *tables),
     ]
     return [*parts, *([Section("What does not go together", *refused(lab.refused))] if lab.refused else [])]
 
@@ -187,7 +226,7 @@ def _curves(games: Mapping[str, Game]) -> Image.Image:
 def _gallery(game: Game) -> Figures:
     figures = []
     for each, some in zip(game.kept, game.claims, strict=False):
-        for t, claim in enumerate(some):
+        for t, claim in zip(claiming(each).values(), some, strict=True):
             said = "kept" if claim.maximum >= game.threshold else "rejected"
             truth = ("hit" if claim.hit else "missed") if claim.present else "not there"
             name = f"{claim.category}: {said}"

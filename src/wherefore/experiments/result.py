@@ -12,6 +12,7 @@ from wherefore.pages import Section, Table, Verdict
 from wherefore.pages.building import STAND_IN
 from wherefore.saving import made, write_json
 
+OTHERS = "These are not the paper's pictures: numbers on them are not the paper's numbers."
 PHOTOGRAPHS = (
     "Numbers depend on weights, on how pictures were prepared and on which were taken: see the foot of the page."
 )
@@ -41,6 +42,7 @@ class Report:
     data: str
     n: int
     comparable: bool
+    on_scenes: bool
     settings: dict[str, Any]
     problems: dict[str, dict[str, Any]]
     result: Result
@@ -56,7 +58,8 @@ class Report:
             "settings": self.settings,
             "rows": [plain(row) for row in self.result.rows],
             "verdicts": [
-                {"claim": each.claim, "holds": each.holds, "numbers": each.numbers} for each in self.result.verdicts
+                {"claim": each.claim, "holds": each.holds, "clear": each.clear, "numbers": each.numbers}
+                for each in self.result.verdicts
             ],
             "problems": self.problems,
         }
@@ -65,10 +68,15 @@ class Report:
         """Writes ``NAME/index.html`` with its figures and ``NAME.json`` into a folder; the path of the page."""
         folder = made(folder)
         write_json(folder / f"{self.name}.json", self.json())
-        notice = STAND_IN if not self.comparable else PHOTOGRAPHS
+        notice = notice_of(self.on_scenes, self.comparable)
         facts = {"data": self.data, "n": str(self.n), **{k: _fact(v) for k, v in self.settings.items()}}
         sections = [*self.result.sections, *_problems(self.problems)]
         return pages.write(folder / self.name, self.title, self.lead, sections, facts, notice)
+
+
+def notice_of(on_scenes: bool, comparable: bool) -> str:
+    """What stands beside the title of a page: what its pictures are not."""
+    return STAND_IN if on_scenes else PHOTOGRAPHS if comparable else OTHERS
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:

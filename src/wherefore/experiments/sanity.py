@@ -59,7 +59,7 @@ class Randomising:
         return found
 
 
-@EXPERIMENTS("sanity", title="Sanity checks", section="Adebayo et al. 2018", minutes=3)
+@EXPERIMENTS("sanity", title="Sanity checks", section="Adebayo et al. 2018", minutes=2)
 def sanity(lab: Lab) -> Result:
     """How alike maps stay to themselves when the network's weights are drawn anew, layer by layer."""
     dataset = lab.dataset("single")

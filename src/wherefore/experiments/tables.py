@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,8 @@ from wherefore.pages import Verdict as Claim
 
 Row = dict[str, Any]
 THEIRS = "paper, on its own data"
+# What the papers' networks are called where they come from, and what they are called here.
+KINDS = {"vgg16": "vgg", "vgg16-cam": "vgg-cam", "alexnet": "alexnet", "googlenet": "googlenet", "resnet50": "resnet"}
 
 
 def row(name: str, figure: Summary, paper: float | None = None, **about: Any) -> Row:
@@ -72,7 +73,16 @@ def claim(
 ) -> Claim:
     """Whether figures over the same pictures are in the order that the paper found, the best first, with numbers."""
     found = ordering(figures, expected, better)
-    return Claim(words, found.holds, numbers(found) + (f" {extra}" if extra else ""))
+    clear = all(s.clear for s in found.steps) if found.holds else any(s.clear and not s.holds for s in found.steps)
+    return Claim(words, found.holds, numbers(found) + (f" {extra}" if extra else ""), clear)
+
+
+def unchanged(words: str, figures: Mapping[str, Summary], one: str, other: str) -> Claim | None:
+    """That two figures are the same whichever pictures are drawn, with numbers; None where they are not."""
+    gap = difference(figures[one], figures[other])
+    if gap.value or gap.drawn.any():
+        return None
+    return Claim(words, True, f"{one} {figures[one].value:.3f}, {other} the same in every draw of pictures.")
 
 
 def between(
@@ -83,7 +93,7 @@ def between(
     clear = (gap.low >= low and gap.high <= high) or gap.high < low or gap.low > high
     said = (f"{name} {figures[name].value:.3f}" for name in (one, other))
     chance = "" if clear else ", which may be chance"
-    return Claim(words, low <= gap.value <= high, f"{', '.join(said)} (difference {gap}{chance}).")
+    return Claim(words, low <= gap.value <= high, f"{', '.join(said)} (difference {gap}{chance}).", clear)
 
 
 def numbers(found: Verdict) -> str:
@@ -108,8 +118,13 @@ def paper_of(figures: Mapping[Any, float], *key: Any) -> float | None:
 
 
 def kind(network: str) -> str:
-    """Which of the papers' networks one is: vgg, of ``scenes:vgg``, vgg16_bn; vgg-cam is another."""
-    return re.sub(r"\d*(_bn)?$", "", network.rpartition(":")[2])
+    """Which of the papers' networks one is: vgg (their VGG-16), vgg-cam, alexnet, googlenet, resnet (ResNet-50).
+
+    Those for scenes stand for what they are small copies of. '' for any other: vgg19, and vgg16_bn, for the papers' has
+    no batch normalisation.
+    """
+    source, _, name = network.rpartition(":")
+    return name if source == "scenes" else KINDS.get(name.partition(".")[0], "")
 
 
 def refused(sentences: Mapping[str, str]) -> list[str]:

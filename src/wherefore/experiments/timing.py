@@ -89,6 +89,8 @@ def _turn(call: Callable[[], object]) -> Turn:
 @EXPERIMENTS("timing", title="What every method costs", section="Fig. 1", minutes=2)
 def timing(lab: Lab) -> Result:
     """How much longer every method takes than running the network alone."""
+    on_cpu = (lab.settings.device or "cpu").partition(":")[0] == "cpu"
+    need(on_cpu, f"times are those of the CPU, not of {lab.settings.device}: leave the device out.")
     dataset = lab.dataset("single")
     numbers = lab.numbers(dataset, 16, 4)
     rows: list[Row] = []

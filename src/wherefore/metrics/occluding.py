@@ -22,6 +22,7 @@ from wherefore.metrics.rerunning import Rerun, blurred
 from wherefore.registry import METRICS, unknown
 from wherefore.types import Patches
 
+CELLS = 14  # along a side of the map of a network's last layer, where its input is 224
 FILLS = ("mean", "blur", "grey")
 GREY = (128, 128, 128)
 
@@ -34,15 +35,18 @@ def occlusion_correlation(
     patch: int | None = None,
     stride: int | None = None,
     fill: str = "mean",
+    cells: int | None = None,
 ) -> Tensor:
     """Spearman's correlation ``(B, T)`` of a map's mean in each patch with how much covering it lowers the score.
 
-    Covered as `drops` covers. 0 for a map, or drops, that are constant.
+    Covered as `drops` covers. With ``cells`` it is over so many cells along each side, in place of patches: of a pixel
+    the drop is the mean over the patches that cover it. 0 for a map, or drops, that are constant.
     """
     rows = []
     for image in range(len(e)):
         falls, patches = drops(e, image, patch=patch, stride=stride, fill=fill)
-        rows.append([correlation(*pair, patches) for pair in zip(e.heats(image), falls, strict=True)])
+        pairs = zip(e.heats(image), falls, strict=True)
+        rows.append([by_cells(*p, patches, cells) if cells else correlation(*p, patches) for p in pairs])
     return torch.tensor(rows)
 
 
@@ -68,6 +72,13 @@ def correlation(heat: Tensor, falls: Tensor, patches: Patches) -> float:
     """The rank correlation of a map ``(H, W)``, averaged over each patch, with falls of the score ``(h, w)``."""
     means = F.avg_pool2d(heat[None].double(), patches.size, patches.stride)[0]
     return spearman(means.cpu(), falls.cpu())
+
+
+def by_cells(heat: Tensor, falls: Tensor, patches: Patches, cells: int) -> float:
+    """The rank correlation of a map ``(H, W)`` with falls of the score ``(h, w)``, both averaged over cells."""
+    spread = patches.spread(falls.to(heat), (heat.shape[0], heat.shape[1]))
+    means = F.adaptive_avg_pool2d(torch.stack([heat, spread]).double(), cells)
+    return spearman(*means.cpu())
 
 
 def _cover(e: Explanation, again: Rerun, fill: str, deviation: float) -> float | Tensor:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from wherefore.datasets import Sample
+from wherefore.datasets import Array, Sample
 from wherefore.explanation import Explanation
 from wherefore.imaging import peak
 from wherefore.metrics.energy import in_boxes
@@ -50,10 +50,14 @@ def pointing_game(
             return NAN
         find = middle if centroid else peak
         point = case.found(lambda heat: find(smoothed(heat) if smooth else heat))
-        region = in_boxes(case.sample, case.category) if boxes else case.sample.mask(case.category)
-        return float(hits(point, region, tolerance))
+        return float(hits(point, region(case.sample, case.category, boxes), tolerance))
 
     return per_target(e, samples, measure)
+
+
+def region(sample: Sample, category: str, boxes: bool = False) -> Array:
+    """Where a category lies, ``(H, W)`` of bool: where its masks are, with ``boxes`` (VOC's game) in its boxes."""
+    return in_boxes(sample, category) if boxes else sample.mask(category)
 
 
 def middle(heat: Tensor) -> tuple[int, int]:

@@ -62,16 +62,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, whether it holds here, and the numbers that say so."""
+    """A claim, whether it holds here, and the numbers that say so; not ``clear``: it may be chance that it does."""
 
     claim: str
     holds: bool
     numbers: str
+    clear: bool = True
 
     @property
     def word(self) -> str:
         """What is printed."""
-        return "holds" if self.holds else "does not hold"
+        return ("holds" if self.holds else "does not hold") + ("" if self.clear else ", may be chance")
+
+    @property
+    def tone(self) -> str:
+        """How it is coloured: yes, no, or perhaps."""
+        return "perhaps" if not self.clear else "yes" if self.holds else "no"
 
 
 class Command(NamedTuple):
@@ -127,13 +133,15 @@ class Section:
         return [part for part in self.parts if isinstance(part, Verdict)]
 
     @property
-    def tally(self) -> list[tuple[bool, str]]:
-        """How many of them hold and how many do not, in words; each as far as there are some."""
+    def tally(self) -> list[tuple[str, str]]:
+        """How many of them hold, do not, and may do either by chance, in words; each as far as there are some."""
         found = []
-        for holds, one, more in ((True, "holds", "hold"), (False, "does not hold", "do not hold")):
-            count = sum(verdict.holds == holds for verdict in self.verdicts)
+        chance = "may be chance"
+        tones = ("yes", "holds", "hold"), ("no", "does not hold", "do not hold"), ("perhaps", chance, chance)
+        for tone, one, more in tones:
+            count = sum(verdict.tone == tone for verdict in self.verdicts)
             if count:
-                found.append((holds, one if len(self.verdicts) == 1 else f"{count} {one if count == 1 else more}"))
+                found.append((tone, one if len(self.verdicts) == 1 else f"{count} {one if count == 1 else more}"))
         return found
 
     @property

@@ -23,7 +23,7 @@ from wherefore.drawing import sheet
 from wherefore.errors import Error
 from wherefore.metrics.resampling import interval
 from wherefore.metrics.segmentation import mean_iou_interval, mean_over_runs
-from wherefore.models.zoo import Weights, load
+from wherefore.models.zoo import Weights, file_sha256, load
 from wherefore.saving import jpeg, made, write_json, write_whole
 from wherefore.segmenting.cues import METHODS, Cues, cue_networks, seeded
 from wherefore.segmenting.figures import compared
@@ -95,14 +95,22 @@ class Work:
     def check(self) -> None:
         """Writes the settings into the folder, or an `Error` where it holds others."""
         path = self.folder / "settings.json"
-        settings = json.loads(json.dumps({"data": self.spec, "weights": str(self.weights), **asdict(self.recipe)}))
+        seeds = {} if self.published is None else {"published": file_sha256(Path(self.published))}
+        about = {"data": self.spec, "weights": str(self.weights), **seeds, **asdict(self.recipe)}
+        settings = json.loads(json.dumps(about))
         if path.is_file() and json.loads(path.read_text()) != settings:
             raise Error(f"{self.folder} holds a run with other settings: give another folder, or remove it.")
         write_json(path, settings)
 
     @cached_property
     def train(self) -> Dataset:
-        return opened(self.spec, self.recipe.splits[0])
+        try:
+            return opened(self.spec, self.recipe.splits[0])
+        except Error:
+            if self.recipe.splits[0] == "train":
+                raise
+            self.say(f"{self.spec} has no list {self.recipe.splits[0]}: trained on its list train, which is shorter.")
+            return opened(self.spec, "train")
 
     @cached_property
     def samples(self) -> Sequence[Sample]:
@@ -142,7 +150,8 @@ class Work:
     @cached_property
     def truth(self) -> Array:
         """The true cells of the training pictures: for full supervision alone."""
-        return np.stack([true_cells(sample, self.recipe.shape.grid) for sample in self.samples])
+        grid = self.recipe.shape.grid
+        return self.kept("truth", lambda: {"cells": np.stack([true_cells(s, grid) for s in self.samples])})["cells"]
 
     @cached_property
     def test_pictures(self) -> Pictures:

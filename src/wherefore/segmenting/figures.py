@@ -16,8 +16,8 @@ BACKGROUND, UNSAID = (70, 74, 84), (255, 255, 255)
 
 
 def colour(number: int) -> tuple[int, int, int]:
-    """The colour of a class, 1 and up: hues a golden angle apart, so that neighbours differ."""
-    red, green, blue = colorsys.hsv_to_rgb(number * 0.381966 % 1, 0.75, 0.95)
+    """The colour of a class, 1 and up: hues a golden angle apart; the 13th from one comes close to it and is darker."""
+    red, green, blue = colorsys.hsv_to_rgb(number * 0.381966 % 1, 0.75, 0.95 if number % 26 < 13 else 0.6)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from wherefore.batch.maps import Seen
 from wherefore.errors import Error
 from wherefore.experiments import Lab, Report, Settings, run
 from wherefore.experiments.everything import evaluations, run_all, write_index
+from wherefore.experiments.lab import said_once
 from wherefore.experiments.localization import PAPER, SHARE, best_threshold, classification, errors
 from wherefore.experiments.tables import claim, kind, paper_of, row, table, unchanged
 from wherefore.metrics.localization import share_box
@@ -73,6 +75,15 @@ def test_pictures_are_taken_by_the_seed_and_fewer_are_the_first_of_more(tmp_path
 
     assert len(numbers()) == 40 and numbers(quick=True) == numbers()[:8] and numbers(limit=5) == numbers()[:5]
     assert numbers(seed=1) != numbers()
+
+
+def test_warnings_of_one_kind_are_said_once() -> None:
+    with pytest.warns(UserWarning) as said:
+        with said_once():
+            for lost in (1.04, 2.33, -0.5):
+                warnings.warn(f"lost {lost} of a signal", stacklevel=1)
+            warnings.warn("another", stacklevel=1)
+    assert [str(each.message) for each in said] == ["lost 1.04 of a signal (And 2 more of the kind.)", "another"]
 
 
 def test_a_claim_is_judged_as_it_falls() -> None:

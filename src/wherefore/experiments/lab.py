@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+import re
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from wherefore.explainer import Explainer
 from wherefore.models.zoo import load, moved
 from wherefore.types import Model
 
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 NAMED = 3  # bad pictures that are named of each kind
 SOUGHT = 50  # pictures are looked at for each one that must be of a kind
 
@@ -183,7 +186,8 @@ class Lab:
         store = Store(self.folder / "maps", method, {**maps.about(why, asked, dataset), "tencrop": tencrop})
         known = self._scores[model.name, dataset.spec, dataset.split, tencrop]
         work = (TenCrop if tencrop else Explaining)(why, asked, known)
-        kept = list(rows(dataset, numbers, work, store, f"{model.name} {method}"))
+        with said_once():
+            kept = list(rows(dataset, numbers, work, store, f"{model.name} {method}"))
         self._note(kept)
         settings = {"method": method, "layer": layer, "fit": "squash", "options": options}
         return maps.seen(dataset, kept, model, settings)
@@ -256,6 +260,20 @@ def _first(dataset: Dataset) -> Image.Image:
         except Error:
             continue
     raise Error(f"no picture of {dataset.spec} can be read: `wherefore datasets {dataset.spec}` says why.")
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """Warnings of one kind are said once, however many pictures they are about."""
+    with warnings.catch_warnings(record=True) as said:
+        yield
+    kinds = Counter(_NUMBER.sub("#", str(each.message)) for each in said)
+    for each in said:
+        count = kinds.pop(_NUMBER.sub("#", str(each.message)), 0)
+        if count:
+            warnings.warn(
+                f"{each.message}" + (f" (And {count - 1} more of the kind.)" if count > 1 else ""), stacklevel=4
+            )
 
 
 @contextmanager

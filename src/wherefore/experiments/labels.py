@@ -227,7 +227,7 @@ def _sections(rows: Sequence[Row], verdicts: Sequence[Verdict], pictures: Figure
         Section("Pictures", pictures),
         Section(
             "How alike the maps are",
-            Figures(charts, 2),
+            Figures(charts, 1),
             table(alike, {"name": "method", "measure": "measure"}, "likeness", f"{measures}.", share=False),
         ),
         Section("What the networks have learnt", table(accuracies, learnt, "named right", chance)),

@@ -234,7 +234,8 @@ def test_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     for each in found["rows"]:
         assert {"name", "value", "low", "high", "paper", "n", "degenerate", "measure"} <= set(each)
         assert each["n"] == {"training": 12, "held out": 5}.get(each.get("pictures"), 3)
-    assert len(found["verdicts"]) == 3 and len(found["settings"]["weights"]) == 2
+    assert len(found["verdicts"]) == 3 and list(found["settings"]["networks"]) == [TRUE, SHUFFLED]
+    assert found["settings"]["layers"][f"{TRUE} grad-cam"] == "features.17"
     assert "not the paper's numbers" in check(report.save(tmp_path)).words
     # What was trained and measured is read again; lost rows come out the same.
     monkeypatch.setattr(training.Run, "advance", lambda *_: pytest.fail("trained anew"))

@@ -77,8 +77,9 @@ def labels(lab: Lab) -> Result:
     numbers = lab.numbers(dataset, 50, 6)
     lessons, held_out = lessons_of(size, settings.seed), singles("dev", size.held_out)
     models = {name: trained(lab, name, lesson, size.schedule) for name, lesson in lessons.items()}
-    weights = {name: model.weights_sha256[:16] for name, model in models.items()}
-    kept = lab.measured("sanity-labels", {"weights": weights, "methods": METHODS}, dataset, numbers, Comparing(models))
+    weights = {name: model.weights_sha256 for name, model in models.items()}
+    lab.fitting(models[TRUE], METHODS, dataset)  # says at which layer
+    kept = lab.measured("sanity-labels", {"networks": weights, "methods": METHODS}, dataset, numbers, Comparing(models))
     figures = {(method, measure): _figure(kept, method, measure) for method in METHODS for measure in LIKENESSES}
     right = {name: summary(hits(models[name].net, lesson)) for name, lesson in lessons.items()}
     unseen = {name: summary(hits(model.net, held_out)) for name, model in models.items()}
@@ -88,7 +89,7 @@ def labels(lab: Lab) -> Result:
     first = list(dict.fromkeys(each["number"] for each in kept))[:3]
     said = {"training pictures": size.pictures, "steps": size.schedule.steps, "depends below": DEPENDS}
     sections = _sections(rows, verdicts, _pictures(models, dataset, first), settings.quick)
-    return Result(rows, verdicts, sections, {**said, "weights": weights})
+    return Result(rows, verdicts, sections, {**said, "networks": weights})
 
 
 # -------------------------------------------------------------------------------------------- what is learnt
@@ -227,7 +228,7 @@ def _sections(rows: Sequence[Row], verdicts: Sequence[Verdict], pictures: Figure
         Section("Pictures", pictures),
         Section(
             "How alike the maps are",
-            Figures(charts, 2),
+            Figures(charts, 1),
             table(alike, {"name": "method", "measure": "measure"}, "likeness", f"{measures}.", share=False),
         ),
         Section("What the networks have learnt", table(accuracies, learnt, "named right", chance)),

@@ -26,6 +26,10 @@ PLAIN = {"name", "value", "low", "high", "n", "degenerate", "paper"}
 Row = dict[str, Any]
 SHOWN: dict[str, Callable[[Row], bool]] = {  # of long tables the rows that are printed; the rest is in the JSON
     "localization": lambda row: row["measure"] in ("top-1", "GT-known error") and not row["box"].startswith("20"),
+    "pointing": lambda row: row["over"] == "classes" and row["tolerance"] != "on the thing",
+    "sanity": lambda row: row["measure"] == "spearman of sizes" and row["randomised"] == "cascading",
+    "layers": lambda row: row["measure"] in ("localization", "class separation"),
+    "sanity-labels": lambda row: row["measure"] in ("accuracy", "spearman of sizes"),
 }
 
 
@@ -45,14 +49,20 @@ def main() -> None:
 def section(report: dict[str, Any]) -> str:
     """What an experiment said: its claims, and its table."""
     entry = EXPERIMENTS[report["experiment"]]
-    networks = ", ".join(f"{name} ({sha})" for name, sha in report["settings"]["networks"].items())
+    networks = ", ".join(f"{name} ({sha[:16]})" for name, sha in report["settings"]["networks"].items()) or "its own"
     pictures = ", ".join(f"{count} of {name}" for name, count in report["settings"]["pictures"].items())
     lines = [f"### {entry.about['title']}", "", f"`wherefore experiment {report['experiment']}`: {entry.summary}"]
     lines += [f"Pictures: {pictures}. Networks (weights' sha256): {networks}.", ""]
-    lines += [f"* **{'holds' if each['holds'] else 'does not hold'}**: {each['claim']}. {each['numbers']}"
+    lines += [f"* **{word(each)}**: {each['claim']}. {each['numbers']}"
               for each in report["verdicts"]]  # fmt: skip
     rows = [row for row in report["rows"] if SHOWN.get(report["experiment"], lambda _: True)(row)]
-    return "\n".join([*lines, "", *table(rows, report["comparable"])]) + "\n"
+    summary = f"<details><summary>{len(rows)} rows of {len(report['rows'])}</summary>"
+    return "\n".join([*lines, "", summary, "", *table(rows, report["comparable"]), "", "</details>"]) + "\n"
+
+
+def word(verdict: dict[str, Any]) -> str:
+    """Whether a claim holds, and whether that may be chance."""
+    return ("holds" if verdict["holds"] else "does not hold") + ("" if verdict["clear"] else ", may be chance")
 
 
 def table(rows: list[Row], comparable: bool) -> list[str]:
@@ -73,6 +83,8 @@ def interval(row: Row) -> str:
     """A value with its interval."""
     if row["value"] is None:
         return "undefined"
+    if 0 < abs(row["value"]) < 5e-4:
+        return f"{row['value']:.0e}"
     return f"{row['value']:.3f}" + ("" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})")
 
 

@@ -276,7 +276,8 @@ def result(report: dict[str, Any], page: Path) -> None:
         ],
     )
     for kind, found in report["problems"].items():
-        print(f"\n{found['count']} pictures: {kind} ({', '.join(found['first'])})")
+        pictures = "picture" if found["count"] == 1 else "pictures"
+        print(f"\n{found['count']} {pictures}: {kind} ({', '.join(found['first'])})")
     print(f"\n{page}")
 
 

@@ -31,6 +31,20 @@ def unwrap(net: nn.Module) -> nn.Module:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of torch's: the small networks for scenes gain nothing from a second, and lose much on a busy machine.
+
+    It is torch's setting for the whole process, put back at the end.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def prepared(net: nn.Module, *, eager: bool = True) -> Iterator[None]:
     """For the time of a call: eval mode, compiled parts run eagerly, no inference_mode, autocast's cache left clean.
 

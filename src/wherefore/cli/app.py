@@ -49,6 +49,7 @@ def _root(
 
 
 def load_model(name: str, weights: Path | None, device: str | None, classes: Path | None = None) -> Any:
+    """The `wherefore.types.Model` that options name, on its device; ``classes`` is a file of names. Raises `Error`."""
     from wherefore.models.zoo import load, moved
 
     names = console.class_names(classes) if classes else None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import torch
 
 from wherefore import pages
 from wherefore.demo import bias, comparing, telling
 from wherefore.demo.cast import Cast
+from wherefore.guard import one_thread
 from wherefore.progress import track
 from wherefore.saving import can_be_made
 
@@ -44,14 +41,3 @@ def run(folder: str | Path, count: int = 100) -> Path:
         sections = [chapter(cast) for chapter in track(CHAPTERS, len(CHAPTERS), "telling the story")]
     networks = {f"scenes:{name}": f"weights sha256 {model.weights_sha256}" for name, model in cast.networks.items()}
     return pages.write(folder, TITLE, LEAD, sections, {"numbers on": f"test scenes 0 to {count - 1}", **networks})
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread of torch's: networks as small as these gain nothing from a second, and lose much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -22,8 +22,9 @@ from wherefore.experiments import rejection as _rejection  # noqa: F401
 from wherefore.experiments import sanity as _sanity  # noqa: F401
 from wherefore.experiments import segmentation as _segmentation  # noqa: F401
 from wherefore.experiments import timing as _timing  # noqa: F401
-from wherefore.experiments.lab import Lab, Settings, one_thread
+from wherefore.experiments.lab import Lab, Settings
 from wherefore.experiments.result import Report, Result
+from wherefore.guard import one_thread
 from wherefore.registry import EXPERIMENTS
 from wherefore.saving import can_be_made
 
@@ -37,7 +38,7 @@ def check(settings: Settings) -> None:
     lab.networks("vgg")
 
 
-def run(name: str, settings: Settings | None = None, out: str | Path = "results", lab: Lab | None = None) -> Report:
+def run(name: str, settings: Settings | None = None, out: str | Path = "results") -> Report:
     """The report of an experiment; nothing is written but the rows that it keeps under ``out``.
 
     Stopped and started again, it goes on where it was and ends with the same report. Raises `Error` for an unknown
@@ -45,7 +46,7 @@ def run(name: str, settings: Settings | None = None, out: str | Path = "results"
     """
     entry = EXPERIMENTS[name]
     settings = settings or Settings()
-    lab = lab or Lab(settings, can_be_made(out))
+    lab = Lab(settings, can_be_made(out))
     with one_thread() if settings.small else nullcontext():
         result: Result = entry.run(lab)
     said = {**lab.said(), **result.settings}

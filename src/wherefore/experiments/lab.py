@@ -57,7 +57,7 @@ class Settings:
 
 
 class Lab:
-    """Data, networks and kept rows for experiments; several share one, and maps that are there are not made again."""
+    """Data, networks and kept rows for one experiment; maps that are there are not made again."""
 
     def __init__(self, settings: Settings, folder: str | Path) -> None:
         self.settings, self.folder = settings, Path(folder)
@@ -274,14 +274,3 @@ def said_once() -> Iterator[None]:
             warnings.warn(
                 f"{each.message}" + (f" (And {count - 1} more of the kind.)" if count > 1 else ""), stacklevel=4
             )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread of torch's, for as long as it is entered."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

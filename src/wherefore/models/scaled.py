@@ -6,8 +6,16 @@ of convolutions is 12x12 (8x8 of the people networks, which see 64 pixels), and 
 
 from __future__ import annotations
 
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+from wherefore.models.answering import CoAttention, LstmAnswerer
+from wherefore.models.captioning import Captioner, headless
+from wherefore.vocabulary import Vocabulary
 
 Widths = tuple[tuple[int, ...], ...]
 VGG_A: Widths = ((16,), (32,), (64, 64), (128, 128))
@@ -170,6 +178,36 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.pool(self.layer3(self.layer2(self.layer1(self.stem(x))))).flatten(1))
+
+
+# -------------------------------------------------------------------------------------------- with words
+
+
+def captioner(vocabulary: Vocabulary) -> Captioner:
+    """NeuralTalk2 with the scaled VGG: an LSTM of 128 units."""
+    return Captioner(headless(Vgg(2)), 192, vocabulary, embedding=128, hidden=128, dropout=0.1)
+
+
+def show_and_tell(vocabulary: Vocabulary) -> Captioner:
+    """Show and Tell with the scaled GoogLeNet: an LSTM of 192 units."""
+    cnn = headless(GoogLeNet(2))
+    return Captioner(cnn, 384, vocabulary, embedding=192, hidden=192, dropout=0.1, rectified=False)
+
+
+def answerer(cnn: nn.Module, features: int) -> Callable[[Vocabulary, int], LstmAnswerer]:
+    """What makes the network of Lu et al. (2015) with a scaled CNN of so many features: an LSTM of 96 units."""
+
+    def made(vocabulary: Vocabulary, answers: int) -> LstmAnswerer:
+        net = headless(copy.deepcopy(cnn))
+        return LstmAnswerer(net, features, vocabulary, answers, embedding=64, hidden=96, common=192, dropout=0.1)
+
+    return made
+
+
+def coattention(vocabulary: Vocabulary, answers: int) -> CoAttention:
+    """The co-attention of Lu et al. (2016) over the 12x12 places of the scaled ResNet, 96 units wide."""
+    places = nn.Sequential(OrderedDict([*ResNet(2).named_children()][:-2]))  # without pooling and scores
+    return CoAttention(places, 64, vocabulary, answers, hidden=96, fused=192, dropout=0.1)
 
 
 def people(outputs: int) -> Vgg:

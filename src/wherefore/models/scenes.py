@@ -58,6 +58,24 @@ NETWORKS = {
 }
 
 
+class Worded(NamedTuple):
+    """What can be trained under a name to put pictures into words, or, where it ``asks``, to answer questions."""
+
+    build: Callable[..., nn.Module]
+    asks: bool = False
+    size: int = 96
+
+
+WORDED = {
+    "captioner": Worded(scaled.captioner),
+    "show-and-tell": Worded(scaled.show_and_tell),
+    "vqa": Worded(scaled.answerer(scaled.Vgg(2), 192), asks=True),
+    "vqa-alexnet": Worded(scaled.answerer(scaled.AlexNet(2), 192), asks=True),
+    "vqa-resnet": Worded(scaled.answerer(scaled.ResNet(2), 64), asks=True),
+    "coattention": Worded(scaled.coattention, asks=True),
+}
+
+
 @MODELS("scenes", names="scenes:vgg, ... small networks trained on scenes, shipped with the package")
 def scenes_model(name: str, weights: Weights, classes: Names) -> Model:
     """The small networks that the package carries, trained on scenes; nothing is downloaded."""
@@ -111,7 +129,7 @@ def shipped(name: str) -> dict[str, Any]:
 
 def preprocess(name: str, facts: dict[str, Any] | None = None) -> Preprocess:
     """What the network sees of a picture: its middle, at its size, normalised."""
-    seen = (facts or {}).get("input") or {"size": NETWORKS[name].size, "mean": MEAN, "std": STD}
+    seen = (facts or {}).get("input") or {"size": {**NETWORKS, **WORDED}[name].size, "mean": MEAN, "std": STD}
     return Preprocess(resize=seen["size"], crop=seen["size"], mean=tuple(seen["mean"]), std=tuple(seen["std"]))
 
 

@@ -1,0 +1,119 @@
+"""What is said and asked of the pictures that networks with words are trained on, in numbers of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wherefore.scenes.language import captions, questions
+from wherefore.scenes.phrasing import phrasings
+from wherefore.scenes.world import World, imagine
+from wherefore.speech import padded
+from wherefore.training.recipes import Mix
+from wherefore.vocabulary import Vocabulary
+
+# How often each of a scene's five captions is drawn: the one that names everything most often, so that a network that
+# says what is likeliest says much.
+SHARES = (0.15, 0.45, 0.2, 0.1, 0.1)
+LONGEST = 24  # words of a caption, and of a question
+SAMPLED = 3000  # scenes of each count whose texts the vocabulary is taken from
+
+
+@cache
+def worlds(split: str, objects: int | None, count: int) -> tuple[World, ...]:
+    """The worlds of the first ``count`` scenes of a split with so many objects."""
+    return tuple(imagine(number, split, objects) for number in range(count))
+
+
+def of_mix(split: str, mix: Mix) -> list[World]:
+    """The worlds of all scenes of a mix, in its order."""
+    return [world for objects, count in mix for world in worlds(split, objects, count)]
+
+
+def spoken(mix: Mix, name: str) -> Vocabulary:
+    """The words of the training captions, of which each occurs more than five times (Karpathy and Fei-Fei 2015)."""
+    some = tuple((objects, min(count, SAMPLED)) for objects, count in mix)
+    return Vocabulary.of((c for world in of_mix("train", some) for c in captions(world)), 6, LONGEST, name)
+
+
+def asked(mix: Mix, name: str) -> tuple[Vocabulary, tuple[str, ...]]:
+    """The words of the training questions in all trained ways, and their answers."""
+    some = tuple((objects, min(count, SAMPLED)) for objects, count in mix)
+    every = [question for world in of_mix("train", some) for question in questions(world)]
+    ways = (way for question in every for way in phrasings(question).trained)
+    answers = sorted({question.answer for question in every}, key=lambda a: (not a.isdigit(), a))
+    return Vocabulary.of(ways, 1, LONGEST, name), tuple(answers)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """The captions of pictures in words' numbers, each with its end."""
+
+    of: Sequence[Sequence[list[int]]]
+    end: int
+
+    @classmethod
+    def read(cls, worlds: Sequence[World], vocabulary: Vocabulary) -> Captions:
+        """All captions of worlds."""
+        return cls([[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds], vocabulary.end)
+
+    def drawn(self, rows: Sequence[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """``each`` captions of every picture by chance: ``(n each, L)``, and which words count, ``(n each, L + 1)``.
+
+        The last that counts is the end.
+        """
+        which = dice.choice(len(SHARES), (len(rows), each), p=SHARES)
+        chosen = [self.of[row][way] for row, ways in zip(rows, which, strict=True) for way in ways]
+        tokens = padded(chosen, self.end)
+        lengths = torch.tensor([len(words) for words in chosen])
+        return tokens, torch.arange(tokens.shape[1] + 1) <= lengths[:, None]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The questions of pictures in words' numbers, in all their trained ways, and the numbers of their answers."""
+
+    of: Sequence[Sequence[tuple[Sequence[list[int]], int, str]]]
+
+    @classmethod
+    def read(cls, worlds: Sequence[World], vocabulary: Vocabulary, answers: Sequence[str]) -> Questions:
+        """All questions of worlds that have one of the answers."""
+        numbers = {answer: number for number, answer in enumerate(answers)}
+        known: dict[str, list[int]] = {}
+
+        def read(text: str) -> list[int]:
+            if text not in known:
+                known[text] = vocabulary.numbers(text)
+            return known[text]
+
+        return cls(
+            [
+                [
+                    ([read(way) for way in phrasings(question).trained], numbers[question.answer], question.kind)
+                    for question in questions(world)
+                    if question.answer in numbers
+                ]
+                for world in worlds
+            ]
+        )
+
+    def drawn(self, rows: Sequence[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """``each`` questions of every picture by chance, ``(n each, L)``, and the answers ``(n each,)``.
+
+        All kinds of question come about equally often, whatever there are more of; so do their ways.
+        """
+        texts, answers = [], []
+        for row in rows:
+            every = self.of[row]
+            kinds = [kind for _, _, kind in every]
+            shares = np.array([1 / kinds.count(kind) for kind in kinds])
+            for number in dice.choice(len(every), each, p=shares / shares.sum()):
+                ways, answer, _ = every[number]
+                texts.append(ways[dice.integers(len(ways))])
+                answers.append(answer)
+        return padded(texts, 0), torch.tensor(answers)

@@ -41,7 +41,7 @@ class Telling:
     """How a network with words is trained: AdamW with one cycle of the learning rate, pictures shifted and dimmed.
 
     ``each``: captions or questions that go with a picture in a step. ``start`` names the network whose CNN it begins
-    with; it stays as it is where it is ``frozen``. Pictures are not mirrored: left would be right.
+    with; it learns at ``cnn`` times the rate, where that is 0 not at all. Pictures are not mirrored: left would be right.
     """
 
     network: str
@@ -53,7 +53,8 @@ class Telling:
     each: int = 6
     weight_decay: float = 0.02
     warm_up: float = 0.15
-    frozen: bool = False
+    cnn: float = 0.5
+    bag: float = 0.0  # weight of a second aim, dropped afterwards: which words are said of the picture at all
     blind: bool = False  # without the picture: what the questions alone tell
     flip: bool = False
     shift: int = 4
@@ -73,8 +74,8 @@ class Telling:
 
 
 TELLING = {
-    "captioner": Telling("captioner", epochs=5, lr=2e-3, start="vgg"),
-    "show-and-tell": Telling("show-and-tell", epochs=5, lr=2e-3, start="googlenet"),
+    "captioner": Telling("captioner", epochs=5, lr=2e-3, start="vgg", bag=0.1),
+    "show-and-tell": Telling("show-and-tell", epochs=5, lr=2e-3, start="googlenet", bag=0.1),
     "vqa": Telling("vqa", epochs=5, lr=2e-3, start="captioner", each=10),
     "vqa-alexnet": Telling("vqa-alexnet", epochs=3, lr=1e-3, start="alexnet", each=10),
     "vqa-resnet": Telling("vqa-resnet", epochs=5, lr=2e-3, start="coattention", each=10),
@@ -87,12 +88,19 @@ class Run(Resumable):
 
     def __init__(self, recipe: Telling, net: nn.Module, device: str | None = None, start: str | None = None) -> None:
         self.recipe = recipe
-        grouped: tuple[list[Tensor], list[Tensor]] = [], []
+        groups: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, weight in net.named_parameters():
-            if not (recipe.frozen and name.startswith("cnn.")):
-                grouped[weight.ndim > 1].append(weight)  # biases and norms do not decay
-        groups: list[dict[str, Any]] = [{"params": grouped[0], "weight_decay": 0.0}, {"params": grouped[1]}]
-        optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+            groups.setdefault((name.startswith("cnn."), weight.ndim > 1), []).append(weight)
+        # Biases and norms do not decay; the CNN, which knows something already, learns more slowly.
+        shares = [(params, recipe.cnn if of_cnn else 1.0, decays) for (of_cnn, decays), params in groups.items()]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": params, "share": share, "weight_decay": recipe.weight_decay * decays}
+                for params, share, decays in shares
+                if share
+            ],
+            lr=recipe.lr,
+        )
         super().__init__(net, optimizer, [recipe.settings, recipe.seed, recipe.source, start], device)
 
 
@@ -124,10 +132,11 @@ def built(recipe: Telling, folder: Path) -> tuple[nn.Module, str]:
     network = WORDED[recipe.network]
     if network.asks:
         vocabulary, answers = asked(recipe.mix, f"scenes:{recipe.network}")
-        net: nn.Module = answering.initialised(network.build(vocabulary, len(answers)))
+        net: nn.Module = network.build(vocabulary, len(answers))
     else:
         vocabulary, answers = spoken(recipe.mix, f"scenes:{recipe.network}"), ()
-        net = captioning.initialised(network.build(vocabulary))
+        net = network.build(vocabulary)
+        net.bag = nn.Linear(net.image.in_features, len(vocabulary))
     net.answers = answers  # type: ignore[assignment]
     own = folder / f"{recipe.start}.safetensors"
     first = load(f"scenes:{recipe.start}", weights=own if own.is_file() else "default")
@@ -170,7 +179,7 @@ def _reader(net: nn.Module) -> Callable[[Any], Captions | Questions]:
 def one_epoch(run: Run, pictures: Pictures, texts: Captions | Questions) -> float:
     """The mean loss over one pass through the pictures, in an order that seed and epoch decide."""
     recipe, net = run.recipe, run.net.train()
-    if recipe.frozen:
+    if not recipe.cnn:
         net.cnn.eval()
     dice = np.random.default_rng((recipe.seed, run.epoch))
     torch.manual_seed(int(dice.integers(2**62)))  # of dropout
@@ -180,7 +189,9 @@ def one_epoch(run: Run, pictures: Pictures, texts: Captions | Questions) -> floa
     for step, rows in enumerate(track(batches, steps, f"{recipe.network}, epoch {run.epoch + 1}/{recipe.epochs}")):
         x = normalised(augmented(pictures.take(rows), dice, recipe), dice, recipe).to(run.device)
         for group in run.optimizer.param_groups:
-            group["lr"] = recipe.lr * cycle((run.epoch + (step + 0.5) / steps) / recipe.epochs, recipe.warm_up)
+            group["lr"] = (
+                recipe.lr * group["share"] * cycle((run.epoch + (step + 0.5) / steps) / recipe.epochs, recipe.warm_up)
+            )
         value = loss_of(net, x, *texts.drawn(rows, recipe.each, dice), recipe)
         run.optimizer.zero_grad()
         value.backward()
@@ -197,17 +208,24 @@ def loss_of(net: nn.Module, images: Tensor, texts: Tensor, truth: Tensor, recipe
     texts, truth = texts.to(images.device), truth.to(images.device)
     each = len(texts) // len(images)
     if isinstance(net, captioning.Captioner):
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not recipe.frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not (not recipe.cnn)):
             seen = net.cnn(images)
         scores = net.decode(net.rectify(net.image(seen)).repeat_interleave(each, 0), texts)
         wanted = torch.cat([texts, torch.full_like(texts[:, :1], net.vocabulary.end)], 1)
-        return F.cross_entropy(scores[truth], wanted[truth])
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not recipe.frozen):
+        value = F.cross_entropy(scores[truth], wanted[truth])
+        return value + recipe.bag * bag_loss(net.bag(seen), texts) if net.training and recipe.bag else value
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not (not recipe.cnn)):
         seen = net.places(images) if isinstance(net, answering.CoAttention) else net.cnn(images)
     seen = seen.repeat_interleave(each, 0)
     if isinstance(net, answering.CoAttention):
         return F.cross_entropy(net.answered(seen, texts), truth)
     return F.cross_entropy(net.answered(seen, net.asked(texts)), truth)
+
+
+def bag_loss(scores: Tensor, texts: Tensor) -> Tensor:
+    """Binary cross-entropy of which words ``(B, V)`` occur in the captions of each picture, summed over the words."""
+    words = torch.zeros_like(scores).scatter_(1, texts.reshape(len(scores), -1), 1.0)
+    return F.binary_cross_entropy_with_logits(scores, words, reduction="none").sum(1).mean()
 
 
 @torch.no_grad()

@@ -176,12 +176,9 @@ def _phrases() -> Iterator[tuple[str, Lexeme]]:
         for number in (1, *NUMBERS):
             exact = number > 1
             yield looking(number, noun, looks), Lexeme("M" if exact else "N", Named(number, noun, looks, exact))
-    for category, colour, pattern in product(CATEGORIES, COLOURS, ("", *TEXTURES)):
-        looks = (colour, pattern) if pattern else (colour,)
-        yield (
-            f"{subject(category)} is {' and '.join(looks)}",
-            Lexeme("D", Named(1, category, looks, exact=True, definite=True)),
-        )
+    for category, *words in product(CATEGORIES, COLOURS, ("", *TEXTURES)):
+        only = Named(1, category, tuple(filter(None, words)), exact=True, definite=True)
+        yield f"{subject(category)} is {' and '.join(only.looks)}", Lexeme("D", only)
 
 
 # ------------------------------------------------------------------------------------------------ what is so

@@ -81,7 +81,7 @@ def _answers(model: Model, output: Any, most: int) -> list[list[Said]]:
 def _spoken(speech: Speech, most: int) -> list[Said]:
     """What a model that says its answers says of one picture, and what else a search of so many beginnings finds."""
     own, value = said(speech)[0], float(worded.Answer().bind(speech, None)(speech))
-    others = [(v, tokens) for v, tokens in searched(speech, most) if tokens != own][: most - 1]
+    others = [(v, tokens) for v, tokens in searched(speech, most)[0] if tokens != own][: most - 1]
     return [Said(speech.language.text(t), v, math.exp(v)) for v, t in [(value, own), *others]]
 
 

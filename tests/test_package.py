@@ -43,7 +43,7 @@ ROWS = [
         "outputs",
         "classes",
         "tasks",
-        "text",
+        "vocabulary",
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "ways", "metrics", "sanity", "checking"],

@@ -41,8 +41,6 @@ class Telling:
     weight_decay: float = 0.02
     warm_up: float = 0.15
     cnn: float = 0.5
-        None  # its words' weights begin evenly between this and minus this; None: as torch draws them
-    )
     bag: float = 0.0  # weight of a second aim, dropped afterwards: which words or answers belong to the picture
     blind: bool = False  # without the picture: what the questions alone tell
     flip: bool = False

@@ -38,6 +38,7 @@ def explain(
     *,
     method: str = "grad-cam",
     layer: str | nn.Module | None = None,
+    question: str | Sequence[str] | None = None,
     **options: Any,
 ) -> Explanation:
     """Where the network looked: raw maps ``(B, T, h, w)`` for T targets of B images, with scores, drawings, boxes.
@@ -47,10 +48,11 @@ def explain(
     ``images``: a path, PIL picture, array ``(H, W, 3)``, a list of these, or a tensor ``(B, 3, H, W)`` that is fed to
     the network as it is; videos and volumes ``(B, C, t, H, W)``, signals ``(B, C, L)``, token numbers ``(B, L)``, a
     text for a model that reads it; several inputs as a dict or `wherefore.Inputs`. ``target``: see
-    `wherefore.targets`; by default the class with the highest score. Raises `Error` with one sentence that says what
+    `wherefore.targets`; by default the class with the highest score. ``question``: what a model that answers questions
+    is asked, of all images or of each another. Raises `Error` with one sentence that says what
     to do. Further ``options`` as in `Explainer`.
     """
-    return Explainer(model, method, layer, **options)(images, target)
+    return Explainer(model, method, layer, **options)(images, target, question)
 
 
 def embed(model: Model | nn.Module, images: Any, *, output: Any = None) -> Tensor:
@@ -132,15 +134,18 @@ class Explainer:
         self._splits: dict[str, tuple[list[Any], Split]] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, images: Any, target: Any = None) -> Explanation:
+    def __call__(self, images: Any, target: Any = None, question: str | Sequence[str] | None = None) -> Explanation:
         """The explanation of ``target`` on ``images``, as `explain` takes them."""
         batches = self.reader.batches(images, self._size, self.batch_size)
         warn_if_flat(target, sum(len(batch.pictures) for batch in batches))
-        return self._explained(batches, target)
+        return self._explained(self.reader.asked(batches, question), target, question)
 
-    def on(self, inputs: Sequence[Input], target: Any = None) -> Explanation:
+    def on(
+        self, inputs: Sequence[Input], target: Any = None, question: str | Sequence[str] | None = None
+    ) -> Explanation:
         """The explanation of inputs that `prepare` made."""
-        return self._explained(self.reader.together(inputs, self._size), target)
+        batches = self.reader.together(inputs, self._size)
+        return self._explained(self.reader.asked(batches, question), target, question)
 
     def open(self, source: str | Path) -> Subject:
         """What lies in a file, a picture, a video or a text, as `prepare` takes it."""
@@ -159,7 +164,7 @@ class Explainer:
 
     # ---------------------------------------------------------------------------------------- what is done
 
-    def _explained(self, batches: Sequence[Batch], target: Any) -> Explanation:
+    def _explained(self, batches: Sequence[Batch], target: Any, question: Any = None) -> Explanation:
         total, start, done = sum(len(b.pictures) for b in batches), 0, []
         with torch.inference_mode(False):
             for batch in batches:
@@ -176,6 +181,8 @@ class Explainer:
             "counter": self.counter,
             "output": None if self.output is None else str(self.output),
         }
+        if self.model.question is not None:
+            settings["question"] = self.model.prompt if question is None else question
         results = [(layer, raw) for _, layer, raw in done]
         return explanation(self.model, [b for b, _, _ in done], results, settings, target)
 

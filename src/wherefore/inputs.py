@@ -25,6 +25,7 @@ from wherefore.subjects import Clip, Picture, Signal, Subject, Text
 from wherefore.text import Words
 from wherefore.types import Model
 
+EXAMPLE = "how many are there?"  # asked of a model that must be asked something
 NOT_YET: Region = (0.0, 0.0, 0.0, 0.0)  # nothing is known of the part that the network sees
 
 
@@ -115,6 +116,31 @@ class Reader:
         others.update(of_each)
         pictures = [one.picture for one in group]
         return Batch(canonical(images, axis), pictures, others, axis=axis, each=frozenset(of_each))
+
+    def asked(self, batches: Sequence[Batch], question: str | Sequence[str] | None) -> list[Batch]:
+        """The batches with what is asked of their images: of all the same, or of each another question.
+
+        Raises `Error` where the model answers none, or where it must be asked one and is not.
+        """
+        read, name, images = self.model.question, self.model.name, sum(len(b.pictures) for b in batches)
+        question = self.model.prompt if question is None else question
+        if read is None and question is not None:
+            raise Error(f"{name} answers no questions: leave question= out, or take a model that does (scenes:vqa).")
+        if read is None or (question is None and all(set(b.others) - set(self.model.inputs) for b in batches)):
+            return [*batches]
+        if question is None:
+            raise Error(f'{name} answers questions: ask one with question="what colour is the car?".')
+        texts = [question] * images if isinstance(question, str) else [*question]
+        if len(texts) != images:
+            raise Error(f"{len(texts)} questions do not fit {images} images: give one, or one for each image.")
+        if not all(isinstance(text, str) and text.strip() for text in texts):
+            raise Error('the question is empty: ask something, "what colour is the car?".')
+        each, found = iter(texts), []
+        for batch in batches:
+            rows = [read(next(each)) for _ in batch.pictures]
+            fed: dict[Key, Any] = {key: _stacked([row[key] for row in rows]) for key in rows[0]}
+            found.append(replace(batch, others={**batch.others, **fed}, each=batch.each | frozenset(fed)))
+        return found
 
     # ---------------------------------------------------------------------------------------- one of them
 
@@ -221,11 +247,12 @@ class Reader:
         return reads_texts(self.model)
 
     def example(self) -> Batch:
-        """Something to run the network on where there is nothing else: noise, or a sentence."""
+        """Something to run the network on where there is nothing else: noise, with a question, or a sentence."""
         if self.reads_texts:
             return self.together([self.prepare(self.open("The quick brown fox jumps over the lazy dog."))], 1)[0]
         noise = np.random.default_rng(0).integers(0, 256, (480, 480, 3), dtype=np.uint8)
-        return self.together([self.prepare(Picture("noise", Image.fromarray(noise), NOT_YET))], 1)[0]
+        batches = self.together([self.prepare(Picture("noise", Image.fromarray(noise), NOT_YET))], 1)
+        return self.asked(batches, None if self.model.question is None else self.model.prompt or EXAMPLE)[0]
 
     # ---------------------------------------------------------------------------------------- tensors
 
@@ -320,6 +347,11 @@ def _of_scene(scene: Scene) -> Picture:
     enlarged = -(-320 // scene.size)
     larger = Scene(scene.world, enlarged * scene.size)
     return Picture(scene.name, scene.image, NOT_YET, larger.truth, enlarged)
+
+
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    """Tensors ``(L, ...)`` as one, the shorter ones filled up with zeros at their ends."""
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
 
 
 def _is_clip(images: Any) -> bool:

@@ -6,7 +6,7 @@ forward pass serves any number of captions and words, and what explains a word n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,8 +20,13 @@ from wherefore.vocabulary import Piece
 class Language(Protocol):
     """How words become numbers of tokens and tokens words: a `Vocabulary`, or the tokenizer of a library."""
 
-    longest: int  # tokens in a caption
-    name: str  # whose language it is, for errors
+    @property
+    def name(self) -> str:
+        """Whose language it is, for errors."""
+
+    @property
+    def longest(self) -> int:
+        """How many tokens a caption may have."""
 
     @property
     def end(self) -> int:
@@ -41,13 +46,15 @@ class Language(Protocol):
 class Speech:
     """The scores of all words, given ``B`` pictures.
 
-    ``pictures`` ``(B, ...)`` is all that the words know of them. ``decode(pictures, tokens)`` is ``(B, L + 1, V)`` for
-    tokens ``(B, L)``: the scores, before softmax, of the first token and of the one behind each.
+    ``pictures`` ``(B, ...)`` is all that the words know of them, ``given`` what else each comes with: the question
+    that was asked. ``decode(pictures, tokens, **given)`` is ``(B, L + 1, V)`` for tokens ``(B, L)``: the scores,
+    before softmax, of the first token and of the one behind each.
     """
 
     pictures: Tensor
-    decode: Callable[[Tensor, Tensor], Tensor] = field(repr=False)
+    decode: Callable[..., Tensor] = field(repr=False)
     language: Language
+    given: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     _decoded: dict[bytes, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -61,12 +68,17 @@ class Speech:
         rows = padded(tokens, self.language.end, self.pictures.device).repeat(len(self) // len(tokens), 1)
         key = rows.cpu().numpy().tobytes()
         if key not in self._decoded or torch.is_grad_enabled() > self._decoded[key].requires_grad:
-            self._decoded[key] = self.decode(self.pictures, rows)
+            self._decoded[key] = self.after(rows)
         return self._decoded[key]
+
+    def after(self, tokens: Tensor) -> Tensor:
+        """The scores ``(B, L + 1, V)`` along the tokens ``(B, L)``."""
+        return self.decode(self.pictures, tokens, **self.given)
 
     def part(self, rows: Tensor) -> Speech:
         """The same of some of the pictures, perhaps of one several times."""
-        return Speech(self.pictures[rows], self.decode, self.language)
+        given = {name: value[rows] for name, value in self.given.items()}
+        return Speech(self.pictures[rows], self.decode, self.language, given)
 
 
 def padded(tokens: Sequence[Sequence[int]], filler: int, device: torch.device | None = None) -> Tensor:
@@ -83,48 +95,52 @@ def padded(tokens: Sequence[Sequence[int]], filler: int, device: torch.device | 
 def said(speech: Speech, beam: int = 1) -> list[list[int]]:
     """The tokens of the caption of each picture, without the end: the likeliest next one each time, or a beam search.
 
-    With ``beam`` so many beginnings are kept, and the likeliest finished one is the caption, by the sum of its
-    logarithms of probabilities and that of its end. A caption that does not end by itself ends at the longest.
+    A caption that does not end by itself ends at the longest.
+    """
+    return [found[0][1] for found in searched(speech, beam)] if beam > 1 else _greedy(speech)
+
+
+@torch.no_grad()
+def searched(speech: Speech, beam: int) -> list[list[tuple[float, list[int]]]]:
+    """The captions of each picture that a beam search finds, the likeliest first, with the logarithm of how likely.
+
+    So many beginnings are kept; the likelihood is that of all tokens and the end.
     """
     if beam < 1:
         raise Error(f"a beam holds one beginning or more, not {beam}.")
     pictures = torch.arange(len(speech), device=speech.pictures.device)
-    return [_searched(speech.part(row[None]), beam) for row in pictures] if beam > 1 else _greedy(speech)
+    return [_searched(speech.part(row[None]), beam) for row in pictures]
 
 
 def _greedy(speech: Speech) -> list[list[int]]:
     """The likeliest next token each time."""
-    end, captions = speech.language.end, [[] for _ in range(len(speech))]  # type: list[list[int]]
-    ended = [False] * len(speech)
+    end, captions = speech.language.end, [list[int]() for _ in range(len(speech))]
     for _ in range(speech.language.longest):
-        last = speech.decode(speech.pictures, padded(captions, end, speech.pictures.device))[:, -1]
-        for i, token in enumerate(last.argmax(1).tolist()):
-            ended[i] |= token == end
-            captions[i].append(token)
-        if all(ended):
+        last = speech.after(padded(captions, end, speech.pictures.device))[:, -1]
+        captions = [[*words, token] for words, token in zip(captions, last.argmax(1).tolist(), strict=True)]
+        if all(end in words for words in captions):
             break
-    return [row[: row.index(end)] if end in row else row for row in captions]
+    return [words[: words.index(end)] if end in words else words for words in captions]
 
 
-def _searched(speech: Speech, beam: int) -> list[int]:
-    """The likeliest caption of one picture among those that a beam search finishes."""
+def _searched(speech: Speech, beam: int) -> list[tuple[float, list[int]]]:
+    """What a beam search finds for one picture."""
     end = speech.language.end
-    open_: list[tuple[float, list[int]]] = [(0.0, [])]
+    begun: list[tuple[float, list[int]]] = [(0.0, [])]
     finished: list[tuple[float, list[int]]] = []
     for _ in range(speech.language.longest):
-        rows = torch.zeros(len(open_), dtype=torch.long, device=speech.pictures.device)
-        tokens = padded([words for _, words in open_], end, speech.pictures.device)
-        likely = speech.part(rows).decode(speech.pictures[rows], tokens)[:, -1].log_softmax(1)
-        best = likely.topk(min(beam, likely.shape[1]), 1)
+        copies = speech.part(torch.zeros(len(begun), dtype=torch.long, device=speech.pictures.device))
+        tokens = padded([words for _, words in begun], end, speech.pictures.device)
+        best = copies.after(tokens)[:, -1].log_softmax(1).topk(beam, 1)
         longer = [
-            (so_far + float(value), [*words, int(token)])
-            for (so_far, words), values, indices in zip(open_, best.values, best.indices, strict=True)
+            (so_far + value, [*words, token])
+            for (so_far, words), values, indices in zip(begun, best.values.tolist(), best.indices.tolist(), strict=True)
             for value, token in zip(values, indices, strict=True)
         ]
         longer = sorted(longer, key=lambda each: -each[0])[:beam]
         finished += [(value, words[:-1]) for value, words in longer if words[-1] == end]
-        open_ = [(value, words) for value, words in longer if words[-1] != end]
-        # Every further token makes a beginning less likely: nothing can overtake what is likelier already.
-        if not open_ or (finished and max(finished)[0] >= open_[0][0]):
+        begun = [(value, words) for value, words in longer if words[-1] != end]
+        # Every further token makes a beginning less likely: it cannot overtake so many as are wanted.
+        if not begun or (len(finished) >= beam and sorted(finished)[-beam][0] >= begun[0][0]):
             break
-    return max(finished + (open_ if not finished else []), key=lambda each: each[0])[1]
+    return sorted(finished or begun, key=lambda each: -each[0])[:beam]

@@ -8,6 +8,7 @@ tensor (B,), nested (B, T)  other targets for each image
 "all"                       every class
 Difference("boxer", 281)    why boxer rather than 281: the difference of the two scores
 Pixels, Box, Similarity, Action    see `wherefore.tasks`
+Caption, Word, Answer       see `wherefore.worded`
 any callable                output -> (B,)
 
 Of a segmentation a class is explained where it is the highest (`wherefore.tasks.Pixels`), of a detector's output it is
@@ -29,10 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wherefore import tasks
+from wherefore import tasks, worded
 from wherefore.classes import Names, class_index, class_name, class_scores, indices, is_nested, is_number, is_row
 from wherefore.errors import Error
 from wherefore.outputs import embedded, logits, select
+from wherefore.speech import Speech
 from wherefore.types import Block, Chosen, Mark, Score, Target
 
 
@@ -90,7 +92,7 @@ def choose(target: Any, output: Any, names: Names = None, *, which: Any = None, 
         scores,
         names=[[name for each in image for name in each] for image in zip(*labels, strict=True)],
         classes=chosen,
-        probabilities=_probabilities(part, names, chosen, multilabel),
+        probabilities=_likely(blocks, part, _probabilities(part, names, chosen, multilabel)),
         logits=values,
         follow=partial(_scores, blocks, names, which),
         every=lambda output: class_scores(select(output, which), names)[
@@ -115,6 +117,8 @@ def _blocks(target: Any, output: Any, names: Names) -> list[Block]:
             raise Error("the target mixes classes and lists of classes: give one flat list, or one list per image.")
         if not all(map(is_number, target)):
             return [block for part in target for block in _blocks(part, output, names)]
+    if isinstance(output, Speech):
+        return worded.blocks(target, output)
     found = tasks.blocks(target, output, names)
     return [indices(target, class_scores(output, names), names)] if found is None else found
 
@@ -173,6 +177,17 @@ def _probabilities(output: Any, names: Names, classes: Tensor, multilabel: bool)
     alone = logits(output).shape[1] == 1
     probabilities = values.sigmoid() if multilabel or alone else values.softmax(1)
     return torch.where(classes >= 0, probabilities.gather(1, classes.clamp(min=0)), nothing)
+
+
+def _likely(blocks: Sequence[Block], output: Any, probabilities: Tensor) -> Tensor:
+    """The probabilities with those of targets that are no classes and have one: words, captions."""
+    columns, start = [], 0
+    for block in blocks:
+        width = block.shape[1] if isinstance(block, Tensor) else 1
+        known = block.likely(output) if isinstance(block, Score) and block.likely else None
+        columns.append(probabilities[:, start : start + width] if known is None else known.detach().float()[:, None])
+        start += width
+    return torch.cat(columns, 1)
 
 
 # -------------------------------------------------------------------------------------------- of each image

@@ -57,7 +57,7 @@ def trace(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None
             recording(inside)  # also where the network's own forward is decorated with no_grad
 
     def after(name: str, module: nn.Module, inputs: Any, output: Any) -> Any:
-        if threading.get_ident() != thread:
+        if threading.get_ident() != thread or not running:
             return None
         replaced = None
         if leaf is None and isinstance(output, Tensor) and output.is_floating_point() and not output.requires_grad:
@@ -70,6 +70,7 @@ def trace(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None
                 calls.append((name, key, (edge, tuple(value.shape), any(value is x for x in inputs))))
         return replaced
 
+    running = True  # what a target computes from the output (the words of a caption) is no layer of the network
     leaf = images.detach().clone().requires_grad_() if images.is_floating_point() else None
     with ExitStack() as undo, ExitStack() as inside:
         undo.enter_context(prepared(net))
@@ -82,6 +83,7 @@ def trace(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None
         output = net(images.clone() if leaf is None else leaf.clone())  # a network may change its input in place
         inside.close()
         recording(inside)
+        running = False
         chosen = choose(output) if choose else None
     outputs = _named(calls)
     first = min(outputs, key=lambda o: o.order).edge if outputs else None

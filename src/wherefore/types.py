@@ -74,7 +74,9 @@ class Model:
     ``classes`` are the names of the outputs; ``layer`` is explained unless another is asked for (``None``: found from
     one traced forward pass). ``inputs`` are fed beside every batch under their names: the prompts of a CLIP.
     ``output`` says which part of what the network returns holds the scores: a key, an index, or a function; by default
-    it is found. ``multilabel``: classes do not exclude each other, and have probabilities of their own.
+    it is found. ``multilabel``: classes do not exclude each other, and have probabilities of their own. ``question``
+    reads a question: what the network is fed of it beside a picture, tensors ``(L,)`` by their names; ``prompt`` is
+    what is asked where nobody asks anything else.
     """
 
     net: nn.Module
@@ -86,6 +88,8 @@ class Model:
     inputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     output: str | int | Callable[[Any], Any] | None = None
     multilabel: bool = False
+    question: Callable[[str], Mapping[str, Tensor]] | None = field(default=None, repr=False)
+    prompt: str | None = None
     _hashed: tuple[list[Any], str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -197,9 +201,11 @@ class Score:
         pyramid: bool = False,
         mark: Mark | None = None,
         of_all: bool = False,
+        likely: Callable[[Any], Tensor] | None = None,
     ) -> None:
         self.read, self.name, self.head, self.place, self.pyramid = read, name, head, place, pyramid
         self.mark = mark
+        self.likely = likely  # reads its probability (B,), where it has one
         self.of_all = of_all  # it reads the output as the network returns it, not the part that holds class scores
 
     def __call__(self, output: Any) -> Tensor:
@@ -215,7 +221,7 @@ class Chosen(NamedTuple):
     scores: Tensor  # (B, T), still attached to the graph where there is one
     names: list[list[str]]  # B lists of T
     classes: Tensor  # (B, T) class indices, -1 where the target is not a class
-    probabilities: Tensor  # (B, T), NaN where the target is not a class
+    probabilities: Tensor  # (B, T), NaN where the target has none
     logits: Tensor | None  # (B, C), what the classes are columns of; None where no target is a class
     # The scores of the same targets (a top-5 is not looked for anew) in another output of the same images.
     follow: Callable[[Any], Tensor]

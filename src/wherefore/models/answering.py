@@ -152,14 +152,15 @@ class Alternating(nn.Module):
         return (weights.softmax(1) * x).sum(1)
 
 
+def read(vocabulary: Vocabulary, question: str) -> dict[str, Tensor]:
+    """What such a network is fed of a question, ``{"question": (L,)}``.
+
+    All questions are as long, so that layers are looked for once. Raises `Error` for words that it does not know.
+    """
+    numbers = vocabulary.numbers(question)
+    return {"question": torch.tensor([*numbers, *[0] * (vocabulary.longest - len(numbers))])}
+
+
 def lengths(question: Tensor) -> Tensor:
     """How many words each question ``(B, L)`` has, on the CPU."""
     return (question != 0).sum(1).clamp(min=1).cpu()
-
-
-def initialised(net: nn.Module, spread: float = 0.08) -> nn.Module:
-    """The network with all but its CNN drawn evenly from -``spread`` to ``spread``, as the authors' code does it."""
-    for name, weight in net.named_parameters():
-        if not name.startswith("cnn."):
-            nn.init.uniform_(weight, -spread, spread)
-    return net

@@ -84,7 +84,7 @@ def show_and_tell(vocabulary: Vocabulary) -> Captioner:
     return Captioner(headless(cnn), 2048, vocabulary, dropout=0.3, rectified=False)
 
 
-def initialised(net: Captioner, spread: float = 0.08) -> Captioner:
+def initialised(net: nn.Module, spread: float = 0.08) -> nn.Module:
     """The network with all but its CNN drawn evenly from -``spread`` to ``spread``, as both papers' codes do it."""
     for name, weight in net.named_parameters():
         if not name.startswith("cnn."):

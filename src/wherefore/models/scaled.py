@@ -6,7 +6,6 @@ of convolutions is 12x12 (8x8 of the people networks, which see 64 pixels), and 
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -194,12 +193,13 @@ def show_and_tell(vocabulary: Vocabulary) -> Captioner:
     return Captioner(cnn, 384, vocabulary, embedding=192, hidden=192, dropout=0.1, rectified=False)
 
 
-def answerer(cnn: nn.Module, features: int) -> Callable[[Vocabulary, int], LstmAnswerer]:
+def answerer(cnn: Callable[[int], nn.Module], features: int) -> Callable[[Vocabulary, int], LstmAnswerer]:
     """What makes the network of Lu et al. (2015) with a scaled CNN of so many features: an LSTM of 96 units."""
 
     def made(vocabulary: Vocabulary, answers: int) -> LstmAnswerer:
-        net = headless(copy.deepcopy(cnn))
-        return LstmAnswerer(net, features, vocabulary, answers, embedding=64, hidden=96, common=192, dropout=0.1)
+        return LstmAnswerer(
+            headless(cnn(2)), features, vocabulary, answers, embedding=64, hidden=96, common=192, dropout=0.1
+        )
 
     return made
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from torch import nn
 from wherefore.errors import Error
 from wherefore.imaging import Preprocess
 from wherefore.models import scaled
+from wherefore.models.answering import read
 from wherefore.models.zoo import (
     MULTI,
     OWN_CLASSES,
@@ -28,6 +30,7 @@ from wherefore.models.zoo import (
 )
 from wherefore.registry import MODELS, unknown
 from wherefore.types import Model
+from wherefore.vocabulary import Vocabulary
 
 SHIPPED = Path(__file__).parent / "weights"
 CARD = (
@@ -63,52 +66,83 @@ class Worded(NamedTuple):
 
     build: Callable[..., nn.Module]
     asks: bool = False
+    layer: str | None = None  # the last rectified convolutions, where they are not what is found
     size: int = 96
 
 
 WORDED = {
     "captioner": Worded(scaled.captioner),
     "show-and-tell": Worded(scaled.show_and_tell),
-    "vqa": Worded(scaled.answerer(scaled.Vgg(2), 192), asks=True),
-    "vqa-alexnet": Worded(scaled.answerer(scaled.AlexNet(2), 192), asks=True),
-    "vqa-resnet": Worded(scaled.answerer(scaled.ResNet(2), 64), asks=True),
-    "coattention": Worded(scaled.coattention, asks=True),
+    "vqa": Worded(scaled.answerer(scaled.Vgg, 192), asks=True),
+    "vqa-alexnet": Worded(scaled.answerer(scaled.AlexNet, 192), asks=True),
+    "vqa-resnet": Worded(scaled.answerer(scaled.ResNet, 64), asks=True),
+    "coattention": Worded(scaled.coattention, asks=True, layer="cnn.layer3"),
 }
 
 
-@MODELS("scenes", names="scenes:vgg, ... small networks trained on scenes, shipped with the package")
+@MODELS("scenes", names="scenes:vgg, scenes:captioner, scenes:vqa ... small networks trained on scenes, shipped")
 def scenes_model(name: str, weights: Weights, classes: Names) -> Model:
     """The small networks that the package carries, trained on scenes; nothing is downloaded."""
-    if name not in NETWORKS:
-        raise Error(unknown("model", f"scenes:{name}", [f"scenes:{each}" for each in NETWORKS]))
+    if name not in scenes_names():
+        raise Error(unknown("model", f"scenes:{name}", [f"scenes:{each}" for each in scenes_names()]))
     if weights == "default" and classes is not None:
         raise Error(OWN_CLASSES)
-    network, path = NETWORKS[name], _file(name, weights)
+    path = _file(name, weights)
     facts = _facts(name, path)
+    if name in WORDED:
+        if classes is not None and [*classes] != facts.get("classes"):
+            raise Error(f"the answers of scenes:{name} are in its weights: leave classes= out.")
+        return _worded(name, path, facts, weights)
+    network = NETWORKS[name]
     names = classes or facts.get("classes")
-    net, sha256 = scaled.initialised(network.build(len(names) if names else network.outputs)), None
-    if path is not None and path.is_file():
-        sha256 = file_sha256(path)
-        if weights == "default" and sha256 != facts["sha256"]:
-            raise Error(f"{path} is not the file that its card describes: install wherefore anew.")
-    if path is not None:
-        load_strictly(net, {k: v.float() for k, v in read_state(path).items()}, path, f"scenes:{name}")
+    net = scaled.initialised(network.build(len(names) if names else network.outputs))
+    sha256 = _filled(net, name, path, facts, weights)
     multilabel = facts.get("task", network.task) == MULTI
     return Model(
         net.eval(), names, preprocess(name, facts), name=f"scenes:{name}", sha256=sha256, multilabel=multilabel
     )
 
 
+def _worded(name: str, path: Path | None, facts: dict[str, Any], weights: Weights) -> Model:
+    """A network with words; which words it knows its file says, or its card."""
+    if "vocabulary" not in facts:
+        raise Error(f"{path or f'scenes:{name}'} does not say which words its network knows: `wherefore train {name}`.")
+    vocabulary, answers = Vocabulary(tuple(facts["vocabulary"]), facts["longest"], f"scenes:{name}"), facts["classes"]
+    network = WORDED[name]
+    net = network.build(vocabulary, len(answers)) if network.asks else network.build(vocabulary)
+    sha256 = _filled(net, name, path, facts, weights)
+    return Model(
+        net.eval(),
+        answers or None,
+        preprocess(name, facts),
+        layer=network.layer,
+        name=f"scenes:{name}",
+        sha256=sha256,
+        question=partial(read, vocabulary) if network.asks else None,
+    )
+
+
+def _filled(net: nn.Module, name: str, path: Path | None, facts: dict[str, Any], weights: Weights) -> str | None:
+    """The sha256 of the file whose weights the network now has; None where it keeps its random ones."""
+    if path is None:
+        return None
+    sha256 = file_sha256(path) if path.is_file() else None
+    if weights == "default" and sha256 != facts["sha256"]:
+        raise Error(f"{path} is not the file that its card describes: install wherefore anew.")
+    load_strictly(net, {k: v.float() for k, v in read_state(path).items()}, path, f"scenes:{name}")
+    return sha256
+
+
 def scenes_names() -> list[str]:
     """The names of the networks that can be had, or trained."""
-    return list(NETWORKS)
+    return [*NETWORKS, *WORDED]
 
 
-def known(name: str) -> Network:
+def known(name: str) -> Network | Worded:
     """The network of that name; an `Error` that lists the names where there is none."""
-    if name not in NETWORKS:
-        raise Error(unknown("network", name, NETWORKS))
-    return NETWORKS[name]
+    if name not in scenes_names():
+        raise Error(unknown("network", name, scenes_names()))
+    return WORDED[name] if name in WORDED else NETWORKS[name]
 
 
 def card(name: str) -> dict[str, Any]:
@@ -129,7 +163,7 @@ def shipped(name: str) -> dict[str, Any]:
 
 def preprocess(name: str, facts: dict[str, Any] | None = None) -> Preprocess:
     """What the network sees of a picture: its middle, at its size, normalised."""
-    seen = (facts or {}).get("input") or {"size": {**NETWORKS, **WORDED}[name].size, "mean": MEAN, "std": STD}
+    seen = (facts or {}).get("input") or {"size": known(name).size, "mean": MEAN, "std": STD}
     return Preprocess(resize=seen["size"], crop=seen["size"], mean=tuple(seen["mean"]), std=tuple(seen["std"]))
 
 

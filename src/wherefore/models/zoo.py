@@ -125,7 +125,7 @@ def told(weights: Weights) -> dict[str, Any]:
         with safe_open(str(weights), "pt") as file:
             own = file.metadata() or {}
         said: dict[str, Any] = {"task": own["task"], "classes": [str(name) for name in json.loads(own["classes"])]}
-        said |= {"input": json.loads(own["input"])} if "input" in own else {}
+        said |= {key: json.loads(own[key]) for key in ("input", "vocabulary", "longest") if key in own}
         said |= {"preprocess": Preprocess.told(json.loads(own["preprocess"]))} if "preprocess" in own else {}
     except (SafetensorError, OSError, KeyError, ValueError, TypeError):  # whether it fits is seen on loading
         return {}

@@ -1,0 +1,156 @@
+"""What to explain of networks that say words: a caption, a word of it, an answer.
+
+Of a network with words a plain string is a `Word`, or a `Caption` where it has several; None is what it says itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wherefore.classes import Names, class_scores
+from wherefore.errors import Error
+from wherefore.registry import unknown
+from wherefore.speech import Speech, said
+from wherefore.types import Block, Score, Target
+
+Tokens = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Caption(Target):
+    """The logarithm of how likely a caption is: ``wf.Caption("a dog on a beach")``; None: the network's own.
+
+    y = sum_t log p(w_t | w_1 ... w_{t-1}, I), over its words; with ``end`` also over its end (Selvaraju et al. 2020,
+    section 8.1, whose code leaves the end out). ``beam`` is that of the search for the network's own. Binding it raises
+    `Error` for words that the network does not know and for more of them than it takes.
+    """
+
+    text: str | None = None
+    end: bool = False
+    beam: int = 1
+
+    def bind(self, output: Any, names: Names) -> Block:
+        speech = _speech(output, "Caption")
+        tokens = _captions(speech, self.text, self.beam)
+        read = partial(_sum, tokens, [range(len(row) + self.end) for row in tokens], True)
+        return Score(read, [speech.language.text(row) for row in tokens], likely=lambda output: read(output).exp())
+
+    def words(self) -> list[Word]:
+        """A target for each word of the caption, in their order. Raises `Error` where it is the network's own."""
+        if self.text is None:
+            raise Error("the words of a caption that is not known yet: wf.captions(model, image) tells it.")
+        return [Word(word, self.text, step) for step, word in enumerate(self.text.split())]
+
+
+@dataclass(frozen=True)
+class Word(Target):
+    """The score of a word, before softmax, at its place in a caption, given the words before it: ``wf.Word("dog")``.
+
+    ``caption``: None is the network's own. ``step``: which word of the caption it is, from 0, where it stands there
+    several times; by default its first. Of a word of several tokens it is the sum of their scores. What comes behind
+    the word plays no part (Selvaraju et al. 2020, section 8.1). Binding it raises `Error` for a word that is not in the
+    caption.
+    """
+
+    word: str
+    caption: str | None = None
+    step: int | None = None
+
+    def bind(self, output: Any, names: Names) -> Block:
+        speech = _speech(output, "Word")
+        tokens = _captions(speech, self.caption, 1)
+        places = [self._place(speech, row) for row in tokens]
+        score, logarithm = (partial(_sum, tokens, places, logarithms) for logarithms in (False, True))
+        return Score(score, self.word, likely=lambda output: logarithm(output).exp())
+
+    def _place(self, speech: Speech, tokens: Sequence[int]) -> range:
+        """Where the tokens of the word are in a caption."""
+        language, wanted = speech.language, _plain(self.word)
+        pieces = language.pieces(tokens)
+        if self.step is not None and not 0 <= self.step < len(pieces):
+            raise Error(f"the caption {language.text(tokens)!r} has {len(pieces)} words, so none at step {self.step}.")
+        found = [p for i, p in enumerate(pieces) if _plain(p.word) == wanted and self.step in (None, i)]
+        if not found:
+            where = "" if self.step is None else f" at step {self.step}"
+            raise Error(
+                f"the word {self.word!r} is not in the caption {language.text(tokens)!r}{where}: take one that is, or "
+                "give a caption that has it, wf.Word(word, caption)."
+            )
+        return range(found[0].start, found[0].stop)
+
+
+@dataclass(frozen=True)
+class Answer(Target):
+    """The score of an answer: ``wf.Answer("red")``; None: the answer that is given.
+
+    Of a network that scores a list of answers it is that score before softmax; of one that says its answers word by
+    word the logarithm of how likely it is to say this one, its end included. Binding it raises `Error` for an answer
+    that is not in the list, naming the near ones.
+    """
+
+    answer: str | None = None
+
+    def bind(self, output: Any, names: Names) -> Block:
+        if isinstance(output, Speech):
+            return replace(Caption(self.answer), end=True).bind(output, names)
+        values = class_scores(output, names)
+        if self.answer is None:
+            return values.detach().argmax(1, keepdim=True)
+        if not names:
+            raise Error("this network names no answers: give the number of one as the target.")
+        known = {_plain(name): number for number, name in enumerate(names)}
+        if _plain(self.answer) not in known:
+            raise Error(unknown("answer", self.answer, names))
+        return torch.full((len(values), 1), known[_plain(self.answer)], device=values.device)
+
+
+def blocks(target: Any, output: Speech) -> list[Block]:
+    """What None and plain strings mean for a network that says words."""
+    if target is None:
+        return [Caption().bind(output, None)]
+    if not isinstance(target, str):
+        raise Error(
+            f"{output.language.name} says words: give wf.Caption(text), wf.Word(word) or a str, not {target!r}."
+        )
+    return [(Caption(target) if len(target.split()) > 1 else Word(target)).bind(output, None)]
+
+
+def _speech(output: Any, target: str) -> Speech:
+    if not isinstance(output, Speech):
+        raise Error(f"{target} explains networks that say words, such as scenes:captioner: this one scores classes.")
+    return output
+
+
+def _captions(speech: Speech, text: str | None, beam: int) -> Tokens:
+    """The tokens of the caption of each picture: of the one that is given, or of what the network says."""
+    if text is None:
+        found = said(speech, beam)
+        if not all(found):
+            raise Error(f"{speech.language.name} says nothing of the picture: give a caption.")
+        return found
+    tokens = speech.language.numbers(text)
+    return [tokens] * len(speech)
+
+
+def _sum(tokens: Tokens, places: Sequence[range], logarithms: bool, speech: Speech) -> Tensor:
+    """The sum ``(B,)`` of scores of captions' tokens at some places, or of ``logarithms`` of their probabilities."""
+    scores = speech.scores(tokens)  # of the whole captions: all targets of one share them
+    scores = scores.log_softmax(-1) if logarithms else scores
+    copies = len(speech) // len(tokens)
+    every = [[*row, speech.language.end] for row in tokens] * copies
+    picked = [
+        scores[image, place, row[place.start : place.stop]].sum()
+        for image, (row, place) in enumerate(zip(every, [*places] * copies, strict=True))
+    ]
+    return torch.stack(picked)
+
+
+def _plain(word: str) -> str:
+    """A word as it is compared: in lower case, without spaces and full stops around it."""
+    return word.strip().strip(".,!?").lower()

@@ -61,7 +61,7 @@ class Telling:
 
 TELLING = {
     "captioner": Telling("captioner", epochs=3, lr=2e-3, start="vgg", cnn=1.0, parts=1.0),
-    "show-and-tell": Telling("show-and-tell", epochs=5, lr=2e-3, start="googlenet", parts=0.5),
+    "show-and-tell": Telling("show-and-tell", epochs=3, lr=2e-3, start="googlenet", cnn=1.0, parts=1.0),
     "vqa": Telling("vqa", epochs=5, lr=2e-3, start="captioner", each=10, cnn=0.0),
     "vqa-alexnet": Telling("vqa-alexnet", epochs=3, lr=2e-3, start="alexnet", each=10, cnn=0.0),
     "coattention": Telling("coattention", epochs=3, lr=2e-3, start="resnet", each=4, cnn=1.0, parts=1.0),

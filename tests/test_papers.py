@@ -432,7 +432,7 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     state = load_file(tmp_path / "whole.safetensors")
     state.pop("scores.bias")
     save_file(state, tmp_path / "part.safetensors", about)
-    with pytest.raises(Error, match="missing scores.bias"):
+    with pytest.raises(Error, match=r"missing scores\.bias"):
         wf.load("paper:neuraltalk2", weights=tmp_path / "part.safetensors")
 
 

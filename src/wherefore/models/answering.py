@@ -56,7 +56,7 @@ class LstmAnswerer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Tensor, question: Tensor) -> Tensor:
-        return self.answered(self.cnn(images), self.asked(question))
+        return self.answered(self.cnn(images), question)
 
     def asked(self, question: Tensor) -> Tensor:
         """What is asked, ``(B, 4 hidden)``."""
@@ -65,11 +65,11 @@ class LstmAnswerer(nn.Module):
         _, (hidden, cell) = self.lstm(packed)
         return torch.cat([cell[0], hidden[0], cell[1], hidden[1]], 1)
 
-    def answered(self, seen: Tensor, asked: Tensor) -> Tensor:
+    def answered(self, seen: Tensor, question: Tensor) -> Tensor:
         """The scores of the answers ``(B, answers)``; the gradient passes through the normalisation."""
         image = torch.tanh(self.image(self.dropout(F.normalize(seen, dim=1))))
-        question = torch.tanh(self.question(self.dropout(asked)))
-        scores: Tensor = self.answer(self.dropout(image * question))
+        asked = torch.tanh(self.question(self.dropout(self.asked(question))))
+        scores: Tensor = self.answer(self.dropout(image * asked))
         return scores
 
 

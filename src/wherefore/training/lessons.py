@@ -165,7 +165,7 @@ class Lesson:
         features = seen(run.cnn, run.preprocess, data, sorted({item.picture for item in items}), folder, run.device)
         kept = [item for item in items if item.picture not in features.unread]
         if not kept:
-            raise Error(f"no picture of {data.spec} can be learned from: {next(iter(features.unread.values()), data)}")
+            raise Error(f"no picture of {data.spec} can be learned from: {next(iter(features.unread.values()))}")
         return cls(kept, data, features)
 
 

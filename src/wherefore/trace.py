@@ -80,7 +80,7 @@ def trace(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None
         for name, module in net.named_modules():
             undo.callback(module.register_forward_pre_hook(before).remove)
             if name:
-                undo.callback(module.register_forward_hook(partial(after, name)).remove)
+                undo.callback(module.register_forward_hook(partial(after, name), prepend=True).remove)
         inside.enter_context(KeepRecording())
         output = net(images.clone() if leaf is None else leaf.clone())  # a network may change its input in place
         inside.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,8 +41,9 @@ class Tokens:
 
     def text(self, numbers: Sequence[int]) -> str:
         """The text that tokens make."""
-        made = self.tokenizer.decode(numbers, skip_special_tokens=True, clean_up_tokenization_spaces=True)
-        return str(made).strip()
+        made = self.tokenizer.decode(numbers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        # Word pieces come with a space before every mark: "a dog ' s bowl ."
+        return re.sub(r" ([.,!?;:])", r"\1", re.sub(r"(\w) (['-]) (?=\w)", r"\1\2", str(made).strip()))
 
     def pieces(self, numbers: Sequence[int]) -> list[Piece]:
         """The words of the text, as spaces part them, each with its tokens; full stops behind a word are none of it."""

@@ -158,7 +158,8 @@ class VisionEncoderDecoder(Speaker):
 
     def decode(self, pictures: Tensor, tokens: Tensor, **question: Tensor) -> Tensor:
         begun = self.begun(tokens)
-        return _tensor(self.net(encoder_outputs=(pictures,), decoder_input_ids=begun, use_cache=False).logits)
+        given = {"decoder_input_ids": begun, "decoder_attention_mask": torch.ones_like(begun)}
+        return _tensor(self.net(encoder_outputs=(pictures,), **given, use_cache=False).logits)
 
 
 class Llava(Speaker):

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TypeVar
 
 from wherefore.scenes.words import (
+    BACKDROPS,
     BOTH,
     COLOUR,
     FAR,
@@ -23,6 +24,7 @@ from wherefore.scenes.words import (
     article,
     counted,
     each_once,
+    grouped,
     joined,
     listed,
     named,
@@ -31,13 +33,12 @@ from wherefore.scenes.words import (
     relation,
     setting,
     spot,
+    subject,
     texture,
 )
 from wherefore.scenes.world import CATEGORIES, COLOURS, NEVER, TEXTURES, Dice, Thing, World
 
 T = TypeVar("T")
-# Groups of which the backdrop of a place shows something itself: houses, trees, grass, seaweed.
-BACKDROPS = {"street": "building", "forest": "plant", "meadow": "plant", "underwater": "plant"}
 # What may be taken for each other, as colours in warm or dim light, or go by the same name: no question is answered
 # with no because of the difference.
 ALIKE = (
@@ -119,7 +120,7 @@ def _related(one: Thing, other: Thing) -> str:
 
 def _described(thing: Thing) -> str:
     """How a thing looks, in a sentence."""
-    return f"{_subject(thing)} is {thing.colour}" + (
+    return f"{subject(thing.category)} is {thing.colour}" + (
         "" if texture(thing) in ("", "plain") else f" and {texture(thing)}"
     )
 
@@ -127,7 +128,7 @@ def _described(thing: Thing) -> str:
 def _counting(world: World) -> list[str]:
     """How many things there are, by the words for their groups."""
     where = setting(world.things, world.place) or "in the picture"
-    groups = [_group(thing, world.place) for thing in world.things]
+    groups = [grouped(thing, world.place) for thing in world.things]
     # The most first: "there are" is right before two cats and a dog.
     counts = sorted(((groups.count(group), group) for group in each_once(groups)), key=lambda count: -count[0])
     words = joined([counted(number, group) for number, group in counts])
@@ -135,13 +136,6 @@ def _counting(world: World) -> list[str]:
     if len(world.things) > 1:
         ways.append(f"there are {counted(len(world.things), 'object')} {where}")
     return ways
-
-
-def _group(thing: Thing, place: str) -> str:
-    """The word for a thing's group, or its own where the backdrop shows more of that group."""
-    if thing.kind.group == BACKDROPS.get(place):
-        return thing.category
-    return "piece of furniture" if thing.kind.group == "furniture" else thing.kind.group
 
 
 def _view(world: World) -> list[str]:
@@ -192,7 +186,7 @@ def _neighbours(world: World) -> list[tuple[int, int]]:
 
 def _crowds(world: World) -> Iterator[tuple[str, tuple[int, ...]]]:
     """What two or more things are together: their category, and their group."""
-    for words in ([t.category for t in world.things], [_group(t, world.place) for t in world.things]):
+    for words in ([t.category for t in world.things], [grouped(t, world.place) for t in world.things]):
         for word in each_once(words):
             if words.count(word) > 1:
                 yield word, tuple(i for i, other in enumerate(words) if other == word)
@@ -249,17 +243,12 @@ def _towards(where: str, thing: Thing) -> float:
     return {"left": -right, "right": right, "top": -down, "bottom": down}.get(where, -max(abs(right), abs(down)))
 
 
-def _subject(thing: Thing) -> str:
-    """What has a thing's looks: of a person it is the shirt."""
-    return "the shirt of the person" if thing.category == "person" else f"the {thing.category}"
-
-
 def _what_looks(world: World, _: Dice) -> Iterator[Question]:
     """What colour and what texture."""
     for i, thing in _alone(world):
-        yield Question(f"what colour is {_subject(thing)}?", thing.colour, "colour", (i,))
+        yield Question(f"what colour is {subject(thing.category)}?", thing.colour, "colour", (i,))
         if texture(thing):
-            yield Question(f"what pattern does {_subject(thing)} have?", thing.texture, "texture", (i,))
+            yield Question(f"what pattern does {subject(thing.category)} have?", thing.texture, "texture", (i,))
 
 
 def _where_is(world: World, _: Dice) -> Iterator[Question]:
@@ -298,7 +287,7 @@ def _is_it(world: World, dice: Dice) -> Iterator[Question]:
         elif dice.chance(0.5):
             asked = ((false[0], "no"), (thing.texture, "yes"))
         for look, answer in asked:
-            yield Question(f"is {_subject(thing)} {look}?", answer, "check", (i,))
+            yield Question(f"is {subject(thing.category)} {look}?", answer, "check", (i,))
 
 
 @cache

@@ -26,7 +26,7 @@ WAYS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         r"what object is (?P<s>on .+|at .+|in the middle)",
         ("which object is {s}", "what is {s}", "what is there {s}"),
-        "{s} is what object",
+        "what object is there {s}",
     ),
     (
         r"what colour is (?P<x>.+)",
@@ -56,12 +56,12 @@ WAYS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         r"is the (?P<a>.+) (?P<r>to the left of|to the right of|above|below) the (?P<b>.+)",
         ("can the {a} be seen {r} the {b}", TRUE + " the {a} is {r} the {b}"),
-        "the {a} is {r} the {b}, is it true",
+        "the {a} is {r} the {b}, is that true",
     ),
     (
         r"is (?P<x>the .+) (?P<l>\w+)",
         ("does {x} look {l}", TRUE + " {x} is {l}"),
-        "{x} is {l}, is it true",
+        "{x} is {l}, is that true",
     ),
     (
         r"what place is this",

@@ -19,6 +19,8 @@ PLURALS = {
     "piece of furniture": "pieces of furniture",
 }
 NUMBERS = {2: "two", 3: "three", 4: "four"}
+# Groups of which the backdrop of a place shows something itself: houses, trees, grass, seaweed.
+BACKDROPS = {"street": "building", "forest": "plant", "meadow": "plant", "underwater": "plant"}
 
 
 class Setting(NamedTuple):
@@ -92,11 +94,30 @@ def named(things: Sequence[Thing], looks: Sequence[str] = ()) -> str:
     """
     seen = [{texture(thing) if look == "texture" else thing.colour for thing in things} for look in looks]
     shared = [word for words in seen if len(words) == 1 for word in words if word]
-    shared = [] if shared == ["plain"] else shared
-    before, after = " ".join([*shared, ""]), ""
-    if things[0].category == "person" and shared:  # of a person the colour and the texture are the shirt's
-        before, after = "", " in " + (article(f"{before}shirt") if len(things) == 1 else f"{before}shirts")
-    return counted(len(things), things[0].category, before, after)
+    return looking(len(things), things[0].category, [] if shared == ["plain"] else shared)
+
+
+def looking(number: int, noun: str, looks: Sequence[str]) -> str:
+    """So many of a kind that look like this: a striped red dog, two people in striped shirts."""
+    before, after = " ".join([*looks, ""]), ""
+    if noun == "person" and looks:  # of a person the colour and the texture are the shirt's
+        before, after = "", " in " + (article(f"{before}shirt") if number == 1 else f"{before}shirts")
+    return counted(number, noun, before, after)
+
+
+def subject(category: str) -> str:
+    """What has the looks of the only thing of a category: of a person it is the shirt."""
+    return "the shirt of the person" if category == "person" else f"the {category}"
+
+
+def member(group: str) -> str:
+    """The word for one of a group."""
+    return "piece of furniture" if group == "furniture" else group
+
+
+def grouped(thing: Thing, place: str) -> str:
+    """The word for a thing's group, or its own where the backdrop shows more of that group."""
+    return thing.category if thing.kind.group == BACKDROPS.get(place) else member(thing.kind.group)
 
 
 def listed(things: Sequence[Thing], looks: Sequence[str] = ()) -> str:

@@ -224,7 +224,9 @@ def shapes(others: Mapping[Key, Any]) -> tuple[Any, ...]:
 def tokens_beside(net: nn.Module) -> int:
     """How many tokens of text, numbers ``(B, L)``, a network is fed beside each of its images."""
     others = [net.others[key] for key in net.each] if isinstance(net, Fed) else []
-    return max((x.shape[1] for x in others if isinstance(x, Tensor) and x.ndim == 2 and x.dtype == torch.long), default=0)
+    return max(
+        (x.shape[1] for x in others if isinstance(x, Tensor) and x.ndim == 2 and x.dtype == torch.long), default=0
+    )
 
 
 def home(net: nn.Module) -> nn.Module:

@@ -58,6 +58,8 @@ def transformers_model(name: str, weights: Weights, classes: Names) -> Model:
     """
     extra("transformers")
     source = _source(name, repository.folder_of(name, weights))
+    if classes and issubclass(ADAPTERS.get(source.architecture.__name__, nn.Module), Speaker):
+        raise Error(f"hf:{name} says words and has no classes: leave classes= out.")
     if source.family == PROMPTS and not classes:
         raise Error(f'hf:{name} compares pictures with prompts: give these as classes=, ["a photo of a cat", ...].')
     if source.family != PROMPTS and classes is not None:
@@ -97,6 +99,7 @@ def _worded(source: Source, net: nn.Module, sha256: str | None) -> Model:
         sha256=sha256,
         question=adapter.questions(lambda: _of_folder(source, "AutoProcessor")) if adapter.asks else None,
         prompt=adapter.prompt,
+        multilabel=not says,  # trained with a sigmoid for each answer
     )
 
 

@@ -135,19 +135,20 @@ def likelihood(name: str, model: Model, folder: Path, x: Tensor, tokens: list[in
 
 
 def by_hand(net: Any, layer: str, prefix: int, run: Callable[[], Tensor]) -> Tensor:
-    """Grad-CAM ``(4, 4)`` at a layer of tokens, with a hook on it."""
+    """Grad-CAM ``(4, 4)`` without its last ReLU at a layer of tokens, with a hook on it."""
     seen: list[Tensor] = []
     handle = net.get_submodule(layer.split(":")[0]).register_forward_hook(lambda _, __, output: seen.append(output))
     score = run()
     handle.remove()
     (gradient,) = torch.autograd.grad(score, seen[0])
     values, weights = seen[0][0, prefix:], gradient[0, prefix:].mean(0)
-    return (values @ weights).relu().reshape(4, -1).detach()
+    return (values @ weights).reshape(4, -1).detach()
 
 
 def agree(ours: Tensor, theirs: Tensor) -> None:
-    assert float(theirs.max()) > 1e-3, "nothing is compared with nothing"
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    scale = theirs.abs().max()
+    assert float(scale) > 1e-5, "nothing is compared with nothing"
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=min(1e-5, 1e-4 * float(scale)))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -157,7 +158,8 @@ def test_maps_are_those_of_a_plain_hook(name: str, loaded: Any) -> None:
     answers = name == "blip-vqa"
     for layer in (case.layer, case.norm):
         target = wf.Answer(case.caption) if answers else wf.Caption(case.caption)
-        e = wf.explain(model, x, target, layer=None if layer == case.layer else layer, question=asked(model))
+        named = None if layer == case.layer else layer
+        e = wf.explain(model, x, target, layer=named, question=asked(model), relu=False)
         assert e.layer == layer and e.maps.shape == (1, 1, 4, 4)
         score = likelihood(name, model, folder, x, tokens, answers).detach()
         assert float(e.scores[0, 0]) == pytest.approx(float(score), abs=1e-4)
@@ -177,7 +179,7 @@ def test_the_map_of_a_word_is_that_of_its_tokens_scores(name: str, loaded: Any) 
         scores = logits(name, model, folder, x, cut)
         return sum(scores[i, cut[i]] for i in range(piece.start, piece.stop))
 
-    e = wf.explain(model, x, wf.Word(case.word, case.caption), question=asked(model))
+    e = wf.explain(model, x, wf.Word(case.word, case.caption), question=asked(model), relu=False)
     assert float(e.scores[0, 0]) == pytest.approx(float(run().detach()), abs=1e-4)
     agree(e.maps[0, 0], by_hand(model.net.net, case.layer, case.prefix, run))
 
@@ -240,7 +242,7 @@ def test_a_prompt_is_asked_where_nobody_asks(loaded: Any) -> None:
 def test_layers_that_transformers_keeps_aside_are_explained(tmp_path: Path, feature: int) -> None:
     model = wf.load(llava(tmp_path, feature, "CLIP"))  # a CLIP, whose class token is left out
     x, layer = shown(model), f"model.vision_tower.encoder.layers.{2 + feature}"
-    e = wf.explain(model, x, wf.Caption("the cat"), layer=layer, question=QUESTION)
+    e = wf.explain(model, x, wf.Caption("the cat"), layer=layer, question=QUESTION, relu=False)
     tokens = model.net.language.numbers("the cat")
     run = lambda: likelihood("llava", model, tmp_path, x, tokens, False)  # noqa: E731
     agree(e.maps[0, 0], by_hand(model.net.net, layer, 1, run))
@@ -251,7 +253,7 @@ def test_layers_that_transformers_keeps_aside_are_explained(tmp_path: Path, feat
 
 
 def vilt_by_hand(model: Model, x: Tensor, answer: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Grad-CAM ``(4, 5)`` of ViLT by a hook, its tokens put back where they came from; and in the drawn order."""
+    """Grad-CAM ``(4, 5)`` without its last ReLU of ViLT by a hook, its tokens put back where they came from; and in the drawn order."""
     net, read, mask = model.net.net, wordpiece()(QUESTION, return_tensors="pt"), torch.ones(1, *x.shape[2:])
     torch.manual_seed(seed)
     places = net.vilt.embeddings.visual_embed(x, mask.long(), -1)[2][0][0]
@@ -263,7 +265,7 @@ def vilt_by_hand(model: Model, x: Tensor, answer: int, seed: int) -> tuple[Tenso
     handle.remove()
     (gradient,) = torch.autograd.grad(score, seen[0])
     first = read["input_ids"].shape[1] + 1
-    drawn = (seen[0][0, first:] @ gradient[0, first:].mean(0)).relu().detach()
+    drawn = (seen[0][0, first:] @ gradient[0, first:].mean(0)).detach()
     found = torch.zeros(4, 5)
     for value, (row, column) in zip(drawn, places.tolist(), strict=True):
         found[row, column] = value
@@ -277,13 +279,13 @@ def test_vilts_patches_lie_where_they_came_from(loaded: Any) -> None:
     for seed in (0, 1):
         torch.manual_seed(seed)
         before = torch.random.get_rng_state()
-        e = wf.explain(model, x, wf.Answer("two dogs"), question=QUESTION)
+        e = wf.explain(model, x, wf.Answer("two dogs"), question=QUESTION, relu=False)
         assert torch.equal(torch.random.get_rng_state(), before)
         assert e.layer == "vilt.encoder.layer.1.layernorm_before" and e.targets == [["two dogs"]]
         maps.append(e.maps[0, 0])
         found, drawn = vilt_by_hand(model, x, 2, seed)
         agree(maps[-1], found)
-        assert not torch.allclose(drawn, found, atol=1e-4)
+        assert not torch.allclose(drawn, found, atol=1e-2 * float(found.abs().max()))
     torch.testing.assert_close(maps[0], maps[1])
 
 
@@ -291,10 +293,10 @@ def test_vilts_answers(loaded: Any) -> None:
     model, _ = loaded("vilt")
     x = shown(model, 0, 1)
     with untouched(model.net):
-        e = wf.explain(model, x, ["red", "blue"], question=[QUESTION, "the dog"])
+        e = wf.explain(model, x, [["red", "blue"]] * 2, question=[QUESTION, "the dog"])
     for image, question in enumerate((QUESTION, "the dog")):
         one = wf.explain(model, x[image : image + 1], wf.Answer("blue"), question=question)
-        torch.testing.assert_close(e.maps[image, 1:], one.maps[0], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(e.maps[image, 1:], one.maps[0], rtol=1e-3, atol=1e-7)
         read = wordpiece()(question, return_tensors="pt")
         theirs = model.net.net(
             read["input_ids"],
@@ -352,7 +354,7 @@ def test_what_is_refused(loaded: Any, tmp_path: Path) -> None:
         (answerer, wf.Answer("the dug"), "the cat", "is called 'dug': did you mean dog"),
         (answerer, None, None, "answers questions: ask one with question="),
         (answerer, None, "", "the question is empty"),
-        (answerer, None, "the kat", r"is called 'kat': did you mean cat\?"),
+        (answerer, None, "the kat", r"is called 'kat': did you mean sat or cat\?"),
         (answerer, None, "cat " * 15, "reads 16 tokens at most, not 17: ask a shorter question"),
         (chats, None, "the <image>", "must have one place for a picture"),
         (scorer, wf.Answer("rad"), "the cat", r"^no answer is called 'rad': did you mean red\?$"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ class Tokens:
     def _stop(self, numbers: Sequence[int], start: int, count: int) -> int:
         """Where a word of so many tokens ends, without the marks behind it."""
         stop = start + count
-        while stop > start + 1 and not any(map(str.isalnum, self.text(numbers[stop - 1 : stop]))):
+        while stop > start + 1 and _is_mark(self.text(numbers[stop - 1 : stop])):
             stop -= 1
         return stop
 
@@ -102,3 +103,7 @@ def known(text: str, tokenizer: Any, name: str) -> list[int]:
 
 def _plain(text: str, tokenizer: Any) -> list[int]:
     return [int(number) for number in tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def _is_mark(token: str) -> bool:
+    return bool(token) and all(unicodedata.category(letter).startswith("P") for letter in token)

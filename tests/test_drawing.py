@@ -9,7 +9,8 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from fixtures_doors import photo
-from wherefore.drawing import Block, captioned, check_look, overlay, page, palette, relief, sheet, strength
+from wherefore.drawing import captioned, check_look, overlay, palette, relief, sheet, strength
+from wherefore.tiling import Block, page
 from wherefore.errors import Error
 
 WHOLE = (0.0, 0.0, 60.0, 40.0)

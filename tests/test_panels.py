@@ -161,7 +161,7 @@ def test_at_most_fifteen_targets_are_drawn_once_each(model: wf.Model, monkeypatc
 def foot(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The words below the pages that are drawn from now on."""
     said: list[str] = []
-    own = drawing.page
+    own = tiling.page
     monkeypatch.setattr(
         drawing, "page", lambda blocks, columns, words, size: said.append(words) or own(blocks, columns, words, size)
     )
@@ -170,9 +170,9 @@ def foot(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_words_of_a_page(model: wf.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     heads, notes = [], []
-    own, tile = drawing.page, drawing.tile
-    monkeypatch.setattr(drawing, "page", lambda blocks, *more: heads.extend(blocks) or own(blocks, *more))
-    monkeypatch.setattr(drawing, "tile", lambda *words, **more: notes.append(words[1:3]) or tile(*words, **more))
+    own, tile = tiling.page, tiling.tile
+    monkeypatch.setattr(tiling, "page", lambda blocks, *more: heads.extend(blocks) or own(blocks, *more))
+    monkeypatch.setattr(tiling, "tile", lambda *words, **more: notes.append(words[1:3]) or tile(*words, **more))
     done = panels.panel(by_method(model, ["grad-cam", "counterfactual"], fit="squash"), shown(), ["a", "d"])
     done.ways["counterfactual"].maps[0, 1] = 0
     images = wf.Explainer(model, fit="squash").prepare(shown()).tensor[None]
@@ -202,9 +202,9 @@ def test_one_scale_for_all_targets_of_a_method(model: wf.Model) -> None:
 
 def test_reasons_are_wrapped_and_cut() -> None:
     long = "a long sentence that goes over several lines and then over the end " * 5
-    tile = drawing.excused((100, 60), "x-cam", long)
+    tile = tiling.excused((100, 60), "x-cam", long)
     assert tile.width == 100 and tile.height > 60
-    assert drawing._wrapped("aa bb", 1, 12) == ["aa", "bb"] and drawing._wrapped("aa bb", 500, 12) == ["aa bb"]
+    assert tiling.wrapped("aa bb", 1, 12) == ["aa", "bb"] and tiling.wrapped("aa bb", 500, 12) == ["aa bb"]
 
 
 def test_rows_of_tiles() -> None:

@@ -91,6 +91,7 @@ def reports(images: Sequence[dict[str, Any]]) -> None:
         if "error" in report:
             continue
         print(f"{report['image']}  {by(report['size'])}")
+        _said(report)
         if "runs" in report:
             _runs(report)
             continue
@@ -109,6 +110,19 @@ def reports(images: Sequence[dict[str, Any]]) -> None:
                 print(textwrap.fill(t["check"]["text"], WIDE, initial_indent="  ", subsequent_indent="  "))
         if "truth" in report:
             print(f"  {report['truth']}")
+        if "files" in report:
+            print(f"  {report['files']['page']}")
+
+
+def _said(report: dict[str, Any]) -> None:
+    """The caption of a picture, or what was asked of it and the answer."""
+    if "caption" in report:
+        whole = report["whole"]
+        print(f"  {report['caption']}  (log p {whole['score']:.2f}, {_peak(whole)})")
+    if "answer" in report:
+        print(f"  {report['question']} {report['answer']}")
+    elif "question" in report:
+        print(f"  {report['question']}")
 
 
 def _peak(target: dict[str, Any]) -> str:
@@ -119,7 +133,10 @@ def _peak(target: dict[str, Any]) -> str:
 def _runs(report: dict[str, Any]) -> None:
     rows = []
     for run in report["runs"]:
-        found = [f"{t['name']} {_peak(t)}" for t in run.get("targets", ())]
+        likely = "answer" in run
+        found = [
+            f"{t['name']} {'p %.3f ' % t['probability'] if likely else ''}{_peak(t)}" for t in run.get("targets", ())
+        ]
         rows.append([f"  {run['name']}", run.get("error") or "; ".join(found)])
     table(None, rows)
     if "files" in report:

@@ -47,11 +47,19 @@ def by_method(
 
 
 def by_layer(
-    model: Model, picture: Subject, pattern: str = "all", method: str = "grad-cam", **options: Any
+    model: Model,
+    picture: Subject,
+    pattern: str = "all",
+    method: str = "grad-cam",
+    question: str | None = None,
+    **options: Any,
 ) -> dict[str, Explainer]:
-    """An explainer for each layer that a pattern such as ``features.*`` fits (``all``: every one), in their order."""
+    """An explainer for each layer that a pattern such as ``features.*`` fits (``all``: every one), in their order.
+
+    ``question`` is asked of a model that answers questions.
+    """
     first = Explainer(model, method, **options)
-    net, images = first.fed(first.batch_of([first.prepare(picture)]))
+    net, images = first.fed(first.reader.asked([first.batch_of([first.prepare(picture)])], question)[0])
     found = find_layers(net, images, lambda output: first.choose(None, output)).every
     names = [layer.name for layer in found if pattern == "all" or fnmatch.fnmatchcase(layer.name, pattern)]
     if not names:
@@ -68,7 +76,7 @@ def asked(
     model: Model, paths: Sequence[str | Path], methods: Sequence[str], layer: str | None = None, **options: Any
 ) -> Explainer | dict[str, Explainer]:
     """What is asked for on a command line: one explainer, or those of a page of several methods or layers."""
-    names, many = every(methods), layer is not None and _is_pattern(unwrap(model.net), layer)
+    names, many = every(methods), layer is not None and is_pattern(unwrap(model.net), layer)
     if len(names) > 1 and many:
         raise Error("a page shows several methods or several layers, not both: give one --method or one --layer.")
     if layer is not None and many:
@@ -79,7 +87,7 @@ def asked(
     return Explainer(model, names[0], layer, **options)
 
 
-def _is_pattern(net: nn.Module, layer: str) -> bool:
+def is_pattern(net: nn.Module, layer: str) -> bool:
     """Whether several layers are meant; ``backbone[out]`` is one, where no ``backboneo`` is to be found."""
     if layer == "all" or "*" in layer or "?" in layer:
         return True

@@ -31,7 +31,7 @@ def caption_page(
     large = [_photo(whole, LARGE), *_tiles(whole, LARGE, ["the whole caption"], [whole.evidence_text(0, 0)], colours)]
     strip = _tiles(words, SMALL, words.targets[0], _notes(words), colours, scale)
     blocks = [
-        Block(whole.targets[0][0], detail, large + _fine(large[0], "Guided Grad-CAM", fine)),
+        Block(whole.targets[0][0], detail, large + _fine(large[0], LARGE, "Guided Grad-CAM", fine)),
         Block("Word by word", "p is that of a word after those before it", strip, _scale(words, colours, scale)),
     ]
     return page(blocks, 3, _foot("The words", [whole, words, fine], scale), SIZE)
@@ -47,7 +47,7 @@ def answer_page(
     drawing.check_look(colours, scale)
     names, notes = answers.targets[0], _notes(answers)
     large = [_photo(answers, LARGE), _tiles(answers, LARGE, names, notes, colours, scale)[0]]
-    large += _fine(large[0], "Guided Grad-CAM", fine)
+    large += _fine(large[0], LARGE, "Guided Grad-CAM", fine)
     blocks = [Block(question, f"{says}   {_made_by(answers)}", large, _scale(answers, colours, scale))]
     if len(names) > 1:
         blocks.append(Block("Other answers", "", _tiles(answers, MIDDLE, names, notes, colours, scale)[1:]))
@@ -80,7 +80,7 @@ def column_page(
         Block(heading, "" if t else _in_common(known), [photo, *[tiles[t] for tiles in drawn]])
         for t, heading in enumerate([question, *_headings(known)[1:]])
     ]
-    fine = [each for name, found in fines.items() for each in _fine(photo, name, found)]
+    fine = [each for name, found in fines.items() for each in _fine(photo, across, name, found)]
     if fine:
         blocks.append(Block("Guided Grad-CAM", "", [photo, *fine]))
     return page(blocks, min(6, len(ways) + 1), _foot("The answers of each", [*known, *fines.values()], scale), SIZE)
@@ -102,13 +102,13 @@ def _tiles(
     return [tile(_roomy(each), *words, SIZE) for each, *words in zip(overlays, names, notes, strict=True)]
 
 
-def _fine(photo: Image.Image, name: str, fine: Fine) -> list[Image.Image]:
+def _fine(photo: Image.Image, across: int, name: str, fine: Fine) -> list[Image.Image]:
     """The tile of Guided Grad-CAM as large as another one, or the reason why there is none."""
     if fine is None:
         return []
     if isinstance(fine, str):
         return [_excuse(photo, name, fine)]
-    return _tiles(fine, max(photo.size), [name], [fine.targets[0][0]], "heat")
+    return _tiles(fine, across, [name], [fine.targets[0][0]], "heat")
 
 
 def _excuse(photo: Image.Image, name: str, why: str) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -62,11 +62,12 @@ class Captions:
         """All captions of worlds."""
         return cls([[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds], vocabulary.end)
 
-    def drawn(self, rows: Sequence[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
         """``each`` captions of every picture by chance: ``(n each, L)``, and which words count, ``(n each, L + 1)``.
 
         The last that counts is the end.
         """
+        rows = [*rows]
         which = dice.choice(len(SHARES), (len(rows), each), p=SHARES)
         chosen = [self.of[row][way] for row, ways in zip(rows, which, strict=True) for way in ways]
         tokens = padded(chosen, self.end)
@@ -102,7 +103,7 @@ class Questions:
             ]
         )
 
-    def drawn(self, rows: Sequence[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
         """``each`` questions of every picture by chance, ``(n each, L)``, and the answers ``(n each,)``.
 
         All kinds of question come about equally often, whatever there are more of; so do their ways.

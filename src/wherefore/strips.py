@@ -31,7 +31,7 @@ def caption_page(
     large = [_photo(whole, LARGE), *_tiles(whole, LARGE, ["the whole caption"], [whole.evidence_text(0, 0)], colours)]
     strip = _tiles(words, SMALL, words.targets[0], _notes(words), colours, scale)
     blocks = [
-        Block(whole.targets[0][0], detail, large + _fine(large[0], LARGE, "Guided Grad-CAM", fine)),
+        Block(whole.targets[0][0], detail, large + _fine(large[0], LARGE, "Guided Grad-CAM", fine, "the whole caption")),
         Block("Word by word", "p is that of a word after those before it", strip, _scale(words, colours, scale)),
     ]
     return page(blocks, 3, _foot("The words", [whole, words, fine], scale), SIZE)
@@ -83,7 +83,7 @@ def column_page(
     fine = [each for name, found in fines.items() for each in _fine(photo, across, name, found)]
     if fine:
         blocks.append(Block("Guided Grad-CAM", "", [photo, *fine]))
-    return page(blocks, min(6, len(ways) + 1), _foot("The answers of each", [*known, *fines.values()], scale), SIZE)
+    return page(blocks, min(6, len(ways) + 1), _foot("The answers of each", [*known, *fines.values()], scale if count > 1 else "each"), SIZE)
 
 
 # -------------------------------------------------------------------------------------------- tiles
@@ -102,13 +102,13 @@ def _tiles(
     return [tile(_roomy(each), *words, SIZE) for each, *words in zip(overlays, names, notes, strict=True)]
 
 
-def _fine(photo: Image.Image, across: int, name: str, fine: Fine) -> list[Image.Image]:
-    """The tile of Guided Grad-CAM as large as another one, or the reason why there is none."""
+def _fine(photo: Image.Image, across: int, name: str, fine: Fine, of: str = "") -> list[Image.Image]:
+    """The tile of Guided Grad-CAM as large as another one, or the reason why there is none; none if nobody wants it."""
     if fine is None:
         return []
     if isinstance(fine, str):
         return [_excuse(photo, name, fine)]
-    return _tiles(fine, across, [name], [fine.targets[0][0]], "heat")
+    return _tiles(fine, across, [name], [of or fine.targets[0][0]], "heat")
 
 
 def _excuse(photo: Image.Image, name: str, why: str) -> Image.Image:

@@ -81,13 +81,15 @@ def _drawn(block: Block, across: int, size: int, gap: int) -> Image.Image:
     """A block, so many pixels wide, with a gap below; a long heading goes on in further lines."""
     large, (width, height) = round(size * 1.35), block.tiles[0].size
     lines, step = wrapped(block.heading, across, large), round(large * 1.3)
-    columns, head = (across + gap) // (width + gap), len(lines) * step + round(size * 1.8)
+    columns = (across + gap) // (width + gap)
+    below = round(size * (1.8 if block.detail or block.scale else 0.6))
+    head = len(lines) * step + below
     canvas = Image.new("RGB", (across, head + -(-len(block.tiles) // columns) * (height + gap)), PAPER)
     draw = ImageDraw.Draw(canvas)
     for i, text in enumerate(lines):
         draw.text((0, i * step), fitted(text, across, large), fill=INK, font=font(large))
-    room = across - (_scaled(canvas, block.scale, head - round(size * 1.8), size) if block.scale else 0)
-    draw.text((0, head - round(size * 1.8)), fitted(block.detail, room, size), fill=FAINT, font=font(size))
+    room = across - (_scaled(canvas, block.scale, head - below, size) if block.scale else 0)
+    draw.text((0, head - below), fitted(block.detail, room, size), fill=FAINT, font=font(size))
     for i, each in enumerate(block.tiles):
         canvas.paste(each, (i % columns * (width + gap), head + i // columns * (height + gap)))
     return canvas

@@ -5,6 +5,7 @@ Section 8 of Selvaraju et al. 2020.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -210,7 +211,9 @@ def _fine(why: Explainer, one: Input, target: Target, question: str | None = Non
         return None
     try:
         layer = why.layer if why.at == "layer" else None
-        return Explainer(why.model, FINE, layer, fit=why.fit).on([one], target, question)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that tanh and sigmoid keep their gradient: so they do in the paper
+            return Explainer(why.model, FINE, layer, fit=why.fit).on([one], target, question)
     except Error as error:
         return str(error)
 

@@ -12,12 +12,12 @@ from torch import nn
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.guard import unwrap
-from wherefore.layers import find_layers
+from wherefore.layers import find_layers, sweep
 from wherefore.options import WHY_NOT, method_options, takes
 from wherefore.places import Place, submodule
 from wherefore.registry import METHODS
 from wherefore.subjects import Subject
-from wherefore.types import Model
+from wherefore.types import Chosen, Model
 
 GENERAL = ("fit", "batch_size", "output")  # options that every method takes
 
@@ -54,14 +54,19 @@ def by_layer(
     question: str | None = None,
     **options: Any,
 ) -> dict[str, Explainer]:
-    """An explainer for each layer that a pattern such as ``features.*`` fits (``all``: every one), in their order.
+    """An explainer for each layer that a pattern such as ``features.*`` fits, in their order.
 
-    ``question`` is asked of a model that answers questions.
+    ``all``: every layer; ``sweep``: those of `wherefore.layers.sweep`. ``question`` is asked of a model that answers
+    questions.
     """
     first = Explainer(model, method, **options)
     net, images = first.fed(first.reader.asked([first.batch_of([first.prepare(picture)])], question)[0])
-    found = find_layers(net, images, lambda output: first.choose(None, output)).every
-    names = [layer.name for layer in found if pattern == "all" or fnmatch.fnmatchcase(layer.name, pattern)]
+
+    def read(output: Any) -> Chosen:
+        return first.choose(None, output)
+
+    found = sweep(net, images, read) if pattern == "sweep" else find_layers(net, images, read).every
+    names = [e.name for e in found if pattern in ("all", "sweep") or fnmatch.fnmatchcase(e.name, pattern)]
     if not names:
         raise Error(f"no layer's name fits {pattern!r}: `wherefore layers` lists them.")
     return {name: Explainer(model, method, name, **options) for name in names}
@@ -89,7 +94,7 @@ def asked(
 
 def is_pattern(net: nn.Module, layer: str) -> bool:
     """Whether several layers are meant; ``backbone[out]`` is one, where no ``backboneo`` is to be found."""
-    if layer == "all" or "*" in layer or "?" in layer:
+    if layer in ("all", "sweep") or "*" in layer or "?" in layer:
         return True
     part = layer.split("+")[0]
     return "[" in layer and any(fnmatch.fnmatchcase(name, part) for name, _ in net.named_modules())

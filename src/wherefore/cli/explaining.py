@@ -40,7 +40,8 @@ def explain(
     layer: Annotated[
         str | None,
         typer.Option(
-            help="One that `wherefore layers` lists; all, or a pattern such as 'layer4.*': one page per picture."
+            help="One that `wherefore layers` lists; all, a pattern such as 'layer4.*', or sweep (from the first to the "
+            "last, as in the paper's Figures 13 and 22): one page per picture."
         ),
     ] = None,
     option: Annotated[

@@ -130,7 +130,7 @@ def ask(
     method: Method = "grad-cam",
     layer: Annotated[
         str | None,
-        typer.Option(help="One that `wherefore layers` lists; all, or a pattern such as 'cnn.layer*': one tile each."),
+        typer.Option(help="One that `wherefore layers` lists; sweep (from the first to the last), all, or a pattern: a tile each."),
     ] = None,
     option: Options = None,
     fit: Fit = "model",
@@ -161,7 +161,7 @@ def ask(
 
     The co-attention model, layer by layer:
 
-    wherefore ask scenes:17 "is there a dog?" --model scenes:coattention --layer "cnn.layer*" --out out
+    wherefore ask scenes:17 "is there a dog?" --model scenes:coattention --layer sweep --out out
     """
     from wherefore import told
     from wherefore.batch.local import find_pictures

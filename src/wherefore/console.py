@@ -232,8 +232,16 @@ def dataset(report: dict[str, Any]) -> None:
     classes = report["classes"]
     some = ", ".join(classes[:100]) + (" ..." if len(classes) > 100 else "")
     print(f"{report['data']}, {report['split']}: {report['pictures']:,} pictures, {report['usable']:,} usable")
-    print(textwrap.fill(f"{len(classes):,} classes: {some}", WIDE, subsequent_indent="  "))
-    print("its classes are the real ones" if report["comparable"] else "a stand-in: numbers on it are not the paper's")
+    print(textwrap.fill(f"{len(classes):,} classes: {some}", WIDE, subsequent_indent="  ") if classes else "no classes")
+    said = [f"{report[what]:,} {what}" for what in ("captions", "regions", "questions") if report[what]]
+    looked = f" ({report['looked']:,} with maps of where people looked)" if report["looked"] else ""
+    if said:
+        print(", ".join(said) + looked)
+    print(
+        "its classes or questions are the real ones"
+        if report["comparable"]
+        else "a stand-in: numbers on it are not the paper's"
+    )
     rows = [
         [f"{p['count']:,}", p["kind"], "mended" if p["mended"] else "left out", ", ".join(p["names"])]
         for p in report["problems"]
@@ -247,6 +255,13 @@ def accuracy(rows: Sequence[dict[str, Any]], shipped: Sequence[dict[str, Any]]) 
     table(
         ["on drawn test pictures", "now (95 %)", "shipped (95 %)", "n"],
         [[row["name"], _share(row), theirs.get(row["name"], "-"), str(row["n"])] for row in rows],
+    )
+
+
+def measured(rows: Sequence[dict[str, Any]]) -> None:
+    """Prints how good a network with words is on what it did not learn."""
+    table(
+        ["on the part that is measured on", "(95 %)", "n"], [[row["name"], _share(row), str(row["n"])] for row in rows]
     )
 
 

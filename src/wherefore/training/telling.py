@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from wherefore.errors import Error
-from wherefore.models.captioning import initialised
+from wherefore.models.answering import CoAttention
 from wherefore.models.scenes import WORDED
 from wherefore.models.zoo import load
 from wherefore.scenes.world import VERSION
@@ -41,10 +41,7 @@ class Telling:
     weight_decay: float = 0.02
     warm_up: float = 0.15
     cnn: float = 0.5
-    spread: float | None = (
-        None  # its words' weights begin evenly between this and minus this; None: as torch draws them
-    )
-    bag: float = 0.0  # weight of a second aim, dropped afterwards: which words are said of the picture at all
+    bag: float = 0.0  # weight of a second aim, dropped afterwards: which words or answers belong to the picture
     blind: bool = False  # without the picture: what the questions alone tell
     flip: bool = False
     shift: int = 4
@@ -66,10 +63,9 @@ class Telling:
 TELLING = {
     "captioner": Telling("captioner", epochs=5, lr=2e-3, start="vgg", bag=0.1),
     "show-and-tell": Telling("show-and-tell", epochs=5, lr=2e-3, start="googlenet", bag=0.1),
-    "vqa": Telling("vqa", epochs=5, lr=2e-3, start="captioner", each=10),
-    "vqa-alexnet": Telling("vqa-alexnet", epochs=3, lr=1e-3, start="alexnet", each=10),
-    "vqa-resnet": Telling("vqa-resnet", epochs=5, lr=2e-3, start="coattention", each=10),
-    "coattention": Telling("coattention", epochs=4, lr=2e-3, start="resnet", each=4, cnn=1.0, spread=0.08),
+    "vqa": Telling("vqa", epochs=4, lr=2e-3, start="captioner", each=10, bag=0.1),
+    "vqa-alexnet": Telling("vqa-alexnet", epochs=3, lr=1e-3, start="alexnet", each=10, bag=0.1),
+    "coattention": Telling("coattention", epochs=5, lr=2e-3, start="resnet", each=4, bag=0.1),
 }
 
 
@@ -117,9 +113,10 @@ def built(recipe: Telling, folder: Path) -> tuple[nn.Module, str]:
     else:
         vocabulary, answers = spoken(recipe.mix, f"scenes:{recipe.network}"), ()
         net = network.build(vocabulary)
-        net.bag = nn.Linear(net.image.in_features, len(vocabulary))
-    net = net if recipe.spread is None else initialised(net, recipe.spread)
     net.answers = answers
+    if recipe.bag:
+        width = net.words.embedding_dim if isinstance(net, CoAttention) else net.image.in_features
+        net.bag = nn.Linear(width, len(answers or vocabulary))
     own = folder / f"{recipe.start}.safetensors"
     first = load(f"scenes:{recipe.start}", weights=own if own.is_file() else "default")
     state = first.net.state_dict()

@@ -10,8 +10,8 @@ from skimage.color import rgb2lab
 
 from fixtures_doors import photo
 from wherefore.drawing import captioned, check_look, overlay, palette, relief, sheet, strength
-from wherefore.tiling import Block, page
 from wherefore.errors import Error
+from wherefore.tiling import Block, page
 
 WHOLE = (0.0, 0.0, 60.0, 40.0)
 

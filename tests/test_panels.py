@@ -18,7 +18,7 @@ import wherefore as wf
 from conftest import hidden, pooled, untouched
 from fixtures_doors import photo, squeezenet  # noqa: F401
 from test_cli import explain, files, picture, wherefore  # noqa: F401
-from wherefore import drawing, panels
+from wherefore import panels, tiling
 from wherefore.layers import find_layers
 from wherefore.registry import METHODS
 from wherefore.subjects import Picture
@@ -99,7 +99,7 @@ def test_what_cannot_be_done_says_why_on_its_tile(monkeypatch: pytest.MonkeyPatc
     assert (first["name"], second["name"]) == ("cam", "grad-cam")
     assert "pooling" in first["error"] and "error" not in second
     said: list[tuple[object, ...]] = []
-    monkeypatch.setattr(drawing, "excused", lambda *words: said.append(words) or shown().image)
+    monkeypatch.setattr(tiling, "excused", lambda *words: said.append(words) or shown().image)
     page = done.page()
     assert said == [((60, 40), "cam", done.failures["cam"], 20)]
     (_, column) = places(page, overlays(done.first, done.picture)[0])[0]
@@ -163,7 +163,7 @@ def foot(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     said: list[str] = []
     own = tiling.page
     monkeypatch.setattr(
-        drawing, "page", lambda blocks, columns, words, size: said.append(words) or own(blocks, columns, words, size)
+        tiling, "page", lambda blocks, columns, words, size: said.append(words) or own(blocks, columns, words, size)
     )
     return said
 

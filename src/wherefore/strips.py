@@ -31,7 +31,9 @@ def caption_page(
     large = [_photo(whole, LARGE), *_tiles(whole, LARGE, ["the whole caption"], [whole.evidence_text(0, 0)], colours)]
     strip = _tiles(words, SMALL, words.targets[0], _notes(words), colours, scale)
     blocks = [
-        Block(whole.targets[0][0], detail, large + _fine(large[0], LARGE, "Guided Grad-CAM", fine, "the whole caption")),
+        Block(
+            whole.targets[0][0], detail, large + _fine(large[0], LARGE, "Guided Grad-CAM", fine, "the whole caption")
+        ),
         Block("Word by word", "p is that of a word after those before it", strip, _scale(words, colours, scale)),
     ]
     return page(blocks, 3, _foot("The words", [whole, words, fine], scale), SIZE)
@@ -70,12 +72,7 @@ def column_page(
     across = LARGE if len(ways) < 4 else SMALL
     known = [e for e in ways.values() if isinstance(e, Explanation)]
     photo, count = _photo(known[0], across), len(known[0].targets[0])
-    drawn = [
-        [_excuse(photo, name, e)] * count
-        if isinstance(e, str)
-        else _tiles(e, across, [name] * count, [f"{a}   {p}" for a, p in zip(e.targets[0], _notes(e), strict=True)], colours, scale)
-        for name, e in ways.items()
-    ]  # fmt: skip
+    drawn = [_column(photo, across, name, e, count, colours, scale) for name, e in ways.items()]
     blocks = [
         Block(heading, "" if t else _in_common(known), [photo, *[tiles[t] for tiles in drawn]])
         for t, heading in enumerate([question, *_headings(known)[1:]])
@@ -83,7 +80,12 @@ def column_page(
     fine = [each for name, found in fines.items() for each in _fine(photo, across, name, found)]
     if fine:
         blocks.append(Block("Guided Grad-CAM", "", [photo, *fine]))
-    return page(blocks, min(6, len(ways) + 1), _foot("The answers of each", [*known, *fines.values()], scale if count > 1 else "each"), SIZE)
+    return page(
+        blocks,
+        min(6, len(ways) + 1),
+        _foot("The answers of each", [*known, *fines.values()], scale if count > 1 else "each"),
+        SIZE,
+    )
 
 
 # -------------------------------------------------------------------------------------------- tiles
@@ -99,7 +101,17 @@ def _tiles(
 ) -> list[Image.Image]:
     """The picture under each of its maps, with a name and a note beneath."""
     overlays = e.within(across).overlays(0, colours=colours, scale=scale, legend=False)
-    return [tile(_roomy(each), *words, SIZE) for each, *words in zip(overlays, names, notes, strict=True)]
+    return [tile(_roomy(each), name, note, SIZE) for each, name, note in zip(overlays, names, notes, strict=True)]
+
+
+def _column(
+    photo: Image.Image, across: int, name: str, e: Explanation | str, count: int, colours: str, scale: str
+) -> list[Image.Image]:
+    """A tile for each answer of a network, or as often why there is none."""
+    if isinstance(e, str):
+        return [_excuse(photo, name, e)] * count
+    said = [f"{answer}   {likely}" for answer, likely in zip(e.targets[0], _notes(e), strict=True)]
+    return _tiles(e, across, [name] * count, said, colours, scale)
 
 
 def _fine(photo: Image.Image, across: int, name: str, fine: Fine, of: str = "") -> list[Image.Image]:

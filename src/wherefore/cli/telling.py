@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wherefore import console
+from wherefore.cli import reporting
 from wherefore.cli.app import AsJson, Weights, app, load_model
 from wherefore.errors import Error
 
@@ -48,9 +49,7 @@ def caption(
         str, typer.Option("--model", "-m", help="One that says words: scenes:captioner, scenes:show-and-tell, hf:...")
     ] = "scenes:captioner",
     weights: Weights = None,
-    beam: Annotated[
-        int, typer.Option(help="How many beginnings the search for the caption keeps; 1 is greedy.")
-    ] = 1,
+    beam: Annotated[int, typer.Option(help="How many beginnings the search for the caption keeps; 1 is greedy.")] = 1,
     method: Method = "grad-cam",
     layer: Layer = None,
     option: Options = None,
@@ -130,7 +129,7 @@ def ask(
     method: Method = "grad-cam",
     layer: Annotated[
         str | None,
-        typer.Option(help="One that `wherefore layers` lists; sweep (from the first to the last), all, or a pattern: a tile each."),
+        typer.Option(help="One that `wherefore layers` lists; sweep (first to last), all, or a pattern: a tile each."),
     ] = None,
     option: Options = None,
     fit: Fit = "model",
@@ -206,7 +205,7 @@ def _told(run: ToldRun, json: bool) -> None:
     if json:
         print(json_module.dumps(result, indent=1, allow_nan=False))
     else:
-        console.reports(reports)
+        reporting.reports(reports)
     for image, error in errors.items():
         console.complain(error if image in error else f"{image}: {error}")
     raise typer.Exit(1 if errors else 0)

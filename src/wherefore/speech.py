@@ -97,7 +97,7 @@ def said(speech: Speech, beam: int = 1) -> list[list[int]]:
 
     A caption that does not end by itself ends at the longest.
     """
-    return [found[0][1] for found in searched(speech, beam)] if beam > 1 else _greedy(speech)
+    return [found[0][1] for found in searched(speech, beam)] if beam != 1 else _greedy(speech)
 
 
 @torch.no_grad()

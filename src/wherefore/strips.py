@@ -15,7 +15,7 @@ from wherefore.tiling import Block, excused, page, tile
 
 Fine = Explanation | str | None  # Guided Grad-CAM; why there is none; None where nobody wants it
 LARGE, MIDDLE, SMALL = 320, 237, 154  # pixels across: three, four and six such tiles are as wide
-NARROW, SIZE = 96, 15  # of the narrowest tile, for there are words beneath it; of the letters
+NARROW, SIZE = 150, 15  # of the narrowest tile, for there are words beneath it; of the letters
 GREY = "On grey, the strongest hundredth of the pixels saturates."
 
 

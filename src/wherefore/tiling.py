@@ -78,29 +78,32 @@ def page(blocks: list[Block], columns: int, foot: str = "", size: int = 15, gap:
 
 
 def _drawn(block: Block, across: int, size: int, gap: int) -> Image.Image:
-    """A block, so many pixels wide, with a gap below; a long heading goes on in further lines."""
+    """A block, so many pixels wide, with a gap below; what is too long for a line goes on in further ones."""
+    bar = _scale(*block.scale, size) if block.scale else Image.new("RGB", (0, 1))
     large, (width, height) = round(size * 1.35), block.tiles[0].size
-    lines, step = wrapped(block.heading, across, large), round(large * 1.3)
-    columns = (across + gap) // (width + gap)
-    below = round(size * (1.8 if block.detail or block.scale else 0.6))
-    head = len(lines) * step + below
+    room, columns = across - bar.width, (across + gap) // (width + gap)
+    words = [(line, large, INK) for line in wrapped(block.heading, across, large)]
+    middle = sum(round(letters * 1.3) for _, letters, _ in words)
+    words += [(line, size, FAINT) for line in (wrapped(block.detail, room, size) if block.detail else [])]
+    rows = max(middle + size * bool(block.scale), sum(round(letters * 1.3) for _, letters, _ in words))
+    head, top = rows + round(size * 0.5), 0
     canvas = Image.new("RGB", (across, head + -(-len(block.tiles) // columns) * (height + gap)), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    for i, text in enumerate(lines):
-        draw.text((0, i * step), fitted(text, across, large), fill=INK, font=font(large))
-    room = across - (_scaled(canvas, block.scale, head - below, size) if block.scale else 0)
-    draw.text((0, head - below), fitted(block.detail, room, size), fill=FAINT, font=font(size))
+    for text, letters, ink in words:
+        ImageDraw.Draw(canvas).text((0, top), fitted(text, across, letters), fill=ink, font=font(letters))
+        top += round(letters * 1.3)
+    canvas.paste(bar, (room, middle))
     for i, each in enumerate(block.tiles):
         canvas.paste(each, (i % columns * (width + gap), head + i // columns * (height + gap)))
     return canvas
 
 
-def _scaled(canvas: Image.Image, scale: tuple[str, str], top: int, size: int) -> int:
-    """Draws the scale of a colour map at the right, from 0 to its end; how much room it takes there."""
-    (colours, end), draw, pad = scale, ImageDraw.Draw(canvas), round(size * 0.5)
-    bar = Image.fromarray(palette(colours)[None]).resize((size * 6, round(size * 0.7)))
-    left = canvas.width - round(font(size).getlength(end)) - pad - bar.width
-    draw.text((canvas.width, top), end, fill=FAINT, font=font(size), anchor="ra")
-    canvas.paste(bar, (left, top + round(size * 0.35)))
-    draw.text((left - pad, top), "0", fill=FAINT, font=font(size), anchor="ra")
-    return canvas.width - left + 4 * pad
+def _scale(colours: str, end: str, size: int) -> Image.Image:
+    """The scale of a colour map, from 0 to its end, with room before it."""
+    zero, last = (round(font(size).getlength(text)) for text in ("0", end))
+    bar, pad = Image.fromarray(palette(colours)[None]).resize((size * 6, round(size * 0.7))), round(size * 0.5)
+    canvas = Image.new("RGB", (4 * pad + zero + bar.width + last, round(size * 1.3)), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((2 * pad, 0), "0", fill=FAINT, font=font(size))
+    canvas.paste(bar, (3 * pad + zero, round(size * 0.35)))
+    draw.text((canvas.width, 0), end, fill=FAINT, font=font(size), anchor="ra")
+    return canvas

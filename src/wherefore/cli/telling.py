@@ -156,7 +156,7 @@ def ask(
 
     Three networks side by side:
 
-    wherefore ask scenes:17 "is there a dog?" -m scenes:vqa-alexnet -m scenes:vqa -m scenes:vqa-resnet --out out
+    wherefore ask scenes:17 "is there a dog?" -m scenes:vqa-alexnet -m scenes:vqa -m scenes:coattention --out out
 
     The co-attention model, layer by layer:
 

@@ -305,8 +305,8 @@ def test_long_captions_wrap_and_narrow_pictures_have_room(
     photo(40, 200).save(tmp_path / "tall.png")
     text = "the colour there is what the colour there is on the grass"
     page = told.captioned(wf.Explainer(captioner), tmp_path / "tall.png", text).page()
-    lines = [line for line in whole_words if line and line in text and line not in WORDS]
-    assert " ".join(lines) == text and len(lines) > 1 and page.width == 3 * (strips.NARROW + 12) + 12
+    assert any(" ".join(pair) == text for pair in pairwise(whole_words)) and text not in whole_words
+    assert page.width == 3 * (strips.NARROW + 12) + 12
 
 
 def test_the_page_of_an_answer(vqa: wf.Model, whole_words: list[str]) -> None:
@@ -319,7 +319,7 @@ def test_the_page_of_an_answer(vqa: wf.Model, whole_words: list[str]) -> None:
     assert "is there a dog?" in whole_words and any(
         f"it says {done.said[0].text}, p " in words for words in whole_words
     )
-    assert [w for w in whole_words if w in ANSWERS] == [e.targets[0][0], *e.targets[0]]  # and that of the fine one
+    assert set(e.targets[0]) <= set(whole_words)
 
 
 def test_columns_say_why_one_is_lacking(vqa: wf.Model, whole_words: list[str]) -> None:

@@ -131,8 +131,8 @@ def test_the_gradient_passes_the_normalisation() -> None:
     net = answerer()
     seen = net.cnn(images(1)).detach().requires_grad_()
     assert (seen != 0).sum() >= 2
-    scores = net.answered(seen, net.asked(question()))
-    torch.testing.assert_close(net.answered(3 * seen, net.asked(question())), scores)
+    scores = net.answered(seen, question())
+    torch.testing.assert_close(net.answered(3 * seen, question()), scores)
     (gradient,) = torch.autograd.grad(scores[0, 1], seen)
     assert gradient.abs().max() > 1e-3
     assert abs(float((gradient * seen.detach()).sum())) < 1e-12

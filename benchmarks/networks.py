@@ -30,9 +30,9 @@ against what is in the scene ([how](../src/wherefore/scenes/truth.py)); things t
 
 """
 ASKED = """
-Accuracy by kind of question, on scenes whose compositions no network was trained on. *In new words*: asked in a way that
-no network was trained on, of words that it knows. *Question only*: a network of the same kind that was trained without
-pictures.
+Accuracy by kind of question, on scenes whose compositions no network was trained on. *In new words*: asked in a way
+that no network was trained on, of words that it knows. *Question only*: a network of the same kind that was trained
+without pictures.
 
 """
 

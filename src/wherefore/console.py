@@ -215,8 +215,16 @@ def dataset(report: dict[str, Any]) -> None:
     classes = report["classes"]
     some = ", ".join(classes[:100]) + (" ..." if len(classes) > 100 else "")
     print(f"{report['data']}, {report['split']}: {report['pictures']:,} pictures, {report['usable']:,} usable")
-    print(textwrap.fill(f"{len(classes):,} classes: {some}", WIDE, subsequent_indent="  "))
-    print("its classes are the real ones" if report["comparable"] else "a stand-in: numbers on it are not the paper's")
+    print(textwrap.fill(f"{len(classes):,} classes: {some}", WIDE, subsequent_indent="  ") if classes else "no classes")
+    said = [f"{report[what]:,} {what}" for what in ("captions", "regions", "questions") if report[what]]
+    looked = f" ({report['looked']:,} with maps of where people looked)" if report["looked"] else ""
+    if said:
+        print(", ".join(said) + looked)
+    print(
+        "its classes or questions are the real ones"
+        if report["comparable"]
+        else "a stand-in: numbers on it are not the paper's"
+    )
     rows = [
         [f"{p['count']:,}", p["kind"], "mended" if p["mended"] else "left out", ", ".join(p["names"])]
         for p in report["problems"]

@@ -70,8 +70,9 @@ class Asking:
 
     def _rows(self, sample: Sample) -> Iterator[Row]:
         fed = self.why.prepare(Picture(sample.name, sample.image, NOWHERE))
-        for question, some in groupby(self.asks.of(sample), key=lambda ask: ask.question):
+        for _, some in groupby(self.asks.of(sample), key=lambda ask: ask.question and ask.about):
             every = list(some)
+            question = every[0].question
             yield from ({"about": ask.about, "question": question, "left": ask.left} for ask in every if ask.left)
             if wanted := [ask for ask in every if not ask.left]:
                 e = self._kept(self.why.on([fed], [ask.target for ask in wanted], question))

@@ -207,7 +207,7 @@ class Seen:
 
 def seen(dataset: Dataset, kept: Sequence[Row], model: Model, settings: dict[str, Any]) -> Iterator[Seen]:
     """The explanations that rows make, sample by sample, and question by question; without a map there is none."""
-    for (number, _), group in groupby(kept, key=lambda row: (row["number"], row.get("question"))):
+    for (number, _), group in groupby(kept, key=lambda row: (row["number"], row.get("question") and row["about"])):
         found = [row for row in group if row.get("map") is not None]
         if found:
             sample = dataset[number]

@@ -45,8 +45,8 @@ TOO_LARGE = f"a box of more than {100 * LARGEST:.0f} % of the picture"
 UNKNOWN = "a caption with words that the network does not know, or too many"
 WORDS = (
     "How many times higher a map is inside of a caption's box than outside; of each picture the mean over its "
-    "captions, then the mean over pictures. Of pixel methods the map is the sum of absolute values over channels. Where "
-    "a map is 0 outside of the box the ratio is without bounds: the median does not heed how large it is."
+    "captions, then the mean over pictures. Of pixel methods the map is the sum of absolute values over channels. "
+    "Where a map is 0 outside of the box the ratio is without bounds: the median does not heed how large it is."
 )
 
 

@@ -94,8 +94,8 @@ def heat_of(each: Seen, target: int) -> Tensor:
 
 def centre() -> Array:
     """A Gaussian in the middle of the cells; how wide it is makes no difference to ranks."""
-    across = np.linspace(-2, 2, CELLS) ** 2
-    found: Array = np.exp(-(across[:, None] + across) / 2)
+    across = (2 * np.arange(CELLS) - CELLS + 1) ** 2  # whole numbers: cells that are as far are exactly as high
+    found: Array = np.exp(-(across[:, None] + across) / CELLS**2)
     return found
 
 

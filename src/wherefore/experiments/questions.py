@@ -7,6 +7,7 @@ pictures nor patches: ours are those of `faithfulness`.
 from __future__ import annotations
 
 import random
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -34,8 +35,8 @@ PAPER = {("vqa", "grad-cam"): 0.60, ("vqa", "guided-grad-cam"): 0.42}
 UNKNOWN = "a question with words that the network does not know, or too many"
 WORDS = (
     "Spearman's correlation, over patches of 32 of 224 pixels every 16, of a map's mean in each with how much the "
-    "score of the answer falls when it shows the mean colour. The paper's intervals are 0.038 either way, of an unnamed "
-    "kind over an unnamed number of questions."
+    "score of the answer falls when it shows the mean colour. The paper's intervals are 0.038 either way, of an "
+    "unnamed kind over an unnamed number of questions."
 )
 Maps = Mapping[str, Seen]  # of one question, by method
 
@@ -108,7 +109,10 @@ def seen_by(
     """The maps of all questions by the methods that apply."""
     dataset = lab.dataset(kind)
     need(model.question, f"{model.name} answers no questions: give a network that does, such as scenes:vqa.")
-    seen = {m: list(lab.seen(model, m, dataset, numbers, asks)) for m in lab.fitting(model, methods, dataset, None)}
+    with warnings.catch_warnings():
+        # The tanh of these networks are not in their CNN: in the paper too they keep their plain gradient.
+        warnings.filterwarnings("ignore", "the guided rule", UserWarning)
+        seen = {m: list(lab.seen(model, m, dataset, numbers, asks)) for m in lab.fitting(model, methods, dataset, None)}
     need(all(seen.values()), f"{model.name} knows the words of no question of {dataset.spec}: give another network.")
     return seen
 

@@ -44,9 +44,12 @@ ROWS = [
         "classes",
         "tasks",
         "text",
+        "vocabulary",
+        "speech",
+        "worded",
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
-    ["options", "results", "explainer", "ways", "metrics", "sanity", "checking"],
+    ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking"],
     ["batch", "pages", "training", "segmenting"],
     ["bench", "panels", "experiments"],
     ["demo"],
@@ -72,10 +75,13 @@ CHAINS = [
         "layers",
     ],
     ["places", "outputs", "classes", "tasks", "targets"],
+    ["vocabulary", "speech", "worded", "targets"],
+    ["classes", "worded"],
     ["preparing", "imaging", "regions", "drawing", "sequences", "saving"],
     ["scenes", "subjects", "explanation", "inputs"],
     ["scenes", "datasets"],
     ["options", "results", "explainer", "ways"],
+    ["explainer", "saying"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
     ["training", "segmenting"],
@@ -132,8 +138,9 @@ def test_importing_costs_nothing() -> None:
 
 def test_public_names() -> None:
     assert wherefore.__all__ == [
-        "Action", "Box", "Capture", "ClassScore", "Difference", "Error", "Explainer", "Explanation", "Grid", "Inputs",
-        "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "embed", "explain", "load", "scenes",
+        "Action", "Answer", "Box", "Caption", "Capture", "ClassScore", "Difference", "Error", "Explainer",
+        "Explanation", "Grid", "Inputs", "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "Word",
+        "answers", "captions", "embed", "explain", "load", "scenes",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

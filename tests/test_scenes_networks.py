@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import wherefore as wf
 from wherefore.errors import Error
 from wherefore.models import named, scenes
-from wherefore.models.scenes import NETWORKS, card, scenes_model, scenes_names
+from wherefore.models.scenes import NETWORKS, WORDED, card, scenes_model, scenes_names
 from wherefore.models.zoo import file_sha256
 
 VGG_CONVOLUTIONS = [(3, 16), (16, 32), (32, 64), (64, 64), (64, 128), (128, 128)]
@@ -115,7 +115,11 @@ def test_fully_connected_heads_have_no_cam(name: str) -> None:
 
 
 def test_names_are_listed() -> None:
-    assert named("scenes:") == [f"scenes:{name}" for name in scenes_names()] == [f"scenes:{name}" for name in NETWORKS]
+    assert (
+        named("scenes:")
+        == [f"scenes:{name}" for name in scenes_names()]
+        == [f"scenes:{name}" for name in [*NETWORKS, *WORDED]]
+    )
     assert named("people", source="scenes") == ["scenes:people-biased", "scenes:people-balanced"]
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import wherefore as wf
-from wherefore.models.scenes import MULTI, NETWORKS, SHIPPED, card
+from wherefore.models.scenes import MULTI, NETWORKS, SHIPPED, WORDED, card
 from wherefore.scenes import Scene, scene
 from wherefore.training.recipes import recipe_for
 
@@ -65,8 +65,9 @@ def test_vgg_is_good_and_alexnet_is_clearly_weaker() -> None:
 
 
 def test_all_together_are_small() -> None:
-    assert {p.stem for p in SHIPPED.glob("*.safetensors")} == set(NETWORKS)
-    assert sum(p.stat().st_size for p in SHIPPED.iterdir()) <= 15e6
+    assert {p.stem for p in SHIPPED.glob("*.safetensors")} == {*NETWORKS, *WORDED}
+    assert sum(p.stat().st_size for p in SHIPPED.iterdir() if p.stem in NETWORKS) <= 15e6
+    assert all((SHIPPED / f"{name}.safetensors").stat().st_size <= 3e6 for name in WORDED)
 
 
 def test_the_table_of_networks_is_what_the_cards_say() -> None:

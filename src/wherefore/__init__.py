@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from wherefore.methods import METHODS as METHODS
     from wherefore.models.zoo import load as load
     from wherefore.registry import MODELS as MODELS
+    from wherefore.saying import answers as answers
+    from wherefore.saying import captions as captions
     from wherefore.targets import ClassScore as ClassScore
     from wherefore.targets import Difference as Difference
     from wherefore.tasks import Action as Action
@@ -35,11 +37,16 @@ if TYPE_CHECKING:
     from wherefore.tasks import Similarity as Similarity
     from wherefore.types import Grid as Grid
     from wherefore.types import Model as Model
+    from wherefore.worded import Answer as Answer
+    from wherefore.worded import Caption as Caption
+    from wherefore.worded import Word as Word
 
 # Imported when first asked for, so that `import wherefore` costs nothing.
 _HOME = {
     "Action": "tasks",
+    "Answer": "worded",
     "Box": "tasks",
+    "Caption": "worded",
     "Capture": "capture",
     "ClassScore": "targets",
     "Difference": "targets",
@@ -54,6 +61,9 @@ _HOME = {
     "Pixels": "tasks",
     "Preprocess": "imaging",
     "Similarity": "tasks",
+    "Word": "worded",
+    "answers": "saying",
+    "captions": "saying",
     "embed": "explainer",
     "explain": "explainer",
     "load": "models.zoo",

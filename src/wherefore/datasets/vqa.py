@@ -157,7 +157,7 @@ def _answered(question: Row, answer: Row, path: Path) -> Asked:
 
 @DATASETS("vqa", names="vqa:DIR")
 def vqa(where: str, split: str = "test") -> Vqa:
-    """VQA, version 1 or 2, with VQA-HAT: questions, answers, where people looked.
+    """VQA and VQA-HAT: questions, answers, where people looked.
 
     ``where`` holds OpenEnded_mscoco_val2014_questions.json and mscoco_val2014_annotations.json (those of version 2
     begin with v2_), may hold vqahat_val and COCO's annotations/instances_val2014.json, and val2014 with the pictures,

@@ -141,7 +141,7 @@ OTHERWISE = (
     "to bat, to tie, to ski, tie dye, super bowl, world cup, suction cup, measuring cup, measuring cups, fork "
     "lift, fork in the road, pitch fork, snow man, gingerbread man, stick man, cake batter, pancake batter, table "
     "runner, exercise bike, couple of, crowd of, family of, phone booth, lamb chop, lamb chops, leg of lamb, "
-    "dodge ram, table tennis, semi circle, ship wreck"
+    "dodge ram, table tennis, semi circle, ship wreck, head phones, ear phones, burger king"
 )
 # Before one of these a noun says what kind of a thing that is, and is not to be seen itself: a bus stop, a dog house.
 HEADS = frozenset(
@@ -155,7 +155,7 @@ HEADS = frozenset(
     tent themed toy toys track tracks trail treat tree trees trick tricks tunnel wash yard zoo""".split()
 )
 # These are verbs right after one who does it: a man skis, a boy bats.
-DOINGS = frozenset("bats boats books bowls ducks kites ships skateboards skis snowboards ties trains".split())
+DOINGS = frozenset("bats boats books bowls ducks forks kites ships skateboards skis snowboards ties trains".split())
 # These count only as plain nouns: an orange on a plate, not an orange cat, a remote beach.
 PLAIN = frozenset(("orange", "ski", "remote"))
 BEFORE = frozenset(

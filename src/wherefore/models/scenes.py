@@ -75,7 +75,6 @@ WORDED = {
     "show-and-tell": Worded(scaled.show_and_tell),
     "vqa": Worded(scaled.answerer(scaled.Vgg, 192), asks=True),
     "vqa-alexnet": Worded(scaled.answerer(scaled.AlexNet, 192), asks=True),
-    "vqa-resnet": Worded(scaled.answerer(scaled.ResNet, 64), asks=True),
     "coattention": Worded(scaled.coattention, asks=True, layer="cnn.layer3"),
 }
 

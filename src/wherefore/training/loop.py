@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,19 @@ from wherefore.training.resumable import Resumable
 from wherefore.training.shipping import hits, ship
 
 Say = Callable[[str], None]
+
+
+class Altering(Protocol):
+    """What of a recipe says how pictures are altered, for which network."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def flip(self) -> bool: ...
+    @property
+    def shift(self) -> int: ...
+    @property
+    def brightness(self) -> float: ...
 
 
 class Run(Resumable):
@@ -136,7 +149,7 @@ def cycle(done: float, warm_up: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
 
 
-def augmented(pictures: Array, dice: np.random.Generator, recipe: Recipe) -> Array:
+def augmented(pictures: Array, dice: np.random.Generator, recipe: Altering) -> Array:
     """Pictures ``(n, S, S, 3)``, half of them mirrored, all shifted by a few pixels; the rim is repeated."""
     n, side = pictures.shape[:2]
     steps, shifts = np.arange(side), dice.integers(-recipe.shift, recipe.shift + 1, (2, n, 1))
@@ -146,7 +159,7 @@ def augmented(pictures: Array, dice: np.random.Generator, recipe: Recipe) -> Arr
     return pictures[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None]]
 
 
-def normalised(pictures: Array, dice: np.random.Generator, recipe: Recipe) -> Tensor:
+def normalised(pictures: Array, dice: np.random.Generator, recipe: Altering) -> Tensor:
     """Pictures as a network takes them, ``(n, 3, S, S)``, each a little brighter or darker."""
     seen = preprocess(recipe.network)
     gain = 1 + recipe.brightness * torch.from_numpy(dice.uniform(-1, 1, (len(pictures), 1, 1, 1))).float()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wherefore.errors import Error
-from wherefore.models.scenes import known, preprocess
+from wherefore.models.scenes import NETWORKS, preprocess
 from wherefore.models.zoo import MULTI
 from wherefore.registry import unknown
 from wherefore.scenes.people import LABELS
@@ -59,7 +59,7 @@ class Recipe:
     @property
     def multilabel(self) -> bool:
         """Whether a picture may have several labels."""
-        return known(self.network).task == MULTI
+        return NETWORKS[self.network].task == MULTI
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -32,15 +32,28 @@ def ship(recipe: Recipe, net: nn.Module, folder: Path, seconds: float, start: st
     state = halved(net)
     shipped = copy.deepcopy(net)
     shipped.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
-    facts = described(recipe, net)
+    return shelved(recipe, net, state, described(recipe, net), measured(shipped, recipe), folder, seconds, start)
+
+
+def shelved(
+    recipe: Any,
+    net: nn.Module,
+    state: dict[str, Tensor],
+    facts: dict[str, Any],
+    accuracy: list[dict[str, Any]],
+    folder: Path,
+    seconds: float,
+    start: str | None,
+) -> dict[str, Any]:
+    """The card of a network with these weights; both are written into the folder, what it is also into the weights."""
     path = folder / f"{recipe.network}.safetensors"
-    write_tensors(path, state, {k: facts[k] for k in ("name", "architecture", "task", "classes", "input")})
+    write_tensors(path, state, {key: value for key, value in facts.items() if key != "parameters"})
     whole = {
         **facts,
         "recipe": {**recipe.settings, **({"start sha256": start} if start else {})},
         "seed": recipe.seed,
         "data": recipe.source,
-        "accuracy": measured(shipped, recipe),
+        "accuracy": accuracy,
         "training": {"seconds": round(seconds), **machine(net)},
         "sha256": file_sha256(path),
         "licence": "Apache-2.0",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -50,28 +51,43 @@ def asked(mix: Mix, name: str) -> tuple[Vocabulary, tuple[str, ...]]:
     return Vocabulary.of(ways, 1, LONGEST, name), tuple(answers)
 
 
+class Drawn(NamedTuple):
+    """What goes with n pictures in a step."""
+
+    texts: Tensor  # (n each, L)
+    truth: Tensor  # what is right of them
+    bag: Tensor  # (n, words or answers): 1 for what is said of the picture at all
+
+
 @dataclass(frozen=True)
 class Captions:
     """The captions of pictures in words' numbers, each with its end."""
 
     of: Sequence[Sequence[list[int]]]
     end: int
+    words: int  # how many there are
 
     @classmethod
     def read(cls, worlds: Sequence[World], vocabulary: Vocabulary) -> Captions:
         """All captions of worlds."""
-        return cls([[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds], vocabulary.end)
+        return cls(
+            [[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds],
+            vocabulary.end,
+            len(vocabulary),
+        )
 
-    def drawn(self, rows: Sequence[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """``each`` captions of every picture by chance: ``(n each, L)``, and which words count, ``(n each, L + 1)``.
+    def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
+        """``each`` captions of every picture by chance; what is true is which words count, ``(n each, L + 1)``.
 
         The last that counts is the end.
         """
+        rows = [*rows]
         which = dice.choice(len(SHARES), (len(rows), each), p=SHARES)
         chosen = [self.of[row][way] for row, ways in zip(rows, which, strict=True) for way in ways]
         tokens = padded(chosen, self.end)
         lengths = torch.tensor([len(words) for words in chosen])
-        return tokens, torch.arange(tokens.shape[1] + 1) <= lengths[:, None]
+        words = torch.zeros(len(rows), self.words).scatter_(1, tokens.reshape(len(rows), -1), 1.0)
+        return Drawn(tokens, torch.arange(tokens.shape[1] + 1) <= lengths[:, None], words)
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,7 @@ class Questions:
     """The questions of pictures in words' numbers, in all their trained ways, and the numbers of their answers."""
 
     of: Sequence[Sequence[tuple[Sequence[list[int]], int, str]]]
+    answers: int  # how many there are
 
     @classmethod
     def read(cls, worlds: Sequence[World], vocabulary: Vocabulary, answers: Sequence[str]) -> Questions:
@@ -99,21 +116,24 @@ class Questions:
                     if question.answer in numbers
                 ]
                 for world in worlds
-            ]
+            ],
+            len(answers),
         )
 
-    def drawn(self, rows: Sequence[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """``each`` questions of every picture by chance, ``(n each, L)``, and the answers ``(n each,)``.
+    def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
+        """``each`` questions of every picture by chance; what is true are the answers ``(n each,)``.
 
         All kinds of question come about equally often, whatever there are more of; so do their ways.
         """
-        texts, answers = [], []
-        for row in rows:
+        texts, answers, rows = [], [], [*rows]
+        right = torch.zeros(len(rows), self.answers)
+        for number_of_row, row in enumerate(rows):
             every = self.of[row]
+            right[number_of_row, [answer for _, answer, _ in every]] = 1.0
             kinds = [kind for _, _, kind in every]
             shares = np.array([1 / kinds.count(kind) for kind in kinds])
             for number in dice.choice(len(every), each, p=shares / shares.sum()):
                 ways, answer, _ = every[number]
                 texts.append(ways[dice.integers(len(ways))])
                 answers.append(answer)
-        return padded(texts, 0), torch.tensor(answers)
+        return Drawn(padded(texts, 0), torch.tensor(answers), right)

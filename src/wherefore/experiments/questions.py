@@ -10,6 +10,7 @@ import random
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from wherefore.batch.asking import Ask, Asks
 from wherefore.batch.maps import Seen
@@ -140,7 +141,8 @@ class Measuring:
 def held(maps: Maps) -> Iterator[Kept]:
     """The correlation of the maps of one answer with occlusion, whose sweep they share."""
     e = next(iter(maps.values())).explanation
-    falls, patches = drops(e, 0)
+    # Of networks that say their answers these are no classes, and must be named.
+    falls, patches = drops(replace(e, target=[Answer(name) for name in e.targets[0]]), 0)
     for method, each in maps.items():
         yield {"method": method, "correlation": correlation(each.explanation.heats(0)[0], falls[0], patches)}
 

@@ -32,7 +32,7 @@ def caption(cast: Cast) -> Section:
         "A caption, word by word",
         "`scenes:captioner` shows a picture to an LSTM once, and then says one word after the other (NeuralTalk2, "
         "scaled down). What is explained is the logarithm of how likely the whole caption is, or the score of one "
-        "word, given the words before it.",
+        "word, given the words before it. The scenes are those from above.",
         *[part for each, text in told for part in _word_by_word(model, each, text)],
         Table(
             ("a word of scenes:captioner", *WHERE),

@@ -202,9 +202,8 @@ def accuracy(rows: Sequence[dict[str, Any]], shipped: Sequence[dict[str, Any]]) 
 
 def measured(rows: Sequence[dict[str, Any]]) -> None:
     """Prints how good a network with words is on what it did not learn."""
-    table(
-        ["on the part that is measured on", "(95 %)", "n"], [[row["name"], _share(row), str(row["n"])] for row in rows]
-    )
+    cells = [[row["name"], _share(row), str(row["n"])] for row in rows]
+    table(["on what it did not learn", "(95 %)", "n"], cells)
 
 
 def precision(rows: Sequence[dict[str, Any]]) -> None:

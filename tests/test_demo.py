@@ -243,7 +243,7 @@ def test_peaks_of_answers_are_counted_as_single_calls_count_them(cast: Cast) -> 
     ((on,), (beside,)) = words.of_answers(model, [each])
     hits, misses = [], []
     for thing, mask in zip(each.things, each.masks, strict=True):
-        question = f"what colour is the {each.things[0].category}?"
+        question = next(q.text for q in each.questions if "what colour is" in q.text)
         e = wf.explain(model, each, wf.Answer(thing.colour), question=question)
         x, y = e.peaks()[0, 0].tolist()
         hits.append(bool(mask[y, x]))

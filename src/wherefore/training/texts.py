@@ -42,13 +42,13 @@ def of_mix(split: str, mix: Mix) -> list[World]:
 
 def spoken(mix: Mix, name: str) -> Vocabulary:
     """The words of the training captions, of which each occurs more than five times (Karpathy and Fei-Fei 2015)."""
-    some = tuple((objects, min(count, SAMPLED)) for objects, count in mix)
+    some = tuple((objects, SAMPLED) for objects, _ in mix)
     return Vocabulary.of((c for world in of_mix("train", some) for c in captions(world)), 6, LONGEST, name)
 
 
 def asked(mix: Mix, name: str) -> tuple[Vocabulary, tuple[str, ...]]:
     """The words of the training questions in all trained ways, and their answers."""
-    some = tuple((objects, min(count, SAMPLED)) for objects, count in mix)
+    some = tuple((objects, SAMPLED) for objects, _ in mix)
     every = [question for world in of_mix("train", some) for question in questions(world)]
     ways = (way for question in every for way in phrasings(question).trained)
     answers = sorted({question.answer for question in every}, key=lambda a: (not a.isdigit(), a))

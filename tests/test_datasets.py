@@ -42,10 +42,12 @@ def shown(format: str) -> list[Scene]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The scenes as ILSVRC, VOC and COCO, and some of them as a folder of one's own."""
+    """The scenes as ILSVRC, VOC and COCO, VQA with COCO's files, and some of them as a folder of one's own."""
     root = tmp_path_factory.mktemp("datasets")
-    for format in ("imagenet", "voc", "coco"):
+    for format in ("imagenet", "voc", "coco", "vqa"):
         write([*shown(format), *TRAIN], root / format, format)
+    shutil.copytree(root / "coco", root / "genome")  # which has the descriptions of regions
+    shutil.copytree(root / "coco" / "annotations", root / "vqa" / "annotations")
     own = root / "folder"
     rows = [("path", "label", "x0", "y0", "x1", "y1")]
     for i, one in enumerate(MIXED):
@@ -74,6 +76,7 @@ def dataset(request: pytest.FixtureRequest, written: Path) -> Dataset:
 
 def test_every_data_set_is_a_sequence_that_says_what_it_is(dataset: Dataset) -> None:
     count = len(dataset)
+    assert dataset.classes or dataset.name == "genome"
     assert dataset.name == dataset.spec.partition(":")[0] and dataset.split == "test" and not dataset.comparable
     assert isinstance(dataset[0], Sample) and dataset[-1] == dataset[count - 1] and dataset[:2] == [*dataset[0:2]]
     with pytest.raises(IndexError):
@@ -92,7 +95,8 @@ def test_every_sample_is_the_same_again_and_whole(dataset: Dataset) -> None:
     for one, other in zip(dataset[:5], again[:5], strict=True):
         assert one == other and one.image.tobytes() == other.image.tobytes()
         assert one.size == one.image.size and one.image.mode == "RGB" and not one.notes
-        assert one.labels == tuple(name for name in dataset.classes if name in one.labels) != ()
+        assert one.labels == tuple(name for name in dataset.classes if name in one.labels)
+        assert bool(one.labels) == bool(dataset.classes)
         assert {each.category for each in one.instances} <= set(one.labels)
         width, height = one.size
         for each in one.instances:
@@ -129,7 +133,7 @@ def test_a_folder_that_is_none(name: str, tmp_path: Path) -> None:
 def test_unknown_data_sets_and_splits(written: Path) -> None:
     with pytest.raises(Error, match="no data set is called 'vocc': did you mean voc"):
         opened("vocc:x")
-    for name in ("imagenet", "voc", "coco", "folder"):
+    for name in ("imagenet", "voc", "coco", "vqa", "genome", "folder"):
         with pytest.raises(Error, match=r"(has|have|holds|there is) no?.* 'nonsense'|not 'nonsense'"):
             opened(f"{name}:{written / name}", "nonsense")
 
@@ -137,7 +141,7 @@ def test_unknown_data_sets_and_splits(written: Path) -> None:
 # ------------------------------------------------------------------------------------------------ scenes read back
 
 
-@pytest.mark.parametrize("format", ["imagenet", "voc", "coco", "folder"])
+@pytest.mark.parametrize("format", ["imagenet", "voc", "coco", "vqa", "folder"])
 def test_scenes_read_back_are_the_scenes(format: str, written: Path) -> None:
     found = opened(f"{format}:{written / format}")
     assert len(found) == len(shown(format))
@@ -149,9 +153,12 @@ def test_scenes_read_back_are_the_scenes(format: str, written: Path) -> None:
         assert difference.mean() < 6, "the picture is that of the scene"
         if format == "voc":
             assert [i.difficult for i in sample.instances] == [i.difficult for i in true.instances]
+        if format == "vqa":
+            assert len(sample.questions) == len(true.questions) > 0
         if format == "coco":
             assert sample.captions == true.captions
             assert all((i.mask == j.mask).all() for i, j in zip(sample.instances, true.instances, strict=True))
+            assert sample.regions == true.regions != ()
 
 
 def test_voc_segmentation_is_that_of_the_scenes_but_for_the_void_rim(written: Path) -> None:
@@ -171,7 +178,7 @@ def test_voc_segmentation_is_that_of_the_scenes_but_for_the_void_rim(written: Pa
 
 
 def test_splits_of_scenes(written: Path) -> None:
-    for format in ("imagenet", "voc", "coco"):
+    for format in ("imagenet", "voc", "coco", "vqa"):
         for split in ("dev", "train"):
             found = opened(f"{format}:{written / format}", split)
             assert [sample.labels for sample in found] == [one.labels for one in TRAIN] and found.split == split
@@ -731,7 +738,7 @@ def test_the_command_lists_data_sets(said: Callable[..., tuple[int, str, str]]) 
     assert status == 0 and len(out.splitlines()) == len(DATASETS) and "voc:DIR" in out
     assert max(map(len, out.splitlines())) <= 132
     rows = json.loads(said("--json")[1])
-    assert [row["data"].partition(":")[0].partition(",")[0] for row in rows] == [*DATASETS]
+    assert [row["data"].partition(":")[0].partition(",")[0] for row in rows] == sorted(DATASETS)
     assert all(row["what"] for row in rows)
 
 
@@ -741,6 +748,7 @@ def test_the_command_checks_a_folder(
     folder = copied("voc")
     status, out, _ = said(f"voc:{folder}")
     assert status == 0 and "5 pictures, 5 usable" in out and "nothing is wrong with it" in out and "20 classes" in out
+    assert "questions" not in out and "captions" not in out
     damage("no picture", folder)
     status, out, _ = said(f"voc:{folder}", "--split", "val")
     assert status == 0 and "5 pictures, 4 usable" in out and "2012_000002.jpg" in out and "does not exist" in out

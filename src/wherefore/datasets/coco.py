@@ -5,9 +5,8 @@ Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014; https://cocoda
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from wherefore.datasets.files import (
+    Row,
     Said,
     Unreadable,
     below,
-    first,
+    by_image,
     fitted,
     folder_of,
     four,
@@ -26,8 +26,12 @@ from wherefore.datasets.files import (
     in_order,
     json_of,
     picture,
+    pictures_in,
+    rows_of,
     size_of,
+    touched,
 )
+from wherefore.datasets.genome import Descriptions
 from wherefore.datasets.sample import Array, Dataset, Sample
 from wherefore.errors import Error
 from wherefore.registry import DATASETS
@@ -43,25 +47,27 @@ CLASSES = (
     "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
-Row = dict[str, Any]
 
 
 class Coco(Dataset):
-    """Pictures with boxes, masks, crowds, and captions where there is a file of them."""
+    """Pictures with boxes, masks, crowds; captions, and those of regions, where there are files of them."""
 
     name = "coco"
 
     def __init__(self, instances: Path, spec: str, split: str) -> None:
         self.path, self.spec, self.split = instances, spec, split
         found = json_of(instances)
-        self.images = _rows(found, "images", instances, "id", "file_name")
-        categories = _rows(found, "categories", instances, "id", "name")
+        self.images = rows_of(found, "images", instances, "id", "file_name")
+        categories = rows_of(found, "categories", instances, "id", "name")
         self.categories = {row["id"]: str(row["name"]) for row in sorted(categories, key=_by_id)}
         self.classes = tuple(dict.fromkeys(self.categories.values()))
         self.comparable = self.classes == CLASSES
-        self.things = _by_image(_rows(found, "annotations", instances, "image_id", "category_id"))
+        self.things = by_image(rows_of(found, "annotations", instances, "image_id", "category_id"))
         self.captions = _captions(instances)
-        self.pictures = _pictures(instances, self.images)
+        roots = [*[instances.parents[1]] * (instances.parent.name == "annotations"), instances.parent]
+        part = instances.stem.removeprefix("instances").removeprefix("_")
+        self.pictures = pictures_in(roots, part, [str(row["file_name"]) for row in self.images[:20]])
+        self.described = Descriptions(roots[0])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -74,14 +80,16 @@ class Coco(Dataset):
         instances, notes = held(things, size, self._numbers)
         if (row.get("width", size[0]), row.get("height", size[1])) != tuple(size):
             notes.insert(0, "size in the annotation is not the picture's")
+        regions, mended = self.described.of(self.described.of_coco.get(row["id"]), size)
         return Sample(
             PurePosixPath(row["file_name"]).with_suffix("").as_posix(),
             partial(picture, path),
             in_order((each.category for each in instances), self._numbers),
             instances,
             captions=tuple(self.captions.get(row["id"], ())),
-            notes=tuple(notes),
+            notes=(*notes, *mended),
             known_size=size,
+            regions=regions,
         )
 
     def _said(self, row: Row, size: tuple[int, int]) -> Said:
@@ -117,33 +125,13 @@ def mask(drawn: Any, size: tuple[int, int], path: Path) -> Array:
         ) from None
 
 
-def _corners(box: Any, path: Path) -> tuple[float, ...]:
-    """The first and the last pixels that x, y, width and height touch."""
-    x, y, width, height = four(box if isinstance(box, list) else [box], path)
-    # Rounded first: 0.1 + 0.2 touches no further pixel than 0.3 does.
-    return math.floor(x), math.floor(y), math.ceil(round(x + width, 3)) - 1, math.ceil(round(y + height, 3)) - 1
-
-
-def _rows(found: Any, kind: str, path: Path, *keys: str) -> list[Row]:
-    """A list of the file, every row of which has those keys."""
-    rows = found.get(kind) if isinstance(found, dict) else None
-    if not isinstance(rows, list):
-        raise Unreadable(path, f"has no list of {kind}, which COCO's have")
-    for i, row in enumerate(rows):
-        if not isinstance(row, dict) or any(isinstance(row.get(key), (type(None), list, dict)) for key in keys):
-            raise Unreadable(path, f"has {kind} without {' or '.join(keys)} (number {i})")
-    return rows
+def _corners(box: Any, path: Path) -> tuple[int, int, int, int]:
+    """The first and the last pixels of a box of COCO."""
+    return touched(four(box if isinstance(box, list) else [box], path))
 
 
 def _by_id(row: Row) -> tuple[bool, Any]:
     return isinstance(row["id"], str), row["id"]
-
-
-def _by_image(rows: list[Row]) -> dict[Any, list[Row]]:
-    found = defaultdict(list)
-    for row in rows:
-        found[row["image_id"]].append(row)
-    return dict(found)
 
 
 def _captions(instances: Path) -> dict[Any, list[str]]:
@@ -151,17 +139,26 @@ def _captions(instances: Path) -> dict[Any, list[str]]:
     path = instances.with_name(instances.name.replace("instances", "captions", 1))
     if path == instances or not path.exists():
         return {}
-    rows = _rows(json_of(path), "annotations", path, "image_id", "caption")
-    return {image: [str(row["caption"]).strip() for row in own] for image, own in _by_image(rows).items()}
+    rows = rows_of(json_of(path), "annotations", path, "image_id", "caption")
+    return {image: [str(row["caption"]).strip() for row in own] for image, own in by_image(rows).items()}
 
 
-def _pictures(instances: Path, images: list[Row]) -> Path:
-    """The folder of the pictures: val2014 beside annotations, or images, with or without val2014 in it."""
-    part = instances.stem.removeprefix("instances").removeprefix("_")
-    roots = [instances.parent] + [instances.parents[1]] * (instances.parent.name == "annotations")
-    folders = [root / name for root in reversed(roots) for name in (part, f"images/{part}", "images", ".")]
-    names = [str(row["file_name"]) for row in images[:20]]  # some may be absent
-    return next((f for f in folders if any((f / name).is_file() for name in names)), first(folders) or folders[0])
+def part_of(names: Sequence[str], split: str, spec: str) -> str:
+    """The part of a data set that serves a split, or has its name; an `Error` that names all where there is none."""
+    wanted = PARTS.get(split, split)
+    found = [n for n in names if n == split or (split in PARTS and n.removeprefix("v2_").startswith(wanted))]
+    if not found and split == "test":
+        found = [name for name in names if not name]
+    if not found:
+        have = ", ".join(name or "one without a name (test)" for name in names)
+        raise Error(f"{spec} has no part for {split!r}: there is {have}.")
+    return found[0]
+
+
+def parts_of(folder: Path) -> dict[str, Path]:
+    """The files of instances in a folder, by the part that each is about."""
+    files = sorted(folder.glob("annotations/instances*.json")) or sorted(folder.glob("instances*.json"))
+    return {f.stem.removeprefix("instances").removeprefix("_"): f for f in files}
 
 
 @DATASETS("coco", names="coco:DIR")
@@ -171,18 +168,12 @@ def coco(where: str, split: str = "test") -> Coco:
     ``where`` holds annotations/instances_val2014.json, or instances.json beside images; classes are ordered by their
     ids, which have gaps. ``split``: ``test`` is val, of 2014 where both years are there, or the only file where its
     name says no part; ``dev`` and ``train`` are train; or a part by its name (val2017). Masks need pycocotools.
-    A box holds every pixel that COCO's touches. Raises `Error` for a folder without such files, and damaged ones.
+    A box holds every pixel that COCO's touches. Captions of regions come from Visual Genome's region_descriptions.json
+    and image_data.json, where these are in the folder too. Raises `Error` for a folder without such files, and damaged
+    ones.
     """
     folder, spec = folder_of("coco", where), f"coco:{where}"
-    files = sorted(folder.glob("annotations/instances*.json")) or sorted(folder.glob("instances*.json"))
-    if not files:
+    parts = parts_of(folder)
+    if not parts:
         raise Error(f"{folder} holds no COCO: annotations/instances_val2014.json is expected, or instances.json.")
-    parts = {f.stem.removeprefix("instances").removeprefix("_"): f for f in files}
-    wanted = PARTS.get(split, split)
-    found = [name for name in parts if name == split or (split in PARTS and name.startswith(wanted))]
-    if not found and split == "test":
-        found = [name for name in parts if not name]
-    if not found:
-        have = ", ".join(name or "one without a name (test)" for name in parts)
-        raise Error(f"{spec} has no part for {split!r}: there is {have}.")
-    return Coco(parts[found[0]], spec, split)
+    return Coco(parts[part_of([*parts], split, spec)], spec, split)

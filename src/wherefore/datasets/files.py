@@ -6,7 +6,8 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,6 +20,7 @@ from wherefore import imaging
 from wherefore.datasets.sample import Array, Instance, clipped
 from wherefore.errors import Error
 
+Row = dict[str, Any]
 TURNED = range(5, 9)  # orientations in EXIF by which width and height change places
 
 
@@ -55,6 +57,15 @@ def stored(plain: Path, endings: Iterable[str]) -> Path:
     """The file of a picture whose name is given without ending; that of the first ending where there is none."""
     tried = [plain.with_name(plain.name + ending) for ending in endings]
     return first(tried) or tried[0]
+
+
+def pictures_in(roots: Iterable[Path], part: str, names: Sequence[str]) -> Path:
+    """The folder of the pictures of a part of COCO: val2014, or images, with or without val2014 in it.
+
+    It is the first that has one of those names; some may be absent.
+    """
+    folders = [root / name for root in roots for name in (part, f"images/{part}", "images", ".")]
+    return next((f for f in folders if any((f / name).is_file() for name in names)), first(folders) or folders[0])
 
 
 def below(folder: Path, name: str, list_: Path) -> Path:
@@ -115,6 +126,29 @@ def json_of(path: Path) -> Any:
             raise Unreadable(path, f"is a damaged JSON file ({error})") from None
         except RecursionError:
             raise Unreadable(path, "is a damaged JSON file (nested without end)") from None
+
+
+def rows_of(found: Any, kind: str, path: Path, *keys: str) -> list[Row]:
+    """A list by its name in what a JSON file holds, every row of which says those keys."""
+    return rows(found.get(kind) if isinstance(found, dict) else None, kind, path, *keys)
+
+
+def rows(listed: Any, kind: str, path: Path, *keys: str) -> list[Row]:
+    """A list in a JSON file, every row of which says those keys."""
+    if not isinstance(listed, list):
+        raise Unreadable(path, f"has no list of {kind}, which is expected there")
+    for i, row in enumerate(listed):
+        if not isinstance(row, dict) or any(isinstance(row.get(key), (type(None), list, dict)) for key in keys):
+            raise Unreadable(path, f"has {kind} without {' or '.join(keys)} (number {i})")
+    return listed
+
+
+def by_image(listed: list[Row]) -> dict[Any, list[Row]]:
+    """Rows by the picture that they are about."""
+    found = defaultdict(list)
+    for row in listed:
+        found[row["image_id"]].append(row)
+    return dict(found)
 
 
 def picture(path: Path, upright: bool = False) -> Image.Image:
@@ -182,6 +216,13 @@ def four(values: Iterable[Any], file: Path) -> tuple[float, ...]:
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise Unreadable(file, f"has a box that is not four numbers ({', '.join(map(str, written))[:60]})")
     return numbers
+
+
+def touched(box: Sequence[float]) -> tuple[int, int, int, int]:
+    """The first and the last pixels that x, y, width and height touch."""
+    x, y, width, height = box
+    # Rounded first: 0.1 + 0.2 touches no further pixel than 0.3 does.
+    return math.floor(x), math.floor(y), math.ceil(round(x + width, 3)) - 1, math.ceil(round(y + height, 3)) - 1
 
 
 def fitted(mask: Array, size: tuple[int, int]) -> Array:

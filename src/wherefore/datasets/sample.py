@@ -18,6 +18,7 @@ from PIL import Image
 
 from wherefore.errors import Error
 from wherefore.registry import unknown
+from wherefore.scenes.annotated import Region
 
 Array = np.ndarray[Any, Any]
 Box = tuple[int, int, int, int]
@@ -44,11 +45,29 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A question about a picture, and what people answered.
+
+    ``answer`` is the one that most gave, ``answers`` those of all people (of a scene the answer alone), ``kind`` what
+    sort of question it is, in the data set's own words. ``looked`` gives where each person looked who was asked for it,
+    maps ``(H, W)`` of float32 from 0 to 1 in the picture's pixels; it is None where nobody was.
+    """
+
+    text: str
+    answer: str
+    kind: str
+    answers: tuple[str, ...]
+    id: str = ""
+    looked: Callable[[], tuple[Array, ...]] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
 class Sample:
     """A picture and what is known of it. It is decoded when ``image`` is first asked for.
 
     ``labels`` are the categories that are said to be in it, each once: of a picture of ILSVRC one. ``segmentation``
     gives the class of each pixel ``(H, W)``: 0 background, else 1 + the place in the data set's classes, 255 unknown.
+    ``regions`` are parts of it with captions of their own, ``questions`` what was asked about it.
     ``boxed`` is False where its boxes are not to be counted (ILSVRC's blacklist) or nobody drew any. ``notes`` say what
     was mended in reading: "box clipped to the picture". ``known_size`` is its size as its file's header has it, where
     that was read. Samples are equal where all that is said of them is.
@@ -63,6 +82,8 @@ class Sample:
     boxed: bool = True
     notes: tuple[str, ...] = ()
     known_size: tuple[int, int] | None = None
+    regions: tuple[Region, ...] = ()
+    questions: tuple[Asked, ...] = ()
 
     @cached_property
     def image(self) -> Image.Image:
@@ -107,8 +128,8 @@ class Dataset(Sequence[Sample]):
     """Samples by number, read when they are asked for, and the names of the classes that they can have.
 
     ``name`` is its registry name, ``spec`` what it was opened by (``voc:DIR``), ``split`` which part of it this is.
-    ``comparable``: whether its classes are the real data set's, so that numbers on it can stand beside the paper's.
-    ``drawn``: its pictures are drawn from numbers, so that none can be missing or damaged.
+    ``comparable``: whether its classes (of VQA its questions) are the real data set's, so that numbers on it can stand
+    beside the paper's. ``drawn``: its pictures are drawn from numbers, so that none can be missing or damaged.
     Asking for a sample that is listed but cannot be read raises `Error` with the sentence that says why.
     """
 

@@ -6,10 +6,11 @@ from functools import partial
 
 import numpy as np
 
-from wherefore.datasets.sample import Array, Dataset, Instance, Sample
+from wherefore.datasets.sample import Array, Asked, Dataset, Instance, Sample
 from wherefore.errors import Error
 from wherefore.registry import DATASETS
 from wherefore.scenes import Scene, scene
+from wherefore.scenes.language import Question
 from wherefore.scenes.world import CATEGORIES, COUNTS, SPLITS
 
 ENDLESS = 100_000  # scenes have no end; a list must have one
@@ -49,12 +50,23 @@ def of_scene(each: Scene) -> Sample:
         lambda: _segmentation(each),
         each.captions,
         known_size=(each.size, each.size),
+        regions=each.regions,
+        questions=tuple(_asked(each, question) for question in each.questions),
     )
 
 
 def _mask(each: Scene, number: int) -> Array:
     found: Array = each.masks[number]
     return found
+
+
+def _asked(each: Scene, question: Question) -> Asked:
+    looked = partial(_looked, each, question) if each.looked_at(question).any() else None
+    return Asked(question.text, question.answer, question.kind, (question.answer,), looked=looked)
+
+
+def _looked(each: Scene, question: Question) -> tuple[Array, ...]:
+    return tuple(grey.astype(np.float32) / np.float32(255) for grey in each.sharpened(question))
 
 
 def _segmentation(each: Scene) -> Array:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from wherefore.errors import Error
-from wherefore.models import caffe, from_timm, from_torchvision, from_transformers, preact, scenes, zoo
+from wherefore.models import caffe, from_timm, from_torchvision, from_transformers, paper, preact, scenes, zoo
 from wherefore.registry import unknown
 
-__all__ = ["caffe", "from_timm", "from_torchvision", "from_transformers", "named", "preact", "scenes", "zoo"]
+__all__ = ["caffe", "from_timm", "from_torchvision", "from_transformers", "named", "paper", "preact", "scenes", "zoo"]
 
 _LISTS = {
     "torchvision": from_torchvision.torchvision_names,
@@ -14,6 +14,7 @@ _LISTS = {
     "scenes": scenes.scenes_names,
     "caffe": caffe.caffe_names,
     "preact": preact.preact_names,
+    "paper": paper.paper_names,
 }
 
 

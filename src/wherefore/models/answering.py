@@ -6,12 +6,24 @@ A question is ``(B, L)``, filled up with 0 behind its last word.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from wherefore.errors import Error
+from wherefore.models.captioning import headless
+from wherefore.models.preact import PreactResNet
+from wherefore.registry import unknown
 from wherefore.vocabulary import Vocabulary
+
+# The CNNs of the full size: how many features are behind their second last layer, and channels in their last map.
+CNNS = {
+    "alexnet": (4096, 256), "vgg16": (4096, 512), "vgg19": (4096, 512), "resnet152": (2048, 2048),
+    "resnet200": (2048, 2048),
+}  # fmt: skip
 
 
 class LstmAnswerer(nn.Module):
@@ -44,7 +56,7 @@ class LstmAnswerer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Tensor, question: Tensor) -> Tensor:
-        return self.answered(self.cnn(images), self.asked(question))
+        return self.answered(self.cnn(images), question)
 
     def asked(self, question: Tensor) -> Tensor:
         """What is asked, ``(B, 4 hidden)``."""
@@ -53,11 +65,11 @@ class LstmAnswerer(nn.Module):
         _, (hidden, cell) = self.lstm(packed)
         return torch.cat([cell[0], hidden[0], cell[1], hidden[1]], 1)
 
-    def answered(self, seen: Tensor, asked: Tensor) -> Tensor:
+    def answered(self, seen: Tensor, question: Tensor) -> Tensor:
         """The scores of the answers ``(B, answers)``; the gradient passes through the normalisation."""
         image = torch.tanh(self.image(self.dropout(F.normalize(seen, dim=1))))
-        question = torch.tanh(self.question(self.dropout(asked)))
-        scores: Tensor = self.answer(self.dropout(image * question))
+        asked = torch.tanh(self.question(self.dropout(self.asked(question))))
+        scores: Tensor = self.answer(self.dropout(image * asked))
         return scores
 
 
@@ -96,8 +108,12 @@ class CoAttention(nn.Module):
         return self.answered(self.places(images), question)
 
     def places(self, images: Tensor) -> Tensor:
-        """What the CNN sees at each place, ``(B, places, hidden)``."""
-        found: Tensor = torch.tanh(self.image(self.cnn(images).flatten(2).mT))
+        """What is seen at each place, ``(B, places, hidden)``."""
+        return self.projected(self.cnn(images))
+
+    def projected(self, seen: Tensor) -> Tensor:
+        """The CNN's maps ``(B, channels, h, w)`` as places ``(B, places, hidden)``."""
+        found: Tensor = torch.tanh(self.image(seen.flatten(2).mT))
         return self.dropout(found)
 
     def answered(self, places: Tensor, question: Tensor) -> Tensor:
@@ -150,6 +166,36 @@ class Alternating(nn.Module):
         if there is not None:
             weights = weights.masked_fill(~there[..., None], -torch.inf)
         return (weights.softmax(1) * x).sum(1)
+
+
+def lu2015(vocabulary: Vocabulary, answers: int, cnn: str = "vgg19") -> LstmAnswerer:
+    """The network of Lu et al. (2015) at full size, with one of `CNNS` up to its second last layer.
+
+    It sees pictures squashed to 224 pixels. Raises `Error` for a CNN that it does not come with.
+    """
+    return LstmAnswerer(headless(_classifier(cnn)), CNNS[cnn][0], vocabulary, answers)
+
+
+def coattention(vocabulary: Vocabulary, answers: int, cnn: str = "resnet200") -> CoAttention:
+    """The co-attention of Lu et al. (2016) at full size, over the last map of one of `CNNS`.
+
+    It sees pictures squashed to 448 pixels, at 14x14 places. Raises `Error` for a CNN that it does not come with.
+    """
+    places = nn.Sequential(OrderedDict([*_classifier(cnn).named_children()][:-2]))  # without pooling and scores
+    return CoAttention(places, CNNS[cnn][1], vocabulary, answers)
+
+
+def _classifier(cnn: str) -> nn.Module:
+    """A CNN with random weights and the 1,000 scores of ImageNet."""
+    if cnn not in CNNS:
+        raise Error(unknown("CNN of networks that answer", cnn, CNNS))
+    if cnn == "resnet200":
+        return PreactResNet(1000)
+    from torchvision.models import get_model
+
+    options = {"init_weights": False} if cnn.startswith("vgg") else {}  # which would take half a minute
+    net: nn.Module = get_model(cnn, weights=None, **options)
+    return net
 
 
 def read(vocabulary: Vocabulary, question: str) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from wherefore.errors import Error
 from wherefore.registry import unknown
@@ -19,11 +19,13 @@ from wherefore.scenes.world import COUNTS, PREFIX, SPLITS, World, imagine, whole
 Array = np.ndarray[Any, Any]
 CONCEPTS = ("color", "object", "material", "part", "scene", "texture")  # the six kinds of Broden, in its spelling
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1, inclusive
+# How generously each of three people sharpens around what they look at, in shares of the side.
+PEOPLE = (0.04, 0.02, 0.08)
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a scene with a sentence of its own, as dense captions have."""
+    """A part of a picture with a sentence of its own, as dense captions have."""
 
     caption: str
     box: Box
@@ -178,6 +180,14 @@ class Scene:
             return ~self._any(list(range(len(self.things))))
         return self._any(list(question.about))
 
+    def sharpened(self, question: Question) -> tuple[Array, ...]:
+        """Where each of three people looks to answer, as VQA-HAT has it; none where there is nothing to look at.
+
+        Maps ``(H, W)`` of uint8: 255 at the most, fading around what `looked_at` gives.
+        """
+        looked = self.looked_at(question)
+        return tuple(_faded(looked, width) for width in PEOPLE) if looked.any() else ()
+
     def _any(self, things: list[int]) -> Array:
         """Which pixels show one of these things."""
         found: Array = np.logical_or.reduce(self.masks[things])
@@ -214,6 +224,13 @@ def named(name: str, size: int = 128) -> Scene:
     ):
         raise Error(f"no scene is called {name[:60]!r}: give scenes:17, scenes:pair/17 (two objects) or scenes:dev/17.")
     return scene(int(number), splits[0] if splits else "test", COUNTS[counts[0]] if counts else None, size)
+
+
+def _faded(looked: Array, width: float) -> Array:
+    """A mask ``(H, W)`` as a map of uint8, 255 at the most, that fades over a share of the side."""
+    grey = Image.fromarray(looked.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(width * len(looked)))
+    values = np.asarray(grey, np.float32)
+    return np.rint(values * (255 / max(values.max(), 1))).astype(np.uint8)
 
 
 def box_of(mask: Array) -> Box:

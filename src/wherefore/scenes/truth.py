@@ -58,9 +58,9 @@ class Named:
 class Claims:
     """What a caption says.
 
-    ``relations`` are a number of ``named``, its relation, and the number of the other. ``spots`` and ``places`` are
-    in the words of `words.SPOTS` and `words.SETTINGS`, and said of all that is named. ``understood`` if the whole
-    caption is as `language` would put it.
+    ``relations`` are the number of one in ``named``, how it lies, and the number of the other to which it does.
+    ``spots`` and ``places`` are in the words of `words.SPOTS` and `words.SETTINGS`, and said of all that is named.
+    ``understood`` if the whole caption is as `language` would put it.
     """
 
     named: tuple[Named, ...]
@@ -149,7 +149,7 @@ def _lexemes(words: Sequence[str]) -> Iterator[Lexeme]:
 @cache
 def _lexicon() -> dict[tuple[str, ...], Lexeme]:
     """All that the language says, made with the words that it is said with."""
-    found = dict(_phrases())
+    found = dict(_naming())
     found |= {f"{each.view} with": Lexeme("V", each.view) for each in SETTINGS.values()}
     found |= {words: Lexeme("W", words) for each in SETTINGS.values() for words in (each.on, each.over) if words}
     found |= {words + end: Lexeme("S", words) for words in SPOTS.values() for end in ("", " of the picture")}
@@ -165,8 +165,8 @@ def _longest() -> int:
     return max(map(len, _lexicon()))
 
 
-def _phrases() -> Iterator[tuple[str, Lexeme]]:
-    """How things are named: alone, which no caption does, by their number, as another one, as the only one."""
+def _naming() -> Iterator[tuple[str, Lexeme]]:
+    """How things are named: by the noun alone (no caption does), as another, by their number, as the only one."""
     for noun in NOUNS:
         yield noun, Lexeme("?", Named(1, noun))
         yield plural(noun), Lexeme("?", Named(1, noun))

@@ -11,9 +11,7 @@ from typing import NamedTuple
 from wherefore.scenes.world import Thing
 
 PLURALS = {
-    "bus": "buses",
     "fish": "fish",
-    "butterfly": "butterflies",
     "cactus": "cacti",
     "person": "people",
     "piece of furniture": "pieces of furniture",
@@ -62,7 +60,11 @@ UNREADABLE = ("bicycle", "butterfly", "flower")
 
 def plural(noun: str) -> str:
     """The noun in the plural."""
-    return PLURALS.get(noun, noun + "s")
+    if noun in PLURALS:
+        return PLURALS[noun]
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def article(words: str) -> str:

@@ -88,8 +88,7 @@ def answered(net: Any, network: str, blind: bool = False, mix: Mix = TEST) -> Hi
     hits: Hits = defaultdict(list)
     net.eval()
     for images, worlds in pictures(mix, network):
-        places = isinstance(net, CoAttention)
-        seen = net.places(images) if places else net.cnn(images)
+        seen = net.places(images) if isinstance(net, CoAttention) else net.cnn(images)
         seen = torch.zeros_like(seen) if blind else seen
         asked = [(row, question) for row, world in enumerate(worlds) for question in questions(world)]
         rows = torch.tensor([row for row, _ in asked])
@@ -104,11 +103,7 @@ def answered(net: Any, network: str, blind: bool = False, mix: Mix = TEST) -> Hi
 
 def _scores(net: Any, seen: Tensor, tokens: Tensor, batch: int = 400) -> Tensor:
     """The scores of the answers, in pieces: attention over all places takes memory."""
-    parts = []
-    for x, question in zip(seen.split(batch), tokens.split(batch), strict=True):
-        places = isinstance(net, CoAttention)
-        parts.append(net.answered(x, question) if places else net.answered(x, net.asked(question)))
-    return torch.cat(parts)
+    return torch.cat([net.answered(*each) for each in zip(seen.split(batch), tokens.split(batch), strict=True)])
 
 
 def of_answers(hits: Mapping[tuple[str, str], Sequence[bool]], blind: Hits) -> list[Row]:

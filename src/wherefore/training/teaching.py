@@ -18,11 +18,12 @@ from wherefore.errors import Error
 from wherefore.models import answering, captioning
 from wherefore.models.scenes import preprocess
 from wherefore.progress import track
+from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES
 from wherefore.training.data import Array, Wanted, drawn
 from wherefore.training.loop import Say, augmented, cycle, normalised
 from wherefore.training.recipes import Mix
 from wherefore.training.telling import Run, Telling
-from wherefore.training.texts import Captions, Questions, of_mix
+from wherefore.training.texts import Captions, Drawn, Questions, of_mix
 
 DEV: Mix = ((1, 500), (2, 500))
 LARGEST_STEP = 5.0  # gradients longer than this are shortened
@@ -92,7 +93,7 @@ def one_epoch(run: Run, pictures: Pictures, texts: Captions | Questions) -> floa
             group["lr"] = (
                 recipe.lr * group["share"] * cycle((run.epoch + (step + 0.5) / steps) / recipe.epochs, recipe.warm_up)
             )
-        value = loss_of(net, x, *texts.drawn(rows, recipe.each, dice), recipe)
+        value = loss_of(net, x, texts.drawn(rows, recipe.each, dice), recipe)
         run.optimizer.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(net.parameters(), LARGEST_STEP)
@@ -103,42 +104,42 @@ def one_epoch(run: Run, pictures: Pictures, texts: Captions | Questions) -> floa
     return mean
 
 
-def loss_of(net: Any, images: Tensor, texts: Tensor, truth: Tensor, recipe: Telling) -> Tensor:
-    """Cross-entropy: of the answers, or of all words of captions and their ends."""
-    texts, truth = texts.to(images.device), truth.to(images.device)
+def loss_of(net: Any, images: Tensor, drawn: Drawn, recipe: Telling) -> Tensor:
+    """Cross-entropy of the answers, or of the words that count and the ends; in training the parts too."""
+    texts, truth, where = (each.to(images.device) for each in drawn)
+    seen = _seen(net, images, recipe)
     each = len(texts) // len(images)
     if isinstance(net, captioning.Captioner):
-        return _spoken(net, images, texts, truth, recipe)
-    seen = _seen(net, images, recipe).repeat_interleave(each, 0)
-    if isinstance(net, answering.CoAttention):
-        return F.cross_entropy(net.answered(seen, texts), truth)
-    return F.cross_entropy(net.answered(seen, net.asked(texts)), truth)
-
-
-def _spoken(net: Any, images: Tensor, texts: Tensor, counts: Tensor, recipe: Telling) -> Tensor:
-    """Cross-entropy of the words that count and of the ends; in training with the second aim."""
-    with torch.set_grad_enabled(torch.is_grad_enabled() and recipe.cnn > 0):
-        seen = net.cnn(images)
-    pictures = net.rectify(net.image(seen)).repeat_interleave(len(texts) // len(images), 0)
-    wanted = torch.cat([texts, torch.full_like(texts[:, :1], net.vocabulary.end)], 1)
-    value = F.cross_entropy(net.decode(pictures, texts)[counts], wanted[counts])
-    return value + recipe.bag * bag_loss(net.bag(seen), texts) if net.training and recipe.bag else value
+        pictures = net.rectify(net.image(seen)).repeat_interleave(each, 0)
+        wanted = torch.cat([texts, torch.full_like(texts[:, :1], net.vocabulary.end)], 1)
+        value = F.cross_entropy(net.decode(pictures, texts)[truth], wanted[truth])
+    else:
+        value = F.cross_entropy(net.answered(seen.repeat_interleave(each, 0), texts), truth)
+    if not (net.training and recipe.parts):
+        return value
+    return value + recipe.parts * parts_loss(net.parts.scores, where)
 
 
 def _seen(net: Any, images: Tensor, recipe: Telling) -> Tensor:
-    """What a network that answers sees of pictures; nothing, where it is blind."""
+    """What the words are given of pictures; nothing, where the network is blind."""
     if recipe.blind:
-        shape = (len(images), 1, net.words.embedding_dim) if isinstance(net, answering.CoAttention) else ()
-        return torch.zeros(shape or (len(images), net.image.in_features), device=images.device)
+        places = isinstance(net, answering.CoAttention)
+        shape = (len(images), 1, net.words.embedding_dim) if places else (len(images), net.image.in_features)
+        return torch.zeros(shape, device=images.device)
     with torch.set_grad_enabled(torch.is_grad_enabled() and recipe.cnn > 0):
         found: Tensor = net.places(images) if isinstance(net, answering.CoAttention) else net.cnn(images)
     return found
 
 
-def bag_loss(scores: Tensor, texts: Tensor) -> Tensor:
-    """Binary cross-entropy of which words ``(B, V)`` occur in the captions of each picture, summed over the words."""
-    words = torch.zeros_like(scores).scatter_(1, texts.reshape(len(scores), -1), 1.0)
-    return F.binary_cross_entropy_with_logits(scores, words, reduction="none").sum(1).mean()
+def parts_loss(scores: Tensor, where: Tensor) -> Tensor:
+    """Cross-entropies of category, colour and texture at the places where they are known, one added to the other.
+
+    ``scores`` ``(n, 35, h, w)`` at the places of the last map, ``where`` ``(n, 3, h, w)`` with -1 for unknown.
+    """
+    each = scores.split([len(CATEGORIES), len(COLOURS), len(TEXTURES)], 1)
+    return torch.stack(
+        [F.cross_entropy(s, w.long(), ignore_index=-1) for s, w in zip(each, where.unbind(1), strict=True)]
+    ).sum()
 
 
 @torch.no_grad()
@@ -149,5 +150,5 @@ def held_out_loss(run: Run, pictures: Pictures, texts: Captions | Questions) -> 
     losses = []
     for rows in np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 100)):
         x = normalised(pictures.take(rows), dice, still).to(run.device)
-        losses.append(float(loss_of(net, x, *texts.drawn(rows, recipe.each, dice), recipe)))
+        losses.append(float(loss_of(net, x, texts.drawn(rows, recipe.each, dice), recipe)))
     return float(np.mean(losses))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +13,18 @@ from torch import Tensor
 
 from wherefore.scenes.language import captions, questions
 from wherefore.scenes.phrasing import phrasings
-from wherefore.scenes.world import World, imagine
+from wherefore.scenes.words import texture
+from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES, World, imagine
 from wherefore.speech import padded
+from wherefore.training.data import Array
 from wherefore.training.recipes import Mix
 from wherefore.vocabulary import Vocabulary
 
 # How often each of a scene's five captions is drawn: the one that names everything most often, so that a network that
 # says what is likeliest says much.
 SHARES = (0.15, 0.45, 0.2, 0.1, 0.1)
+PLACES_A_SIDE = 12  # of the last maps of the scaled networks
+MIDDLE = 0.6  # the share of a thing's extent that it fills for sure
 LONGEST = 24  # words of a caption, and of a question
 SAMPLED = 3000  # scenes of each count whose texts the vocabulary is taken from
 
@@ -50,20 +55,53 @@ def asked(mix: Mix, name: str) -> tuple[Vocabulary, tuple[str, ...]]:
     return Vocabulary.of(ways, 1, LONGEST, name), tuple(answers)
 
 
+def parts(world: World) -> Array:
+    """What is at each of 12x12 places of the picture: numbers of category, colour and texture, ``(3, 12, 12)``.
+
+    -1 where nothing is for sure: outside of the middle of things, and for textures that cannot be told.
+    """
+    found = np.full((3, PLACES_A_SIDE, PLACES_A_SIDE), -1, np.int8)
+    middles = (np.arange(PLACES_A_SIDE) + 0.5) / PLACES_A_SIDE
+    for thing in world.things:  # the nearest last: it covers others
+        x0, y0, x1, y1 = thing.reach
+        across, down = (abs(middles - c) < MIDDLE * r for c, r in ((thing.x, (x1 - x0) / 2), (thing.y, (y1 - y0) / 2)))
+        seen = TEXTURES.index(thing.texture) if texture(thing) else -1
+        values = CATEGORIES.index(thing.category), [*COLOURS].index(thing.colour), seen
+        found[:, down[:, None] & across] = np.array(values, np.int8)[:, None]
+    return found
+
+
+def _all_parts(worlds: Sequence[World]) -> Array:
+    return np.stack([parts(world) for world in worlds])
+
+
+class Drawn(NamedTuple):
+    """What goes with n pictures in a step."""
+
+    texts: Tensor  # (n each, L)
+    truth: Tensor  # what is right of them
+    parts: Tensor  # (n, 3, 12, 12): what is where, see `parts`
+
+
 @dataclass(frozen=True)
 class Captions:
     """The captions of pictures in words' numbers, each with its end."""
 
     of: Sequence[Sequence[list[int]]]
     end: int
+    parts: Array
 
     @classmethod
     def read(cls, worlds: Sequence[World], vocabulary: Vocabulary) -> Captions:
         """All captions of worlds."""
-        return cls([[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds], vocabulary.end)
+        return cls(
+            [[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds],
+            vocabulary.end,
+            _all_parts(worlds),
+        )
 
-    def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """``each`` captions of every picture by chance: ``(n each, L)``, and which words count, ``(n each, L + 1)``.
+    def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
+        """``each`` captions of every picture by chance; what is true is which words count, ``(n each, L + 1)``.
 
         The last that counts is the end.
         """
@@ -72,7 +110,8 @@ class Captions:
         chosen = [self.of[row][way] for row, ways in zip(rows, which, strict=True) for way in ways]
         tokens = padded(chosen, self.end)
         lengths = torch.tensor([len(words) for words in chosen])
-        return tokens, torch.arange(tokens.shape[1] + 1) <= lengths[:, None]
+        counts = torch.arange(tokens.shape[1] + 1) <= lengths[:, None]
+        return Drawn(tokens, counts, torch.from_numpy(self.parts[rows]))
 
 
 @dataclass(frozen=True)
@@ -80,6 +119,7 @@ class Questions:
     """The questions of pictures in words' numbers, in all their trained ways, and the numbers of their answers."""
 
     of: Sequence[Sequence[tuple[Sequence[list[int]], int, str]]]
+    parts: Array
 
     @classmethod
     def read(cls, worlds: Sequence[World], vocabulary: Vocabulary, answers: Sequence[str]) -> Questions:
@@ -100,15 +140,16 @@ class Questions:
                     if question.answer in numbers
                 ]
                 for world in worlds
-            ]
+            ],
+            _all_parts(worlds),
         )
 
-    def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """``each`` questions of every picture by chance, ``(n each, L)``, and the answers ``(n each,)``.
+    def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
+        """``each`` questions of every picture by chance; what is true are the answers ``(n each,)``.
 
         All kinds of question come about equally often, whatever there are more of; so do their ways.
         """
-        texts, answers = [], []
+        texts, answers, rows = [], [], [*rows]
         for row in rows:
             every = self.of[row]
             kinds = [kind for _, _, kind in every]
@@ -117,4 +158,4 @@ class Questions:
                 ways, answer, _ = every[number]
                 texts.append(ways[dice.integers(len(ways))])
                 answers.append(answer)
-        return padded(texts, 0), torch.tensor(answers)
+        return Drawn(padded(texts, 0), torch.tensor(answers), torch.from_numpy(self.parts[rows]))

@@ -6,10 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageFilter
-
-from wherefore.scenes.annotated import Array, Scene
+from wherefore.scenes.annotated import Scene
 from wherefore.scenes.formats.coco import INFO, LICENSE, picture_of
 from wherefore.scenes.formats.files import FORMATS, Writer, dense, jpeg, png
 from wherefore.scenes.language import Question
@@ -23,9 +20,7 @@ what is this|do|what are|are they|what time|what sport is|are there any|is he|wh
 what color|who is|what animal is|is the woman|is this an|do you|how many people are in|what room is|has|
 is this person|what is the woman|can you|why is the|is the person|what is the color of the|what is the person|could|
 was|is that a|what number is|what is the name|what brand""".replace("\n", "").split("|")
-# How generously a person sharpens around what they look at, in shares of the side; VQA-HAT asked one for training
-# questions, three for the others.
-PEOPLE = {"train": (0.04,), "val": (0.04, 0.02, 0.08)}
+ASKED = {"train": 1, "val": 3}  # people where they look, as VQA-HAT has it
 Row = dict[str, Any]
 
 
@@ -52,7 +47,7 @@ class Vqa(Writer):
             self.questions[split].append({**ids, "question": question.text})
             self.answers[split].append({**ids, **_answered(question)})
             if question.about not in maps:
-                maps[question.about] = _maps(scene.looked_at(question), split)
+                maps[question.about] = [png(each) for each in scene.sharpened(question)[: ASKED[split]]]
             for person, content in enumerate(maps[question.about], 1):
                 self.put(f"vqahat_{split}/{ids['question_id']}_{person}.png", content)
         return path
@@ -62,18 +57,6 @@ class Vqa(Writer):
         asked = {**shared, "task_type": "Open-Ended", "questions": self.questions[split]}
         self.put(f"OpenEnded_mscoco_{split}2014_questions.json", dense(asked))
         self.put(self.index(split), dense({**shared, "annotations": self.answers[split]}))
-
-
-def sharpened(looked: Array, width: float) -> Array:
-    """Where somebody looks, ``(H, W)`` of uint8: 255 at the most, fading over a share of the side."""
-    grey = Image.fromarray(looked.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(width * len(looked)))
-    values = np.asarray(grey, np.float32)
-    return np.rint(values * (255 / max(values.max(), 1))).astype(np.uint8)
-
-
-def _maps(looked: Array, split: str) -> list[bytes]:
-    """A map for each person who was asked; none where there is nothing to look at."""
-    return [png(sharpened(looked, width)) for width in PEOPLE[split]] if looked.any() else []
 
 
 def _answered(question: Question) -> Row:

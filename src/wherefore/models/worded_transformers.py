@@ -125,10 +125,9 @@ class BlipAnswers(Blip):
     def decode(self, pictures: Tensor, tokens: Tensor, **question: Tensor) -> Tensor:
         counts = question["attention_mask"].sum(1).tolist()
         if len(set(counts)) > 1:  # the answer would attend to the padding: transformers masks it for the question alone
-            each = zip(
-                pictures.split(1), tokens.split(1), *(value.split(1) for value in question.values()), strict=True
-            )
-            return torch.cat([self.decode(a, b, **dict(zip(question, c, strict=True))) for a, b, *c in each])
+            rows = [slice(i, i + 1) for i in range(len(counts))]
+            each = [{name: value[row] for name, value in question.items()} for row in rows]
+            return torch.cat([self.decode(pictures[i], tokens[i], **own) for i, own in zip(rows, each, strict=True)])
         asked = self.net.text_encoder(question["input_ids"][:, : counts[0]], encoder_hidden_states=pictures)
         return self.said(tokens, asked.last_hidden_state)
 

@@ -106,4 +106,5 @@ def _plain(text: str, tokenizer: Any) -> list[int]:
 
 
 def _is_mark(token: str) -> bool:
-    return bool(token) and all(unicodedata.category(letter).startswith("P") for letter in token)
+    """Whether a token says nothing, or no more than a full stop does."""
+    return all(unicodedata.category(letter).startswith("P") for letter in token)

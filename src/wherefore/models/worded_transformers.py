@@ -111,10 +111,10 @@ class Blip(Speaker):
     def decode(self, pictures: Tensor, tokens: Tensor, **question: Tensor) -> Tensor:
         return self.said(tokens, pictures)
 
-    def said(self, tokens: Tensor, by: Tensor, mask: Tensor | None = None) -> Tensor:
+    def said(self, tokens: Tensor, by: Tensor) -> Tensor:
         """The scores of the words behind the start and each token, given ``by`` ``(B, N, features)``."""
-        others = {"encoder_hidden_states": by, "encoder_attention_mask": mask, "use_cache": False}
-        return _tensor(self.net.text_decoder(input_ids=self.begun(tokens), **others).logits)
+        begun = self.begun(tokens)
+        return _tensor(self.net.text_decoder(input_ids=begun, encoder_hidden_states=by, use_cache=False).logits)
 
 
 class BlipAnswers(Blip):
@@ -123,8 +123,13 @@ class BlipAnswers(Blip):
     asks = True
 
     def decode(self, pictures: Tensor, tokens: Tensor, **question: Tensor) -> Tensor:
-        asked = self.net.text_encoder(encoder_hidden_states=pictures, **question).last_hidden_state
-        return self.said(tokens, asked, question["attention_mask"])
+        counts = question["attention_mask"].sum(1).tolist()
+        if len(set(counts)) > 1:  # the answer would attend to the padding: transformers masks it for the question alone
+            rows = [slice(i, i + 1) for i in range(len(counts))]
+            each = [{name: value[row] for name, value in question.items()} for row in rows]
+            return torch.cat([self.decode(pictures[i], tokens[i], **own) for i, own in zip(rows, each, strict=True)])
+        asked = self.net.text_encoder(question["input_ids"][:, : counts[0]], encoder_hidden_states=pictures)
+        return self.said(tokens, asked.last_hidden_state)
 
 
 class Git(Speaker):
@@ -180,11 +185,11 @@ class Llava(Speaker):
         # Shorter prompts are filled up in front, so that what follows them stands at one place.
         read = nn.utils.rnn.pad_sequence(said, batch_first=True, padding_side="left")
         lengths = torch.tensor([len(row) for row in said], device=read.device)
-        place = torch.arange(read.shape[1], device=read.device) - (read.shape[1] - lengths)[:, None]
+        positions = torch.arange(read.shape[1], device=read.device) - (read.shape[1] - lengths)[:, None]
         states = self.net.model.language_model(
             inputs_embeds=read,
-            attention_mask=(place >= 0).long(),
-            position_ids=place.clamp(min=0),
+            attention_mask=(positions >= 0).long(),
+            position_ids=positions.clamp(min=0),
             use_cache=False,
         ).last_hidden_state
         return _tensor(self.net.lm_head(states[:, -tokens.shape[1] - 1 :]))

@@ -263,7 +263,7 @@ def scores_of(net: nn.Module, found: Tensor, texts: Tensor) -> Tensor:
         scores = net.answered(net.projected(found), texts)
     else:
         assert isinstance(net, LstmAnswerer)
-        scores = net.answered(found, net.asked(texts))
+        scores = net.answered(found, texts)
     return scores
 
 

@@ -159,14 +159,14 @@ def test_pictures_without_any_category_have_no_rows(vgg: wf.Model) -> None:
 
 
 def test_settings_of_maps_tell_runs_apart(vgg: wf.Model) -> None:
-    asked, dataset = Asked("labels", by_name(vgg)), opened("scenes:pair")
+    asked, dataset = Asked("labels", by_name(vgg)).about, opened("scenes:pair")
     plain = maps.about(wf.Explainer(vgg), asked, dataset)
     others = [
         maps.about(wf.Explainer(vgg, "grad-cam++"), asked, dataset),
         maps.about(wf.Explainer(vgg, layer="features.10"), asked, dataset),
         maps.about(wf.Explainer(vgg, fit="squash"), asked, dataset),
         maps.about(wf.Explainer(vgg, pooling="max"), asked, dataset),
-        maps.about(wf.Explainer(vgg), Asked("top5", by_name(vgg)), dataset),
+        maps.about(wf.Explainer(vgg), Asked("top5", by_name(vgg)).about, dataset),
         maps.about(wf.Explainer(vgg), asked, opened("scenes:pair", "dev")),
         maps.about(wf.Explainer(wf.load("scenes:alexnet")), asked, dataset),
     ]

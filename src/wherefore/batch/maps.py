@@ -43,6 +43,11 @@ class Asked:
     what: str
     outputs: Mapping[str, Sequence[int]]
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """All that it depends on."""
+        return {"asked": self.what, "outputs": {category: list(classes) for category, classes in self.outputs.items()}}
+
     def of(self, sample: Sample, scores: Tensor) -> list[tuple[str, int]]:
         """Categories and class indices, for scores ``(C,)``; predicted classes that are no category are called ''."""
         wanted = [
@@ -93,11 +98,16 @@ def scored(why: Explainer, inputs: Sequence[Input]) -> list[Tensor]:
 
 
 def _row(e: Explanation, b: int, t: int, category: str, scores: Tensor) -> Row:
+    """What is kept of the map of a class."""
+    return {**of_map(e, b, t, category), "place": _place(scores, int(e.classes[b, t]))}
+
+
+def of_map(e: Explanation, b: int, t: int, category: str) -> Row:
     """What is kept of one map."""
-    picture, target = e.pictures[b], int(e.classes[b, t])
+    picture = e.pictures[b]
     assert isinstance(picture, Picture)
     return {
-        **_about(picture, category, e.targets[b][t], target, scores),
+        **_about(picture, category, e.targets[b][t], int(e.classes[b, t])),
         "score": float(e.scores[b, t]),
         "probability": float(e.probabilities[b, t]),
         "input": list(e.input_sizes[b]),
@@ -107,8 +117,8 @@ def _row(e: Explanation, b: int, t: int, category: str, scores: Tensor) -> Row:
     }
 
 
-def _about(picture: Picture, category: str, name: str, target: int, order: Tensor) -> Row:
-    """Which picture and which class a row is of; ``place`` is that of the class among all, 0 the first."""
+def _about(picture: Picture, category: str, name: str, target: int) -> Row:
+    """Which picture and which target a row is of."""
     return {
         "width": picture.size[0],
         "height": picture.size[1],
@@ -116,8 +126,12 @@ def _about(picture: Picture, category: str, name: str, target: int, order: Tenso
         "category": category,
         "target": target,
         "name": name,
-        "place": int((order > order[target]).sum()),
     }
+
+
+def _place(order: Tensor, target: int) -> int:
+    """The place of a class among all, 0 the first."""
+    return int((order > order[target]).sum())
 
 
 class TenCrop(Explaining):
@@ -150,7 +164,8 @@ class TenCrop(Explaining):
         e, side = self.why.on(inputs, [[c for _, c in wanted]] * CROPS), canvas(self.side)
         return [
             {
-                **_about(picture, category, e.targets[0][t], c, likely),
+                **_about(picture, category, e.targets[0][t], c),
+                "place": _place(likely, c),
                 "score": float(scores[:, c].mean()),
                 "probability": float(likely[c]),
                 "input": [side, side],
@@ -181,7 +196,8 @@ def unpacked(row: Row) -> Tensor:
 class Seen:
     """What was kept of one sample: the sample, the rows of its maps, and the explanation that they make.
 
-    In the explanation, targets have the names of the data set's categories where they stand for one.
+    In the explanation, targets have the names of the data set's categories where they stand for one. Of a network that
+    answers questions it is what was kept of one question.
     """
 
     sample: Sample
@@ -190,8 +206,8 @@ class Seen:
 
 
 def seen(dataset: Dataset, kept: Sequence[Row], model: Model, settings: dict[str, Any]) -> Iterator[Seen]:
-    """The explanations that rows make, sample by sample; samples without a map are left out."""
-    for number, group in groupby(kept, key=lambda row: row["number"]):
+    """The explanations that rows make, sample by sample, and question by question; without a map there is none."""
+    for (number, _), group in groupby(kept, key=lambda row: (row["number"], row.get("question") and row["about"])):
         found = [row for row in group if row.get("map") is not None]
         if found:
             sample = dataset[number]
@@ -201,6 +217,8 @@ def seen(dataset: Dataset, kept: Sequence[Row], model: Model, settings: dict[str
 def restored(sample: Sample, rows: Sequence[Row], model: Model, settings: dict[str, Any]) -> Explanation:
     """The explanation of one picture that its rows make; pixel methods without their signed pixels."""
     first = rows[0]
+    if first.get("question") is not None:
+        settings = {**settings, "question": first["question"]}
     picture = Picture(sample.name, lambda: sample.image, tuple(first["region"]))
     return Explanation(
         maps=torch.stack([unpacked(row) for row in rows])[None],
@@ -217,8 +235,8 @@ def restored(sample: Sample, rows: Sequence[Row], model: Model, settings: dict[s
     )
 
 
-def about(why: Explainer, asked: Asked, dataset: Dataset) -> dict[str, Any]:
-    """All that the rows of maps depend on."""
+def about(why: Explainer, asked: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """All that the rows of maps depend on; ``asked`` says what is explained of a sample."""
     from wherefore import __version__
 
     return {
@@ -231,8 +249,7 @@ def about(why: Explainer, asked: Asked, dataset: Dataset) -> dict[str, Any]:
         "fit": why.fit,
         "options": why.options,
         **of_data(dataset),
-        "asked": asked.what,
-        "outputs": {category: list(classes) for category, classes in asked.outputs.items()},
+        **asked,
     }
 
 

@@ -64,7 +64,7 @@ def _worked(samples: Sequence[Sample], work: Work) -> list[list[Row]]:
         return []
     try:
         return work(samples)
-    except ImageError as error:
+    except (ImageError, Unreadable) as error:
         if len(samples) == 1:
             return [[{"error": str(error), "problem": kind(error)}]]
         return [rows for each in samples for rows in _worked([each], work)]

@@ -12,16 +12,21 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from wherefore.experiments import ablations as _ablations  # noqa: F401  importing them fills EXPERIMENTS
+from wherefore.experiments import answers as _answers  # noqa: F401
+from wherefore.experiments import captions as _captions  # noqa: F401
 from wherefore.experiments import claims as _claims  # noqa: F401
 from wherefore.experiments import faithfulness as _faithfulness  # noqa: F401
 from wherefore.experiments import labels as _labels  # noqa: F401
 from wherefore.experiments import layers as _layers  # noqa: F401
 from wherefore.experiments import localization as _localization  # noqa: F401
+from wherefore.experiments import looking as _looking  # noqa: F401
 from wherefore.experiments import pointing as _pointing  # noqa: F401
+from wherefore.experiments import questions as _questions  # noqa: F401
 from wherefore.experiments import rejection as _rejection  # noqa: F401
 from wherefore.experiments import sanity as _sanity  # noqa: F401
 from wherefore.experiments import segmentation as _segmentation  # noqa: F401
 from wherefore.experiments import timing as _timing  # noqa: F401
+from wherefore.experiments import words as _words  # noqa: F401
 from wherefore.experiments.lab import Lab, Settings
 from wherefore.experiments.result import Report, Result
 from wherefore.guard import one_thread

@@ -149,7 +149,7 @@ def _against(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], k
         for part in PARTS
     }
     why = Explainer(model, "counterfactual", fit="squash")
-    about = maps.about(why, lab.asked("labels", dataset, model), dataset)
+    about = maps.about(why, lab.asked("labels", dataset, model).about, dataset)
     rises: dict[int, list[Row]] = defaultdict(list)
     for each in lab.measured("covering", about, dataset, numbers, covering(why, kept)):
         rises[each["number"]].append(each)

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from wherefore.batch import maps
+from wherefore.batch.asking import Asking, Asks
 from wherefore.batch.maps import Asked, Explaining, Seen, TenCrop
 from wherefore.batch.rows import Work, rows
 from wherefore.batch.store import Row, Store
@@ -24,6 +25,7 @@ from wherefore.datasets import Dataset, Sample, opened
 from wherefore.datasets.matching import matched
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
+from wherefore.inputs import EXAMPLE
 from wherefore.models.zoo import load, moved
 from wherefore.types import Model
 
@@ -65,6 +67,7 @@ class Lab:
         self.comparable = False
         self.refused: dict[str, str] = {}  # networks and methods that do not go together, and why
         self.layers: dict[str, str] = {}  # which layer a method explains of a network
+        self.left: dict[str, int] = {}  # how much of what was to be asked is left out, by network and why
         self.unnamed: dict[str, list[str]] = {}  # by network, the categories that no output of it stands for
         self._bad: dict[str, list[str]] = defaultdict(list)  # the pictures with each problem
         self._models: dict[str, Model] = {}
@@ -138,15 +141,16 @@ class Lab:
         self.unnamed[model.name] = [name for name in dataset.classes if name not in outputs]
         return Asked(what, outputs)
 
-    def fitting(self, model: Model, methods: Sequence[str], dataset: Dataset) -> list[str]:
-        """The methods that apply to a network; why the others do not is kept in ``refused``.
+    def fitting(self, model: Model, methods: Sequence[str], dataset: Dataset, target: Any = 0) -> list[str]:
+        """The methods that apply to a network, explaining ``target``; why the others do not is kept in ``refused``.
 
         Raises `Error` where none does, or no picture can be read.
         """
         found, picture = [], _first(dataset)
+        question = None if model.question is None else EXAMPLE
         for method in methods:
             try:
-                e = Explainer(model, method, fit="squash")(picture, 0)
+                e = Explainer(model, method, fit="squash")(picture, target, question)
                 self.layers[f"{model.name} {method}"] = e.layer
                 found.append(method)
             except Error as error:
@@ -172,7 +176,7 @@ class Lab:
         method: str,
         dataset: Dataset,
         numbers: Sequence[int],
-        ask: str = "labels",
+        ask: str | Asks = "labels",
         layer: str | None = None,
         tencrop: bool = False,
         **options: Any,
@@ -182,13 +186,18 @@ class Lab:
         The network sees the whole picture squashed, or with ``tencrop`` ten crops of it (`batch.crops`).
         """
         why = Explainer(model, method, layer, fit="squash", **options)
-        asked = self.asked(ask, dataset, model)
-        store = Store(self.folder / "maps", method, {**maps.about(why, asked, dataset), "tencrop": tencrop})
+        asked = self.asked(ask, dataset, model) if isinstance(ask, str) else ask
+        store = Store(self.folder / "maps", method, {**maps.about(why, asked.about, dataset), "tencrop": tencrop})
         known = self._scores[model.name, dataset.spec, dataset.split, tencrop]
-        work = (TenCrop if tencrop else Explaining)(why, asked, known)
+        if isinstance(asked, Asks):
+            work: Work = Asking(why, asked)
+        else:
+            work = (TenCrop if tencrop else Explaining)(why, asked, known)
         with said_once():
             kept = list(rows(dataset, numbers, work, store, f"{model.name} {method}"))
         self._note(kept)
+        left = Counter(row["left"] for row in kept if row.get("left"))
+        self.left |= {f"{model.name}, {why}": count for why, count in left.items()}
         settings = {"method": method, "layer": layer, "fit": "squash", "options": options}
         return maps.seen(dataset, kept, model, settings)
 
@@ -212,6 +221,7 @@ class Lab:
             "fit": "squash",
             "pictures": dict(self.counts),
             **({"categories without an output": missing} if missing else {}),
+            **({"left out": self.left} if self.left else {}),
             **{name: getattr(self.settings, name) for name in ("seed", "limit", "quick", "device")},
         }
 

@@ -66,7 +66,7 @@ def gallery(
     words: str = "",
 ) -> Figures:
     """The first ``count`` samples, a row for each, under what is seen by each of several names."""
-    common = [each.sample.name for each in next(iter(columns.values()))][: 4 * count]
+    common = list(dict.fromkeys(each.sample.name for each in next(iter(columns.values()))))[: 4 * count]
     by_name = {name: {each.sample.name: each for each in some} for name, some in columns.items()}
     shown = [name for name in common if all(name in each for each in by_name.values())][:count]
     figures = [draw(name, by_name[name][sample]) for sample in shown for name in columns]

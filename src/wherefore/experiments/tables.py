@@ -14,7 +14,16 @@ from wherefore.pages import Verdict as Claim
 Row = dict[str, Any]
 THEIRS = "paper, on its own data"
 # What the papers' networks are called where they come from, and what they are called here.
-KINDS = {"vgg16": "vgg", "vgg16-cam": "vgg-cam", "alexnet": "alexnet", "googlenet": "googlenet", "resnet50": "resnet"}
+KINDS = {
+    "vgg16": "vgg",
+    "vgg16-cam": "vgg-cam",
+    "alexnet": "alexnet",
+    "googlenet": "googlenet",
+    "resnet50": "resnet",
+    "neuraltalk2": "captioner",
+    "show-and-tell": "show-and-tell",
+    "lu2015": "vqa",
+}
 
 
 def row(name: str, figure: Summary, paper: float | None = None, **about: Any) -> Row:
@@ -118,7 +127,8 @@ def paper_of(figures: Mapping[Any, float], *key: Any) -> float | None:
 
 
 def kind(network: str) -> str:
-    """Which of the papers' networks one is: vgg (their VGG-16), vgg-cam, alexnet, googlenet, resnet (ResNet-50).
+    """Which of the papers' networks one is: vgg (their VGG-16), vgg-cam, alexnet, googlenet, resnet (ResNet-50),
+    captioner (NeuralTalk2), show-and-tell, vqa (Lu et al. 2015).
 
     Those for scenes stand for what they are small copies of. '' for any other: vgg19, and vgg16_bn, for the papers' has
     no batch normalisation.

@@ -13,6 +13,7 @@ from wherefore.explanation import Explanation
 from wherefore.metrics.measuring import NAN, per_target
 from wherefore.registry import METRICS
 
+EPS = 1e-8
 PAPER = "Wang et al. 2020 (Score-CAM), section 4.3"
 
 
@@ -32,6 +33,22 @@ def energy_mask(e: Explanation, samples: Sequence[Sample]) -> Tensor:
     NaN for maps without any, and where a thing of the category has no mask. `area_mask` is what an even map would have.
     """
     return per_target(e, samples, lambda case: _share(case.heat, in_masks(case.sample, case.category)))
+
+
+def ratio(heat: Tensor, box: Sequence[int]) -> float:
+    """How many times higher a map ``(H, W)`` is inside of a box than outside, on average: 1 for an even map.
+
+    mean inside / (mean outside + 1e-8 of the map's maximum) (Selvaraju et al. 2020, section 8.1; the last term, for
+    maps that are 0 outside, is ours). The box has inclusive corners. NaN for a map without evidence, and for a box that
+    is all of the map.
+    """
+    values = np.asarray(heat.double())
+    inside = np.zeros(values.shape, bool)
+    inside[box[1] : box[3] + 1, box[0] : box[2] + 1] = True
+    top = float(values.max())
+    if top <= 0 or inside.all():
+        return NAN
+    return float(values[inside].mean() / (values[~inside].mean() + EPS * top))
 
 
 def area_box(e: Explanation, samples: Sequence[Sample]) -> Tensor:

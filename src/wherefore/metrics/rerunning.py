@@ -34,7 +34,9 @@ class Rerun:
         if not isinstance(picture, Picture):
             raise Error(f"{picture.name} is no picture: parts of pictures are removed, not of clips, signals or texts.")
         reader = Reader(model, str(e.settings.get("fit", "model")))
-        batch = reader.together([reader.prepare(picture)], 1)[0]
+        question = e.settings.get("question")
+        question = question[image] if isinstance(question, (list, tuple)) else question
+        batch = reader.asked(reader.together([reader.prepare(picture)], 1), question)[0]
         self.net, self.x = batch.fed_to(reader.net, *like(reader.net))
         classes = e.classes[image : image + 1]
         self.are_classes = bool((classes >= 0).all())

@@ -247,6 +247,7 @@ def test_occlusion_is_what_single_passes_say() -> None:
     options = {"patch": 3, "stride": 3, "fill": 0.0}
     found = wf.explain(model(net), x, None, method="occlusion", **options).maps
     own = [SAID.numbers(text) for text in wf.captions(model(net), x)]
+    assert float(found.abs().max()) > 1e-3
     for image in range(2):
         whole = reference_words.caption_likelihood(net, net.cnn(x[image : image + 1])[0], own[image], False)
         for row, column in itertools.product(range(2), range(2)):

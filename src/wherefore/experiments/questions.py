@@ -46,7 +46,7 @@ Maps = Mapping[str, Seen]  # of one question, by method
 def vqa_occlusion(lab: Lab) -> Result:
     """Whether the map of an answer is high where covering the picture costs the answer most."""
     dataset = lab.dataset()
-    numbers = lab.numbers(dataset, 40, 4, lambda sample: bool(sample.questions))
+    few, numbers = (lab.numbers(dataset, *sizes, lambda sample: bool(sample.questions)) for sizes in ((15, 2), (40, 4)))
     need(numbers, f"{dataset.spec} asks no questions: give scenes or vqa:DIR.")
     rows: list[Row] = []
     verdicts: list[Verdict] = []

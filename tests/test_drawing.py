@@ -9,8 +9,9 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from fixtures_doors import photo
-from wherefore.drawing import Block, captioned, check_look, overlay, page, palette, relief, sheet, strength
+from wherefore.drawing import captioned, check_look, overlay, palette, relief, sheet, strength
 from wherefore.errors import Error
+from wherefore.tiling import Block, page
 
 WHOLE = (0.0, 0.0, 60.0, 40.0)
 

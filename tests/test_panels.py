@@ -18,7 +18,7 @@ import wherefore as wf
 from conftest import hidden, pooled, untouched
 from fixtures_doors import photo, squeezenet  # noqa: F401
 from test_cli import explain, files, picture, wherefore  # noqa: F401
-from wherefore import drawing, panels
+from wherefore import panels, tiling
 from wherefore.layers import find_layers
 from wherefore.registry import METHODS
 from wherefore.subjects import Picture
@@ -99,7 +99,7 @@ def test_what_cannot_be_done_says_why_on_its_tile(monkeypatch: pytest.MonkeyPatc
     assert (first["name"], second["name"]) == ("cam", "grad-cam")
     assert "pooling" in first["error"] and "error" not in second
     said: list[tuple[object, ...]] = []
-    monkeypatch.setattr(drawing, "excused", lambda *words: said.append(words) or shown().image)
+    monkeypatch.setattr(tiling, "excused", lambda *words: said.append(words) or shown().image)
     page = done.page()
     assert said == [((60, 40), "cam", done.failures["cam"], 20)]
     (_, column) = places(page, overlays(done.first, done.picture)[0])[0]
@@ -161,18 +161,18 @@ def test_at_most_fifteen_targets_are_drawn_once_each(model: wf.Model, monkeypatc
 def foot(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The words below the pages that are drawn from now on."""
     said: list[str] = []
-    own = drawing.page
+    own = tiling.page
     monkeypatch.setattr(
-        drawing, "page", lambda blocks, columns, words, size: said.append(words) or own(blocks, columns, words, size)
+        tiling, "page", lambda blocks, columns, words, size: said.append(words) or own(blocks, columns, words, size)
     )
     return said
 
 
 def test_the_words_of_a_page(model: wf.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     heads, notes = [], []
-    own, tile = drawing.page, drawing.tile
-    monkeypatch.setattr(drawing, "page", lambda blocks, *more: heads.extend(blocks) or own(blocks, *more))
-    monkeypatch.setattr(drawing, "tile", lambda *words, **more: notes.append(words[1:3]) or tile(*words, **more))
+    own, tile = tiling.page, tiling.tile
+    monkeypatch.setattr(tiling, "page", lambda blocks, *more: heads.extend(blocks) or own(blocks, *more))
+    monkeypatch.setattr(tiling, "tile", lambda *words, **more: notes.append(words[1:3]) or tile(*words, **more))
     done = panels.panel(by_method(model, ["grad-cam", "counterfactual"], fit="squash"), shown(), ["a", "d"])
     done.ways["counterfactual"].maps[0, 1] = 0
     images = wf.Explainer(model, fit="squash").prepare(shown()).tensor[None]
@@ -202,9 +202,9 @@ def test_one_scale_for_all_targets_of_a_method(model: wf.Model) -> None:
 
 def test_reasons_are_wrapped_and_cut() -> None:
     long = "a long sentence that goes over several lines and then over the end " * 5
-    tile = drawing.excused((100, 60), "x-cam", long)
+    tile = tiling.excused((100, 60), "x-cam", long)
     assert tile.width == 100 and tile.height > 60
-    assert drawing._wrapped("aa bb", 1, 12) == ["aa", "bb"] and drawing._wrapped("aa bb", 500, 12) == ["aa bb"]
+    assert tiling.wrapped("aa bb", 1, 12) == ["aa", "bb"] and tiling.wrapped("aa bb", 500, 12) == ["aa bb"]
 
 
 def test_rows_of_tiles() -> None:

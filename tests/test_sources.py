@@ -294,7 +294,7 @@ def test_the_list_of_timms_names(timm: Any, capsys: pytest.CaptureFixture[str]) 
         (["hf:net"], "hf:ORG/NAME is any repository of Hugging Face's"),
         (
             ["--source", "hub"],
-            "no source of models is called 'hub': there are torchvision, timm, scenes, caffe, preact.",
+            "no source of models is called 'hub': there are torchvision, timm, scenes, caffe, preact, paper.",
         ),
     ],
 )

@@ -400,7 +400,7 @@ def test_no_weights_are_fetched_where_none_are_wanted(tmp_path: Path, monkeypatc
     asked = hub(monkeypatch, tmp_path / "remote", tmp_path / "cache")
     load("hf:someone/net", None)
     load("hf:someone/net", tmp_path / "mine.safetensors")
-    assert set(asked) == {"*.json", "*.txt", "*.model"}
+    assert set(asked) == {"*.json", "*.txt", "*.model", "*.jinja"}
 
 
 @pytest.mark.parametrize("failure", [OSError("no network\nat all"), ValueError("bad name"), RuntimeError()])

@@ -66,7 +66,8 @@ class Capture:
             undo.enter_context(torch.no_grad())
             undo.callback(self._inner.close)
             if self.split is None and self.module is not None:
-                undo.callback(self.module.register_forward_hook(self._seen).remove)
+                # Before those of transformers, which keep what a layer returned to go on from it elsewhere.
+                undo.callback(self.module.register_forward_hook(self._seen, prepend=True).remove)
             self._undo = undo.pop_all()
         return self
 

@@ -85,47 +85,6 @@ def class_names(path: Path) -> list[str]:
 # -------------------------------------------------------------------------------------------- print
 
 
-def reports(images: Sequence[dict[str, Any]]) -> None:
-    """A paragraph for each picture that was explained."""
-    for report in images:
-        if "error" in report:
-            continue
-        print(f"{report['image']}  {by(report['size'])}")
-        if "runs" in report:
-            _runs(report)
-            continue
-        rows = []
-        for t in report["targets"]:
-            name = t["name"] if t["index"] is None else f"{t['name']} ({t['index']})"
-            probability = "" if t["probability"] is None else f"p {t['probability']:.3f}"
-            box = "evidence in " + ",".join(map(str, t["box"])) if t["evidence"] else ""
-            if "asked" in t:  # a detector's own box, not that of the evidence
-                name += " at " + ",".join(f"{v:.0f}" for v in t["asked"])
-            score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
-            rows.append(["  " + name, score, probability, _peak(t), box, t["files"].get("overlay", "")])
-        table(None, rows)
-        for t in report["targets"]:
-            if "check" in t:
-                print(textwrap.fill(t["check"]["text"], WIDE, initial_indent="  ", subsequent_indent="  "))
-        if "truth" in report:
-            print(f"  {report['truth']}")
-
-
-def _peak(target: dict[str, Any]) -> str:
-    """Where a map is hottest, in words."""
-    return "peak " + ",".join(map(str, target["peak"])) if target["evidence"] else "no positive evidence"
-
-
-def _runs(report: dict[str, Any]) -> None:
-    rows = []
-    for run in report["runs"]:
-        found = [f"{t['name']} {_peak(t)}" for t in run.get("targets", ())]
-        rows.append([f"  {run['name']}", run.get("error") or "; ".join(found)])
-    table(None, rows)
-    if "files" in report:
-        print(f"  {report['files']['page']}")
-
-
 def methods(rows: Sequence[dict[str, Any]]) -> None:
     """All methods, a line for each: cost, paper, what comes out."""
     cells = [[row["method"], row["cost"], row["source"].split(",")[0].split(" (")[0]] for row in rows]
@@ -243,9 +202,8 @@ def accuracy(rows: Sequence[dict[str, Any]], shipped: Sequence[dict[str, Any]]) 
 
 def measured(rows: Sequence[dict[str, Any]]) -> None:
     """Prints how good a network with words is on what it did not learn."""
-    table(
-        ["on the part that is measured on", "(95 %)", "n"], [[row["name"], _share(row), str(row["n"])] for row in rows]
-    )
+    cells = [[row["name"], _share(row), str(row["n"])] for row in rows]
+    table(["on what it did not learn", "(95 %)", "n"], cells)
 
 
 def precision(rows: Sequence[dict[str, Any]]) -> None:

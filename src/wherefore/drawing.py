@@ -9,7 +9,6 @@ evidence; what the network did not see is grey and framed off.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -228,10 +227,10 @@ def captioned(
     room = picture.width - 2 * pad
     scale = round(room * 0.34) if colours and picture.width >= 160 else 0
     y = picture.height + pad
-    draw.text((pad, y), _fitted(title, room - scale - (pad if scale else 0), size), fill=INK, font=font(size))
+    draw.text((pad, y), fitted(title, room - scale - (pad if scale else 0), size), fill=INK, font=font(size))
     small = round(size * 0.82)
     draw.text(
-        (pad, y + line), _fitted(detail, room - scale - (pad if scale else 0), small), fill=FAINT, font=font(small)
+        (pad, y + line), fitted(detail, room - scale - (pad if scale else 0), small), fill=FAINT, font=font(small)
     )
     if scale and colours:
         bar = Image.fromarray(palette(colours)[None]).resize((scale, max(6, size // 2)))
@@ -242,71 +241,7 @@ def captioned(
     return canvas
 
 
-def tile(picture: Image.Image, name: str, note: str = "", size: int = 15) -> Image.Image:
-    """A small picture with a name beneath it in letters of that size, and a note in grey."""
-    small = round(size * 0.85)
-    canvas = Image.new("RGB", (picture.width, picture.height + round(size * 2.75)), PAPER)
-    canvas.paste(picture, (0, 0))
-    draw, y = ImageDraw.Draw(canvas), picture.height + size // 4
-    draw.text((1, y), _fitted(name, picture.width, size), fill=INK, font=font(size))
-    draw.text((1, y + round(size * 1.25)), _fitted(note, picture.width, small), fill=FAINT, font=font(small))
-    return canvas
-
-
-def excused(room: tuple[int, int], name: str, why: str, size: int = 15) -> Image.Image:
-    """A tile that says why there is no picture."""
-    empty, small, y = Image.new("RGB", room, (240, 240, 238)), round(size * 0.85), 10
-    for line in _wrapped(why, room[0] - 20, small):
-        if y > room[1] - small * 1.7:
-            break
-        ImageDraw.Draw(empty).text((10, y), line, fill=FAINT, font=font(small))
-        y += round(small * 1.35)
-    return tile(empty, name, size=size)
-
-
-def _wrapped(text: str, width: int, size: int) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font(size).getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of a page: a heading, a line of detail in grey, and tiles of one size."""
-
-    heading: str
-    detail: str
-    tiles: list[Image.Image]
-
-
-def page(blocks: list[Block], columns: int, foot: str = "", size: int = 15, gap: int = 12) -> Image.Image:
-    """Blocks one below the other, their tiles in rows; below them words on the whole page, in letters of that size."""
-    width, height = blocks[0].tiles[0].size
-    columns = min(columns, max(len(block.tiles) for block in blocks))
-    large, line = round(size * 1.35), round(size * 1.3)
-    head = round(large * 1.3) + round(size * 1.8)
-    heights = [head + -(-len(block.tiles) // columns) * (height + gap) for block in blocks]
-    across = columns * (width + gap) - gap
-    words = _wrapped(foot, across, size) if foot else []
-    canvas = Image.new("RGB", (across + 2 * gap, sum(heights) + len(words) * line + gap), PAPER)
-    draw, top = ImageDraw.Draw(canvas), gap
-    for block, tall in zip(blocks, heights, strict=True):
-        draw.text((gap, top), _fitted(block.heading, across, large), fill=INK, font=font(large))
-        draw.text((gap, top + round(large * 1.3)), _fitted(block.detail, across, size), fill=FAINT, font=font(size))
-        for i, each in enumerate(block.tiles):
-            canvas.paste(each, (gap + i % columns * (width + gap), top + head + i // columns * (height + gap)))
-        top += tall
-    for i, text in enumerate(words):
-        draw.text((gap, top - gap // 2 + i * line), _fitted(text, across, size), fill=FAINT, font=font(size))
-    return canvas
-
-
-def _fitted(text: str, width: int, size: int) -> str:
+def fitted(text: str, width: int, size: int) -> str:
     """The text on one line, cut with dots where it is wider than there is room."""
     text = " ".join(text.splitlines())
     if font(size).getlength(text) <= width:

@@ -221,6 +221,14 @@ def shapes(others: Mapping[Key, Any]) -> tuple[Any, ...]:
     return tuple((key, tuple(leaf.shape[1:]) if isinstance(leaf, Tensor) else repr(leaf)) for key, leaf in leaves)
 
 
+def tokens_beside(net: nn.Module) -> int:
+    """How many tokens of text, numbers ``(B, L)``, a network is fed beside each of its images."""
+    others = [net.others[key] for key in net.each] if isinstance(net, Fed) else []
+    return max(
+        (x.shape[1] for x in others if isinstance(x, Tensor) and x.ndim == 2 and x.dtype == torch.long), default=0
+    )
+
+
 def home(net: nn.Module) -> nn.Module:
     """The network itself, of what is fed: what is remembered of a network is remembered of that."""
     return net.own[0] if isinstance(net, Fed) else net

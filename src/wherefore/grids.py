@@ -52,8 +52,8 @@ class InputShape:
 class Grids:
     """The grids of the outputs of one traced pass: ``grids(output)``, None for an output that has none."""
 
-    def __init__(self, outputs: Sequence[Output], images: Tensor) -> None:
-        self.fed = InputShape.of(images)
+    def __init__(self, outputs: Sequence[Output], images: Tensor, beside: int = 0) -> None:
+        self.fed, self.beside = InputShape.of(images), beside  # tokens of text, which may go with those of the picture
         self.proven = {fed: _proven(outputs, fed) for fed in (self.fed, self.fed.frame) if fed is not None}
 
     def __call__(self, output: Output) -> Grid | None:
@@ -121,7 +121,8 @@ class Grids:
             prefix = size[1] - math.prod(grid)
             # Behind patch merging there is a class token at most; what else has so many tokens is something else.
             most = MOST_PREFIX_TOKENS if grid in self.proven[fed] else 1
-            if 0 <= prefix <= most and (best is None or prefix < best.prefix):
+            fits = 0 <= prefix <= most or 0 <= prefix - self.beside <= most
+            if fits and (best is None or prefix < best.prefix):
                 best = Grid("tokens", grid, prefix)
         if best is None and fed.axes == 2 and not self.proven[fed]:
             return _patches(size[1], fed.size)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from wherefore import drawing
+from wherefore import drawing, tiling
 from wherefore.batch.local import FileRun
 from wherefore.errors import Error, ImageError
 from wherefore.explainer import Explainer
@@ -66,16 +66,16 @@ class Panel:
         small = self.picture.within(across)
         shown = small.known() if truth else small.image
         names = first.targets[0][:MOST_DRAWN]
-        rows = [[drawing.tile(shown, self.picture.title, size=size)] for _ in names]
+        rows = [[tiling.tile(shown, self.picture.title, size=size)] for _ in names]
         for name, e in self.ways.items():
             for row, tile in zip(rows, _tiles(name, e, shown.size, size, colours, scale), strict=False):
                 row.append(tile)
         seen = f"{first.model.name}, squash" if first.settings.get("fit") == "squash" else first.model.name
         blocks = [
-            drawing.Block(name, f"{first.score_text(0, t)}   {seen}", row)
+            tiling.Block(name, f"{first.score_text(0, t)}   {seen}", row)
             for t, (name, row) in enumerate(zip(names, rows, strict=True))
         ]
-        return drawing.page(blocks, _columns(tiles), self._foot(scale), size)
+        return tiling.page(blocks, _columns(tiles), self._foot(scale), size)
 
     def _foot(self, scale: str) -> str:
         """What is to be known of the colours, and of what is not drawn."""
@@ -112,10 +112,10 @@ def _tiles(
 ) -> Iterator[Image.Image]:
     """The tiles of one way, drawn target by target as they are asked for; or its reason, without end."""
     while isinstance(e, str):
-        yield drawing.excused(room, name, e, size)
+        yield tiling.excused(room, name, e, size)
     overlays = e.within(max(room)).overlays(0, colours=colours, scale=scale, legend=False)
     for t, drawn in enumerate(overlays):
-        yield drawing.tile(drawn, name, e.evidence_text(0, t), size)
+        yield tiling.tile(drawn, name, e.evidence_text(0, t), size)
 
 
 def _made_by(e: Explanation) -> Report:

@@ -44,7 +44,7 @@ class Search:
     """The search for layers in one traced pass."""
 
     def __init__(self, traced: Traced, images: Tensor) -> None:
-        self.traced, self.grids = traced, Grids(traced.outputs, images)
+        self.traced, self.grids = traced, Grids(traced.outputs, images, traced.beside)
         self.order = Order(traced.outputs, self.grids, traced.leaf)
         chosen = traced.chosen
         if chosen is None:

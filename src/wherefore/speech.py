@@ -95,9 +95,9 @@ def padded(tokens: Sequence[Sequence[int]], filler: int, device: torch.device | 
 def said(speech: Speech, beam: int = 1) -> list[list[int]]:
     """The tokens of the caption of each picture, without the end: the likeliest next one each time, or a beam search.
 
-    A caption that does not end by itself ends at the longest.
+    A caption that does not end by itself ends at the longest. Raises `Error` for a beam below 1.
     """
-    return [found[0][1] for found in searched(speech, beam)] if beam > 1 else _greedy(speech)
+    return [found[0][1] for found in searched(speech, beam)] if beam != 1 else _greedy(speech)
 
 
 @torch.no_grad()
@@ -128,10 +128,13 @@ def _searched(speech: Speech, beam: int) -> list[tuple[float, list[int]]]:
     end = speech.language.end
     begun: list[tuple[float, list[int]]] = [(0.0, [])]
     finished: list[tuple[float, list[int]]] = []
-    for _ in range(speech.language.longest):
+    for length in range(speech.language.longest + 1):
         copies = speech.part(torch.zeros(len(begun), dtype=torch.long, device=speech.pictures.device))
         tokens = padded([words for _, words in begun], end, speech.pictures.device)
-        best = copies.after(tokens)[:, -1].log_softmax(1).topk(beam, 1)
+        likely = copies.after(tokens)[:, -1].log_softmax(1)
+        if length == speech.language.longest:  # there is room for the end alone
+            likely[:, torch.arange(likely.shape[1], device=likely.device) != end] = -torch.inf
+        best = likely.topk(min(beam, likely.shape[1]), 1)
         longer = [
             (so_far + value, [*words, token])
             for (so_far, words), values, indices in zip(begun, best.values.tolist(), best.indices.tolist(), strict=True)
@@ -143,4 +146,4 @@ def _searched(speech: Speech, beam: int) -> list[tuple[float, list[int]]]:
         # Every further token makes a beginning less likely: it cannot overtake so many as are wanted.
         if not begun or (len(finished) >= beam and sorted(finished)[-beam][0] >= begun[0][0]):
             break
-    return sorted(finished or begun, key=lambda each: -each[0])[:beam]
+    return sorted(finished, key=lambda each: -each[0])[:beam]

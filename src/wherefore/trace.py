@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wherefore.feeding import tokens_beside
 from wherefore.graph import Node
 from wherefore.guard import KeepRecording, prepared, recording
 from wherefore.places import entries
@@ -42,6 +43,7 @@ class Traced(NamedTuple):
     chosen: Chosen | None  # what was read from the network's output
     leaf: Tensor | None  # what was fed; None for token numbers, which have no gradient
     first: torch.autograd.graph.GradientEdge | None  # the first result that has one
+    beside: int = 0  # how many tokens of text were fed beside it
 
 
 def trace(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None = None) -> Traced:
@@ -78,7 +80,7 @@ def trace(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None
         for name, module in net.named_modules():
             undo.callback(module.register_forward_pre_hook(before).remove)
             if name:
-                undo.callback(module.register_forward_hook(partial(after, name)).remove)
+                undo.callback(module.register_forward_hook(partial(after, name), prepend=True).remove)
         inside.enter_context(KeepRecording())
         output = net(images.clone() if leaf is None else leaf.clone())  # a network may change its input in place
         inside.close()
@@ -87,7 +89,8 @@ def trace(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen] | None
         chosen = choose(output) if choose else None
     outputs = _named(calls)
     first = min(outputs, key=lambda o: o.order).edge if outputs else None
-    return Traced(outputs, chosen, leaf, first if leaf is None else torch.autograd.graph.get_gradient_edge(leaf))
+    first = first if leaf is None else torch.autograd.graph.get_gradient_edge(leaf)
+    return Traced(outputs, chosen, leaf, first, 0 if leaf is None else tokens_beside(net))
 
 
 def _named(calls: list[tuple[str, Any, Any]]) -> list[Output]:

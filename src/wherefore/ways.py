@@ -12,12 +12,12 @@ from torch import nn
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.guard import unwrap
-from wherefore.layers import find_layers
+from wherefore.layers import find_layers, sweep
 from wherefore.options import WHY_NOT, method_options, takes
 from wherefore.places import Place, submodule
 from wherefore.registry import METHODS
 from wherefore.subjects import Subject
-from wherefore.types import Model
+from wherefore.types import Chosen, Model
 
 GENERAL = ("fit", "batch_size", "output")  # options that every method takes
 
@@ -47,13 +47,26 @@ def by_method(
 
 
 def by_layer(
-    model: Model, picture: Subject, pattern: str = "all", method: str = "grad-cam", **options: Any
+    model: Model,
+    picture: Subject,
+    pattern: str = "all",
+    method: str = "grad-cam",
+    question: str | None = None,
+    **options: Any,
 ) -> dict[str, Explainer]:
-    """An explainer for each layer that a pattern such as ``features.*`` fits (``all``: every one), in their order."""
+    """An explainer for each layer that a pattern such as ``features.*`` fits, in their order.
+
+    ``all``: every layer; ``sweep``: those of `wherefore.layers.sweep`. ``question`` is asked of a model that answers
+    questions.
+    """
     first = Explainer(model, method, **options)
-    net, images = first.fed(first.batch_of([first.prepare(picture)]))
-    found = find_layers(net, images, lambda output: first.choose(None, output)).every
-    names = [layer.name for layer in found if pattern == "all" or fnmatch.fnmatchcase(layer.name, pattern)]
+    net, images = first.fed(first.reader.asked([first.batch_of([first.prepare(picture)])], question)[0])
+
+    def read(output: Any) -> Chosen:
+        return first.choose(None, output)
+
+    found = sweep(net, images, read) if pattern == "sweep" else find_layers(net, images, read).every
+    names = [e.name for e in found if pattern in ("all", "sweep") or fnmatch.fnmatchcase(e.name, pattern)]
     if not names:
         raise Error(f"no layer's name fits {pattern!r}: `wherefore layers` lists them.")
     return {name: Explainer(model, method, name, **options) for name in names}
@@ -68,7 +81,7 @@ def asked(
     model: Model, paths: Sequence[str | Path], methods: Sequence[str], layer: str | None = None, **options: Any
 ) -> Explainer | dict[str, Explainer]:
     """What is asked for on a command line: one explainer, or those of a page of several methods or layers."""
-    names, many = every(methods), layer is not None and _is_pattern(unwrap(model.net), layer)
+    names, many = every(methods), layer is not None and is_pattern(unwrap(model.net), layer)
     if len(names) > 1 and many:
         raise Error("a page shows several methods or several layers, not both: give one --method or one --layer.")
     if layer is not None and many:
@@ -79,9 +92,9 @@ def asked(
     return Explainer(model, names[0], layer, **options)
 
 
-def _is_pattern(net: nn.Module, layer: str) -> bool:
+def is_pattern(net: nn.Module, layer: str) -> bool:
     """Whether several layers are meant; ``backbone[out]`` is one, where no ``backboneo`` is to be found."""
-    if layer == "all" or "*" in layer or "?" in layer:
+    if layer in ("all", "sweep") or "*" in layer or "?" in layer:
         return True
     part = layer.split("+")[0]
     return "[" in layer and any(fnmatch.fnmatchcase(name, part) for name, _ in net.named_modules())

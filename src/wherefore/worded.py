@@ -80,7 +80,7 @@ class Word(Target):
             where = "" if self.step is None else f" at step {self.step}"
             raise Error(
                 f"the word {self.word!r} is not in the caption {language.text(tokens)!r}{where}: take one that is, or "
-                "give a caption that has it, wf.Word(word, caption)."
+                "give a caption that has it."
             )
         return range(found[0].start, found[0].stop)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from wherefore import console
+from wherefore.cli import reporting
 from wherefore.cli.app import AsJson, ModelName, Weights, app, load_model
 from wherefore.errors import Error
 
@@ -40,7 +41,8 @@ def explain(
     layer: Annotated[
         str | None,
         typer.Option(
-            help="One that `wherefore layers` lists; all, or a pattern such as 'layer4.*': one page per picture."
+            help="One that `wherefore layers` lists; all, a pattern such as 'layer4.*', or sweep (from the first to "
+            "the last, as in the paper's Figure 13): one page per picture."
         ),
     ] = None,
     option: Annotated[
@@ -147,7 +149,7 @@ def explain(
     if json:
         print(json_module.dumps(result, indent=1, allow_nan=False))
     else:
-        console.reports(reports)
+        reporting.reports(reports)
     for error in errors:
         console.complain(error)
     raise typer.Exit(1 if errors else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wherefore import pages
-from wherefore.demo import bias, comparing, telling
+from wherefore.demo import bias, comparing, telling, words
 from wherefore.demo.cast import Cast
 from wherefore.guard import one_thread
 from wherefore.progress import track
@@ -24,6 +24,8 @@ CHAPTERS = (
     comparing.generalises,
     comparing.layers,
     comparing.mistake,
+    words.caption,
+    words.answer,
     bias.bias,
     comparing.everything,
     comparing.onward,

@@ -155,6 +155,8 @@ def onward(cast: Cast) -> Section:
 COMMANDS = (
     Command("wherefore explain scenes:17 --model scenes:vgg --truth", "Any scene, with what is known of it."),
     Command("wherefore explain photo.jpg --target top5", "A photograph of your own, by a ResNet-50 of torchvision's."),
+    Command("wherefore caption scenes:17 --out out", "A caption, with a map for each of its words."),
+    Command('wherefore ask scenes:17 "is there a dog?" --out out', "An answer and others, each with its map."),
     Command("wherefore explain photo.jpg --method all", "Every method on one page."),
     Command("wherefore layers --model resnet50", "Every layer that can be explained, and which one is the default."),
     Command("wherefore methods guided-grad-cam", "Formula, source, cost and options of a method."),

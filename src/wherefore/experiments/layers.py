@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from wherefore import drawing
+from wherefore import tiling
 from wherefore.batch.maps import Seen
 from wherefore.datasets import Array, Dataset
 from wherefore.experiments.charts import curves
@@ -213,8 +213,8 @@ def _sheet(depth: Depth) -> Image.Image:
     for stage in dict.fromkeys(depth.stages):
         here = [i for i, own in enumerate(depth.stages) if own == stage]
         tiles = [_tile(depth.shown[i], target, depth.layers[i]) for target in _targets(depth) for i in here]
-        blocks.append(drawing.Block(f"Stage {stage}", "", tiles))
-    return drawing.page(blocks, ACROSS)
+        blocks.append(tiling.Block(f"Stage {stage}", "", tiles))
+    return tiling.page(blocks, ACROSS)
 
 
 def _targets(depth: Depth) -> range:
@@ -224,7 +224,7 @@ def _targets(depth: Depth) -> range:
 def _tile(seen: Seen, target: int, layer: str) -> Image.Image:
     picture = drawn(seen, target).picture
     picture.thumbnail((TILE, TILE))
-    return drawing.tile(picture, layer, seen.explanation.targets[0][target])
+    return tiling.tile(picture, layer, seen.explanation.targets[0][target])
 
 
 def _words(depth: Depth) -> str:

@@ -193,7 +193,8 @@ def _classifier(cnn: str) -> nn.Module:
         return PreactResNet(1000)
     from torchvision.models import get_model
 
-    net: nn.Module = get_model(cnn, weights=None)
+    options = {"init_weights": False} if cnn.startswith("vgg") else {}  # which would take half a minute
+    net: nn.Module = get_model(cnn, weights=None, **options)
     return net
 
 

@@ -70,7 +70,7 @@ def neuraltalk2(vocabulary: Vocabulary) -> Captioner:
     """
     from torchvision.models import vgg16
 
-    return Captioner(headless(vgg16(weights=None)), 4096, vocabulary)
+    return Captioner(headless(vgg16(weights=None, init_weights=False)), 4096, vocabulary)
 
 
 def show_and_tell(vocabulary: Vocabulary) -> Captioner:

@@ -22,6 +22,7 @@ from wherefore.imaging import Frames
 from wherefore.models import repository
 from wherefore.models.processors import preprocess_in
 from wherefore.models.quiet import quiet
+from wherefore.models.worded_transformers import ADAPTERS, Speaker
 from wherefore.models.zoo import OWN_CLASSES, Names, Weights, extra, file_sha256, problems, read_state, reason, refuse
 from wherefore.registry import MODELS
 from wherefore.text import words_of
@@ -29,6 +30,7 @@ from wherefore.types import Model
 
 # Families of networks, as transformers names its lists of them.
 PROMPTS, VIDEO, TEXT = "ZERO_SHOT_IMAGE_CLASSIFICATION", "VIDEO_CLASSIFICATION", "SEQUENCE_CLASSIFICATION"
+WORDED = "captions and questions"  # of several of its lists
 FAMILIES = (PROMPTS, "IMAGE_CLASSIFICATION", "SEMANTIC_SEGMENTATION", "OBJECT_DETECTION", VIDEO, TEXT)
 FRAMES = ("num_frames", "frames_per_clip")  # how many a network of videos is built for
 ATTENTION = (None, "eager", "sdpa")  # torch's own: any other name is that of code to fetch
@@ -45,14 +47,19 @@ class Source:
     architecture: Any  # a class of transformers
 
 
-@MODELS("hf", names="hf:ORG/NAME, hf:./folder: classifiers, CLIP, segmentation, detection, video, text")
+@MODELS(
+    "hf", names="hf:ORG/NAME, hf:./folder: classifiers, CLIP, segmentation, detection, video, text, captions, questions"
+)
 def transformers_model(name: str, weights: Weights, classes: Names) -> Model:
     """Every repository of Hugging Face's, or local folder, whose network transformers has and wherefore explains.
 
-    Pictures (also by prompts, as CLIP: these are ``classes``), segmentation, detection, videos and texts.
+    Pictures (also by prompts, as CLIP: these are ``classes``), segmentation, detection, videos and texts; captions of
+    pictures, and answers to questions about them.
     """
     extra("transformers")
     source = _source(name, repository.folder_of(name, weights))
+    if classes and issubclass(ADAPTERS.get(source.architecture.__name__, nn.Module), Speaker):
+        raise Error(f"hf:{name} says words and has no classes: leave classes= out.")
     if source.family == PROMPTS and not classes:
         raise Error(f'hf:{name} compares pictures with prompts: give these as classes=, ["a photo of a cat", ...].')
     if source.family != PROMPTS and classes is not None:
@@ -61,6 +68,8 @@ def transformers_model(name: str, weights: Weights, classes: Names) -> Model:
         source.config.num_labels = len(classes)
         source.config.id2label = dict(enumerate(classes))
     net, sha256 = _network(source, weights)
+    if source.family == WORDED:
+        return _worded(source, net.eval(), sha256)
     inputs = _prompts(source, net, classes) if source.family == PROMPTS and classes else {}
     labels = getattr(source.config, "id2label", None) or {}
     return Model(
@@ -77,6 +86,23 @@ def transformers_model(name: str, weights: Weights, classes: Names) -> Model:
     )
 
 
+def _worded(source: Source, net: nn.Module, sha256: str | None) -> Model:
+    """A network that puts pictures into words or answers questions, and how it is asked."""
+    name = f"hf:{source.name}"
+    adapter = ADAPTERS[type(net).__name__](net, name, _of_folder(source, "AutoTokenizer"))
+    says = isinstance(adapter, Speaker)
+    return Model(
+        adapter.eval(),
+        None if says else list(source.config.id2label.values()),
+        _preprocess(source, net),
+        name=name,
+        sha256=sha256,
+        question=adapter.questions(lambda: _of_folder(source, "AutoProcessor")) if adapter.asks else None,
+        prompt=adapter.prompt,
+        multilabel=not says,  # trained with a sigmoid for each answer
+    )
+
+
 def _source(name: str, folder: Path) -> Source:
     """What the config in a folder asks for; an `Error` where that is nothing that can be explained."""
     config = _config(name, folder)
@@ -84,7 +110,8 @@ def _source(name: str, folder: Path) -> Source:
     if family is None:
         raise Error(
             f"hf:{name} is a network of the kind {architecture}: what can be explained are those of transformers that "
-            "classify pictures (also by prompts, as CLIP), videos or texts, segment pictures, or detect objects."
+            "classify pictures (also by prompts, as CLIP), videos or texts, segment pictures, detect objects, or put "
+            f"pictures into words and answer questions about them ({', '.join(ADAPTERS)})."
         )
     with quiet():  # it is imported only now
         source = Source(name, folder, config, family, getattr(extra("transformers"), architecture))
@@ -131,6 +158,8 @@ def _architecture(config: Any) -> tuple[str | None, str]:
     """Which family a config's network is of, and its class; no family where it is of none that can be explained."""
     lists = extra("transformers.models.auto.modeling_auto")
     named = (getattr(config, "architectures", None) or [None])[0]
+    if named in ADAPTERS:
+        return WORDED, str(named)
     for family in FAMILIES:
         of_type = getattr(lists, f"MODEL_FOR_{family}_MAPPING_NAMES")
         if named is None and config.model_type in of_type:
@@ -199,7 +228,7 @@ def _made(source: Source, make: Any) -> Any:
 
 def _preprocess(source: Source, net: nn.Module) -> Any:
     if source.family == TEXT:
-        return words_of(net, _tokenizer(source))
+        return words_of(net, _of_folder(source, "AutoTokenizer"))
     preprocess = preprocess_in(source.folder)
     if source.family != VIDEO or preprocess is None:
         return preprocess
@@ -207,17 +236,19 @@ def _preprocess(source: Source, net: nn.Module) -> Any:
     return Frames(preprocess, count, time_first=True)
 
 
-def _tokenizer(source: Source) -> Any:
+def _of_folder(source: Source, auto: str) -> Any:
+    """The tokenizer, or the processor, that the files in a folder describe."""
+
     def make() -> Any:
-        auto = extra("transformers").AutoTokenizer
-        return auto.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
+        kind = getattr(extra("transformers"), auto)
+        return kind.from_pretrained(source.folder, local_files_only=True, trust_remote_code=False)
 
     return _made(source, make)
 
 
 def _prompts(source: Source, net: nn.Module, prompts: Any) -> dict[str, Any]:
     """The prompts' tokens ``(prompts, L)``, padded as the network learned it."""
-    tokenizer, text = _tokenizer(source), getattr(source.config, "text_config", source.config)
+    tokenizer, text = _of_folder(source, "AutoTokenizer"), getattr(source.config, "text_config", source.config)
     longest = min(tokenizer.model_max_length, getattr(text, "max_position_embeddings", 512))
     with quiet():  # of too many tokens it warns, too
         counts = {prompt: len(tokenizer(prompt)["input_ids"]) for prompt in prompts}

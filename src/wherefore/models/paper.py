@@ -78,9 +78,7 @@ def paper_model(name: str, weights: Weights, classes: Names) -> Model:
             f"paper:{name} comes without weights: `wherefore train {name} --data {what}` makes a file of them, to be "
             "given with weights= (--weights FILE)."
         )
-    facts: dict[str, Any] = (
-        told(weights) if weights else {"vocabulary": WORDS, "longest": 16, "classes": ANSWERS * network.asks}
-    )
+    facts = told(weights) if weights else _made_up(network)
     if "vocabulary" not in facts:
         raise Error(f"{weights} does not say which words its network knows: `wherefore train {name}` writes it so.")
     vocabulary = Vocabulary(tuple(facts["vocabulary"]), facts["longest"], f"paper:{name}")
@@ -99,6 +97,10 @@ def paper_model(name: str, weights: Weights, classes: Names) -> Model:
         sha256,
         question=partial(answering.read, vocabulary) if network.asks else None,
     )
+
+
+def _made_up(network: Network) -> dict[str, Any]:
+    return {"vocabulary": WORDS, "longest": 16, "classes": ANSWERS if network.asks else ()}
 
 
 def built(network: Network, vocabulary: Vocabulary, answers: int) -> nn.Module:

@@ -10,7 +10,7 @@ from wherefore.errors import Error
 from wherefore.models.quiet import quiet
 from wherefore.models.zoo import Weights, extra, file_sha256, reason
 
-SETTINGS = ["*.json", "*.txt", "*.model"]
+SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]
 # Safetensors first; never both, and none of the copies in half precision or for other libraries.
 WEIGHTS = (
     ["model.safetensors", "model-*-of-*.safetensors"],

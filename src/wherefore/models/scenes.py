@@ -66,16 +66,17 @@ class Worded(NamedTuple):
 
     build: Callable[..., nn.Module]
     asks: bool = False
-    layer: str | None = None  # the last rectified convolutions, where they are not what is found
+    layer: str = "cnn.features.20"  # its last rectified convolutions, which the papers explain
+    channels: int = 128  # of that layer
     size: int = 96
 
 
 WORDED = {
     "captioner": Worded(scaled.captioner),
-    "show-and-tell": Worded(scaled.show_and_tell),
+    "show-and-tell": Worded(scaled.show_and_tell, layer="cnn.inception4c", channels=384),
     "vqa": Worded(scaled.answerer(scaled.Vgg, 192), asks=True),
-    "vqa-alexnet": Worded(scaled.answerer(scaled.AlexNet, 192), asks=True),
-    "coattention": Worded(scaled.coattention, asks=True, layer="cnn.layer3"),
+    "vqa-alexnet": Worded(scaled.answerer(scaled.AlexNet, 192), asks=True, layer="cnn.features.11", channels=64),
+    "coattention": Worded(scaled.coattention, asks=True, layer="cnn.layer3", channels=64),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from wherefore.datasets import VOID, Array
-from wherefore.drawing import tile
+from wherefore.tiling import tile
 
 COVERED = 0.72  # how far a colour covers the picture
 BACKGROUND, UNSAID = (70, 74, 84), (255, 255, 255)

@@ -165,7 +165,7 @@ class Lesson:
         features = seen(run.cnn, run.preprocess, data, sorted({item.picture for item in items}), folder, run.device)
         kept = [item for item in items if item.picture not in features.unread]
         if not kept:
-            raise Error(f"no picture of {data.spec} can be learned from: {next(iter(features.unread.values()), data)}")
+            raise Error(f"no picture of {data.spec} can be learned from: {next(iter(features.unread.values()))}")
         return cls(kept, data, features)
 
 
@@ -263,7 +263,7 @@ def scores_of(net: nn.Module, found: Tensor, texts: Tensor) -> Tensor:
         scores = net.answered(net.projected(found), texts)
     else:
         assert isinstance(net, LstmAnswerer)
-        scores = net.answered(found, net.asked(texts))
+        scores = net.answered(found, texts)
     return scores
 
 

@@ -86,8 +86,11 @@ def seen(
 ) -> Seen:
     """What a CNN makes of pictures of these numbers: read from the file in the folder that has it, or put there.
 
-    Raises `Error` where the disk is full: of VQA's training pictures the maps of ResNet-200 take 66 GB.
+    Raises `Error` where there are none, and where the disk is full: of VQA's training pictures the maps of ResNet-200
+    take 66 GB.
     """
+    if not pictures:
+        raise Error(f"nothing in the part {data.split!r} of {data.spec} is said in words that the network knows.")
     about = [data.spec, data.split, data.fingerprint, list(pictures), asdict(preprocess)]
     about.append(Model(cnn).weights_sha256)
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]

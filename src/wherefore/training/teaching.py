@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from wherefore.errors import Error
 from wherefore.models import answering, captioning
 from wherefore.models.scenes import preprocess
 from wherefore.progress import track
+from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES
 from wherefore.training.data import Array, Wanted, drawn
 from wherefore.training.loop import Say, augmented, cycle, normalised
 from wherefore.training.recipes import Mix
@@ -104,8 +105,8 @@ def one_epoch(run: Run, pictures: Pictures, texts: Captions | Questions) -> floa
 
 
 def loss_of(net: Any, images: Tensor, drawn: Drawn, recipe: Telling) -> Tensor:
-    """Cross-entropy: of the answers, or of the words of captions that count and their ends; in training the bag's."""
-    texts, truth, bag = (each.to(images.device) for each in drawn)
+    """Cross-entropy of the answers, or of the words that count and the ends; in training the parts too."""
+    texts, truth, where = (each.to(images.device) for each in drawn)
     seen = _seen(net, images, recipe)
     each = len(texts) // len(images)
     if isinstance(net, captioning.Captioner):
@@ -114,9 +115,9 @@ def loss_of(net: Any, images: Tensor, drawn: Drawn, recipe: Telling) -> Tensor:
         value = F.cross_entropy(net.decode(pictures, texts)[truth], wanted[truth])
     else:
         value = F.cross_entropy(net.answered(seen.repeat_interleave(each, 0), texts), truth)
-    if not (net.training and recipe.bag):
+    if not (net.training and recipe.parts):
         return value
-    return value + recipe.bag * bag_loss(cast(Any, net).bag(seen), bag)
+    return value + recipe.parts * parts_loss(net.parts.scores, where)
 
 
 def _seen(net: Any, images: Tensor, recipe: Telling) -> Tensor:
@@ -130,14 +131,15 @@ def _seen(net: Any, images: Tensor, recipe: Telling) -> Tensor:
     return found
 
 
-def bag_loss(scores: Tensor, bag: Tensor) -> Tensor:
-    """Binary cross-entropy of what is said of each picture at all, ``(B, V)``, summed over the words or answers.
+def parts_loss(scores: Tensor, where: Tensor) -> Tensor:
+    """Cross-entropies of category, colour and texture at the places where they are known, one added to the other.
 
-    Of scores at each place ``(B, places, V)`` the highest counts, as in Fang et al. (2015), whose words may be said of
-    any part of the picture.
+    ``scores`` ``(n, 35, h, w)`` at the places of the last map, ``where`` ``(n, 3, h, w)`` with -1 for unknown.
     """
-    scores = scores.amax(1) if scores.ndim == 3 else scores
-    return F.binary_cross_entropy_with_logits(scores, bag, reduction="none").sum(1).mean()
+    each = scores.split([len(CATEGORIES), len(COLOURS), len(TEXTURES)], 1)
+    return torch.stack(
+        [F.cross_entropy(s, w.long(), ignore_index=-1) for s, w in zip(each, where.unbind(1), strict=True)]
+    ).sum()
 
 
 @torch.no_grad()

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from wherefore.errors import Error
-from wherefore.models.answering import CoAttention
 from wherefore.models.scenes import WORDED
 from wherefore.models.zoo import load
-from wherefore.scenes.world import VERSION
+from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES, VERSION
 from wherefore.training.recipes import Mix
 from wherefore.training.resumable import Resumable
 from wherefore.training.texts import asked, spoken
@@ -41,7 +40,7 @@ class Telling:
     weight_decay: float = 0.02
     warm_up: float = 0.15
     cnn: float = 0.5
-    bag: float = 0.0  # weight of a second aim, dropped afterwards: which words or answers belong to the picture
+    parts: float = 0.0  # weight of a second aim, dropped afterwards: what is at each place of the last map
     blind: bool = False  # without the picture: what the questions alone tell
     flip: bool = False
     shift: int = 4
@@ -61,15 +60,15 @@ class Telling:
 
 
 TELLING = {
-    "captioner": Telling("captioner", epochs=5, lr=2e-3, start="vgg", bag=0.1),
-    "show-and-tell": Telling("show-and-tell", epochs=5, lr=2e-3, start="googlenet", bag=0.1),
-    "vqa": Telling("vqa", epochs=4, lr=2e-3, start="captioner", each=10, bag=0.1),
-    "vqa-alexnet": Telling("vqa-alexnet", epochs=3, lr=1e-3, start="alexnet", each=10, bag=0.1),
-    "coattention": Telling("coattention", epochs=5, lr=2e-3, start="resnet", each=4, bag=0.1),
+    "captioner": Telling("captioner", epochs=3, lr=2e-3, start="vgg", cnn=1.0, parts=1.0),
+    "show-and-tell": Telling("show-and-tell", epochs=3, lr=2e-3, start="googlenet", cnn=1.0, parts=1.0),
+    "vqa": Telling("vqa", epochs=5, lr=2e-3, start="captioner", each=10, cnn=0.0),
+    "vqa-alexnet": Telling("vqa-alexnet", epochs=3, lr=2e-3, start="alexnet", each=10, cnn=0.0),
+    "coattention": Telling("coattention", epochs=3, lr=2e-3, start="resnet", each=4, cnn=1.0, parts=1.0),
 }
 
 
-AIM = "bag."  # the weights of the second aim
+AIM = "parts."  # the weights of the second aim
 # Two passes over the questions without a picture: what they alone tell is soon learned.
 BLIND: dict[str, Any] = {"blind": True, "epochs": 2, "cnn": 0.0, "each": 10}
 
@@ -103,6 +102,20 @@ class Run(Resumable):
         super().__init__(net, optimizer, [recipe.settings, recipe.seed, recipe.source, start], device)
 
 
+class Parts(nn.Module):
+    """What the last map says of each place, ``scores`` ``(B, 35, h, w)`` for categories, colours and textures."""
+
+    def __init__(self, layer: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(channels, len(CATEGORIES) + len(COLOURS) + len(TEXTURES), 1)
+        self.scores = torch.empty(0)
+        layer.register_forward_hook(self._read)
+
+    def _read(self, layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        if self.training:
+            self.scores = self.head(output)
+
+
 def built(recipe: Telling, folder: Path) -> tuple[nn.Module, str]:
     """The network with its first weights: its words' random, its CNN's those of another, whose sha256 comes with it."""
     torch.manual_seed(recipe.seed)
@@ -114,9 +127,8 @@ def built(recipe: Telling, folder: Path) -> tuple[nn.Module, str]:
         vocabulary, answers = spoken(recipe.mix, f"scenes:{recipe.network}"), ()
         net = network.build(vocabulary)
     net.answers = answers
-    if recipe.bag:
-        width = net.words.embedding_dim if isinstance(net, CoAttention) else net.image.in_features
-        net.bag = nn.Linear(width, len(answers or vocabulary))
+    if recipe.parts:
+        net.parts = Parts(net.get_submodule(network.layer), network.channels)
     own = folder / f"{recipe.start}.safetensors"
     first = load(f"scenes:{recipe.start}", weights=own if own.is_file() else "default")
     state = first.net.state_dict()

@@ -13,14 +13,18 @@ from torch import Tensor
 
 from wherefore.scenes.language import captions, questions
 from wherefore.scenes.phrasing import phrasings
-from wherefore.scenes.world import World, imagine
+from wherefore.scenes.words import texture
+from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES, World, imagine
 from wherefore.speech import padded
+from wherefore.training.data import Array
 from wherefore.training.recipes import Mix
 from wherefore.vocabulary import Vocabulary
 
 # How often each of a scene's five captions is drawn: the one that names everything most often, so that a network that
 # says what is likeliest says much.
 SHARES = (0.15, 0.45, 0.2, 0.1, 0.1)
+PLACES_A_SIDE = 12  # of the last maps of the scaled networks
+MIDDLE = 0.6  # the share of a thing's extent that it fills for sure
 LONGEST = 24  # words of a caption, and of a question
 SAMPLED = 3000  # scenes of each count whose texts the vocabulary is taken from
 
@@ -51,12 +55,32 @@ def asked(mix: Mix, name: str) -> tuple[Vocabulary, tuple[str, ...]]:
     return Vocabulary.of(ways, 1, LONGEST, name), tuple(answers)
 
 
+def parts(world: World) -> Array:
+    """What is at each of 12x12 places of the picture: numbers of category, colour and texture, ``(3, 12, 12)``.
+
+    -1 where nothing is for sure: outside of the middle of things, and for textures that cannot be told.
+    """
+    found = np.full((3, PLACES_A_SIDE, PLACES_A_SIDE), -1, np.int8)
+    middles = (np.arange(PLACES_A_SIDE) + 0.5) / PLACES_A_SIDE
+    for thing in world.things:  # the nearest last: it covers others
+        x0, y0, x1, y1 = thing.reach
+        across, down = (abs(middles - c) < MIDDLE * r for c, r in ((thing.x, (x1 - x0) / 2), (thing.y, (y1 - y0) / 2)))
+        seen = TEXTURES.index(thing.texture) if texture(thing) else -1
+        values = CATEGORIES.index(thing.category), [*COLOURS].index(thing.colour), seen
+        found[:, down[:, None] & across] = np.array(values, np.int8)[:, None]
+    return found
+
+
+def _all_parts(worlds: Sequence[World]) -> Array:
+    return np.stack([parts(world) for world in worlds])
+
+
 class Drawn(NamedTuple):
     """What goes with n pictures in a step."""
 
     texts: Tensor  # (n each, L)
     truth: Tensor  # what is right of them
-    bag: Tensor  # (n, words or answers): 1 for what is said of the picture at all
+    parts: Tensor  # (n, 3, 12, 12): what is where, see `parts`
 
 
 @dataclass(frozen=True)
@@ -65,7 +89,7 @@ class Captions:
 
     of: Sequence[Sequence[list[int]]]
     end: int
-    words: int  # how many there are
+    parts: Array
 
     @classmethod
     def read(cls, worlds: Sequence[World], vocabulary: Vocabulary) -> Captions:
@@ -73,7 +97,7 @@ class Captions:
         return cls(
             [[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds],
             vocabulary.end,
-            len(vocabulary),
+            _all_parts(worlds),
         )
 
     def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
@@ -86,8 +110,8 @@ class Captions:
         chosen = [self.of[row][way] for row, ways in zip(rows, which, strict=True) for way in ways]
         tokens = padded(chosen, self.end)
         lengths = torch.tensor([len(words) for words in chosen])
-        words = torch.zeros(len(rows), self.words).scatter_(1, tokens.reshape(len(rows), -1), 1.0)
-        return Drawn(tokens, torch.arange(tokens.shape[1] + 1) <= lengths[:, None], words)
+        counts = torch.arange(tokens.shape[1] + 1) <= lengths[:, None]
+        return Drawn(tokens, counts, torch.from_numpy(self.parts[rows]))
 
 
 @dataclass(frozen=True)
@@ -95,7 +119,7 @@ class Questions:
     """The questions of pictures in words' numbers, in all their trained ways, and the numbers of their answers."""
 
     of: Sequence[Sequence[tuple[Sequence[list[int]], int, str]]]
-    answers: int  # how many there are
+    parts: Array
 
     @classmethod
     def read(cls, worlds: Sequence[World], vocabulary: Vocabulary, answers: Sequence[str]) -> Questions:
@@ -117,7 +141,7 @@ class Questions:
                 ]
                 for world in worlds
             ],
-            len(answers),
+            _all_parts(worlds),
         )
 
     def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
@@ -126,14 +150,12 @@ class Questions:
         All kinds of question come about equally often, whatever there are more of; so do their ways.
         """
         texts, answers, rows = [], [], [*rows]
-        right = torch.zeros(len(rows), self.answers)
-        for number_of_row, row in enumerate(rows):
+        for row in rows:
             every = self.of[row]
-            right[number_of_row, [answer for _, answer, _ in every]] = 1.0
             kinds = [kind for _, _, kind in every]
             shares = np.array([1 / kinds.count(kind) for kind in kinds])
             for number in dice.choice(len(every), each, p=shares / shares.sum()):
                 ways, answer, _ = every[number]
                 texts.append(ways[dice.integers(len(ways))])
                 answers.append(answer)
-        return Drawn(padded(texts, 0), torch.tensor(answers), right)
+        return Drawn(padded(texts, 0), torch.tensor(answers), torch.from_numpy(self.parts[rows]))

@@ -94,9 +94,7 @@ def coattention(net: CoAttention, maps: Tensor, question: Sequence[int]) -> Vect
     """Lu et al. 2016 with alternating attention: words, phrases and the question, fused from the words up."""
     seen, (channels, height, width) = maps.tolist(), maps.shape
     places = [
-        tanh(linear(net.image, [seen[k][y][x] for k in range(channels)]))
-        for y in range(height)
-        for x in range(width)
+        tanh(linear(net.image, [seen[k][y][x] for k in range(channels)])) for y in range(height) for x in range(width)
     ]
     table = net.words.weight.tolist()
     words = [tanh(table[number]) for number in question]

@@ -32,7 +32,7 @@ def caption(cast: Cast) -> Section:
         "A caption, word by word",
         "`scenes:captioner` shows a picture to an LSTM once, and then says one word after the other (NeuralTalk2, "
         "scaled down). What is explained is the logarithm of how likely the whole caption is, or the score of one "
-        "word, given the words before it.",
+        "word, given the words before it. The scenes are those from above.",
         *[part for each, text in told for part in _word_by_word(model, each, text)],
         Table(
             ("a word of scenes:captioner", *WHERE),
@@ -97,20 +97,20 @@ def _on(e: Explanation, image: int, scene: Scene, names: Sequence[str]) -> tuple
 def answer(cast: Cast) -> Section:
     """Answers to a question by three networks, and how the map goes where another answer would be true."""
     model = cast.network("vqa")
-    scenes = [each for each in cast.pairs if len(colours(model, each)) == 2]
+    scenes = [each for each in cast.pairs if two_coloured(model, each)]
     right, wrong = map(share, of_answers(model, scenes))
     return Section(
         "Questions, and other answers",
         "`scenes:vqa` reads a question by an LSTM and multiplies what it read with what it sees (Lu et al. 2015). "
         "Asked for the colour of one thing, it is explained for that colour, and for the colour of the other thing: "
         "the question and the picture are the same, and the answer is another.",
-        *[_two_answers(model, each) for each in cast.shown if len(colours(model, each)) == 2],
+        *[_two_answers(model, each) for each in cast.shown if two_coloured(model, each)],
         _three_networks(cast, cast.shown[0]),
         Table(
             ("an answer of scenes:vqa", "peak on the thing of that colour", WHERE[1]),
             [("a colour", right, wrong)],
             f"{len(scenes)} of the first {cast.count} test scenes with two objects: those of two colours. Each is "
-            "asked for the colour of its first thing; in parentheses the 95 % interval over scenes. Just beside is a "
+            "asked for the colour of one thing; in parentheses the 95 % interval over scenes. Just beside is a "
             "miss.",
         ),
         Verdict(
@@ -126,8 +126,14 @@ def colours(model: Model, scene: Scene) -> dict[str, str]:
     return {thing.colour: thing.category for thing in scene.things if thing.colour in classes(model)}
 
 
-def _question(scene: Scene) -> str:
-    return f"what colour is the {scene.things[0].category}?"
+def two_coloured(model: Model, scene: Scene) -> bool:
+    """Whether the things of a scene have two colours, and one of them can be asked for."""
+    return len(colours(model, scene)) == 2 and any(question.kind == "colour" for question in scene.questions)
+
+
+def question_of(scene: Scene) -> str:
+    """The first question about a scene, if possible for a colour."""
+    return next((q.text for q in scene.questions if q.kind == "colour"), scene.questions[0].text)
 
 
 def of_answers(model: Model, scenes: Sequence[Scene]) -> Found:
@@ -142,21 +148,21 @@ def of_answers(model: Model, scenes: Sequence[Scene]) -> Found:
 
 
 def _of_colours(model: Model, scene: Scene) -> Explanation:
-    return explain(model, scene, [Answer(colour) for colour in colours(model, scene)], question=_question(scene))
+    return explain(model, scene, [Answer(colour) for colour in colours(model, scene)], question=question_of(scene))
 
 
 def _two_answers(model: Model, scene: Scene) -> Figures:
     """A scene and the maps of two answers to one question."""
     e = _of_colours(model, scene)
     maps = [map_figure(e, 0, t, scene, name) for t, name in enumerate(e.targets[0])]
-    (best,) = answers(model, scene, _question(scene), most=1)[0]
-    return Figures([known_figure(scene), *maps], 3, f"{_question(scene)} {best.text}, it says")
+    (best,) = answers(model, scene, question_of(scene), most=1)[0]
+    return Figures([known_figure(scene), *maps], 3, f"{question_of(scene)} It says {best.text}.")
 
 
 def _three_networks(cast: Cast, scene: Scene) -> Figures:
     """The answers of three networks to one question, and their maps."""
     figures = [known_figure(scene)]
     for name in ANSWERING:
-        e = explain(cast.network(name), scene, question=_question(scene))
+        e = explain(cast.network(name), scene, question=question_of(scene))
         figures.append(map_figure(e, 0, 0, scene, f"{name}: {e.targets[0][0]}"))
-    return Figures(figures, 4, f"{_question(scene)} Three networks")
+    return Figures(figures, 4, f"Three networks: {question_of(scene)}")

@@ -1,10 +1,14 @@
-"""The training loop of networks with words: pictures with the captions or questions that belong to them."""
+"""The training of networks with words: first their CNN learns to see, then they learn what is said of what it sees.
+
+Of every place of the last map it learns what is there (category, colour, texture); a network that was only taught to
+name what is in a picture is blind to colours. Then it stays as it is, and what it sees is computed once.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +26,12 @@ from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES
 from wherefore.training.data import Array, Wanted, drawn
 from wherefore.training.loop import Say, augmented, cycle, normalised
 from wherefore.training.recipes import Mix
-from wherefore.training.telling import Run, Telling
-from wherefore.training.texts import Captions, Drawn, Questions, of_mix
+from wherefore.training.telling import Run
+from wherefore.training.texts import Captions, Drawn, Questions, all_parts, of_mix
 
 DEV: Mix = ((1, 500), (2, 500))
 LARGEST_STEP = 5.0  # gradients longer than this are shortened
+SEEN_AT_ONCE = 250
 
 
 @dataclass(frozen=True)
@@ -53,20 +58,32 @@ class Pictures:
 
 def fit(run: Run, checkpoint: Path, say: Say) -> None:
     """Trains for the epochs that are left; a row for each, and a checkpoint after it."""
-    recipe = run.recipe
-    if run.epoch == recipe.epochs:
+    recipe, read = run.recipe, _reader(run.net)
+    if run.epoch == recipe.passes:
         return
-    read = _reader(run.net)
-    pictures, texts = Pictures.of("train", recipe.mix, recipe.network), read(of_mix("train", recipe.mix))
-    held_out = Pictures.of("dev", DEV, recipe.network), read(of_mix("dev", DEV))
-    while run.epoch < recipe.epochs:
-        begun = time.monotonic()
-        loss = one_epoch(run, pictures, texts)
-        run.seconds += time.monotonic() - begun
-        row = {"epoch": run.epoch + 1, "loss": loss, "dev loss": held_out_loss(run, *held_out), "seconds": run.seconds}
-        run.rows.append(row)
-        run.write(checkpoint)
-        say(f"epoch {run.epoch}/{recipe.epochs}  loss {loss:.4f}  dev loss {row['dev loss']:.4f}  {run.seconds:.0f} s")
+    pictures, worlds = Pictures.of("train", recipe.mix, recipe.network), of_mix("train", recipe.mix)
+    where = all_parts(worlds)
+    while run.epoch < recipe.sight:
+        _epoch(run, checkpoint, say, lambda: {"loss": look(run, pictures, where)})
+    seen, texts = looked_at(run, pictures), read(worlds)
+    held_out = looked_at(run, Pictures.of("dev", DEV, recipe.network)), read(of_mix("dev", DEV))
+    while run.epoch < recipe.passes:
+        _epoch(
+            run, checkpoint, say, lambda: {"loss": tell(run, seen, texts), "dev loss": held_out_loss(run, *held_out)}
+        )
+
+
+def _epoch(run: Run, checkpoint: Path, say: Say, learn: Callable[[], dict[str, float]]) -> None:
+    """One pass, its row, its checkpoint, its line."""
+    begun = time.monotonic()
+    losses = learn()
+    if not all(map(math.isfinite, losses.values())):
+        raise Error(f"the training of {run.recipe.network} has come to no number: take a smaller learning rate.")
+    run.seconds += time.monotonic() - begun
+    run.rows.append({"epoch": run.epoch + 1, **losses, "seconds": run.seconds})
+    run.write(checkpoint)
+    told = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+    say(f"epoch {run.epoch}/{run.recipe.passes}  {told}  {run.seconds:.0f} s")
 
 
 def _reader(net: nn.Module) -> Callable[[Any], Captions | Questions]:
@@ -77,61 +94,47 @@ def _reader(net: nn.Module) -> Callable[[Any], Captions | Questions]:
     return lambda worlds: Captions.read(worlds, vocabulary)
 
 
-def one_epoch(run: Run, pictures: Pictures, texts: Captions | Questions) -> float:
-    """The mean loss over one pass through the pictures, in an order that seed and epoch decide."""
-    recipe, net = run.recipe, run.net.train()
-    if not recipe.cnn:
-        net.get_submodule("cnn").eval()
+def _steps(run: Run, count: int, first: int, passes: int) -> Iterator[tuple[Array, np.random.Generator]]:
+    """The numbers of each step's pictures in an order that seed and epoch decide, with the rate of that step set.
+
+    The learning rate goes through one cycle in ``passes`` from the epoch ``first`` on.
+    """
+    recipe = run.recipe
     dice = np.random.default_rng((recipe.seed, run.epoch))
     torch.manual_seed(int(dice.integers(2**62)))  # of dropout
-    size = min(recipe.batch, len(pictures))
-    batches = dice.permutation(len(pictures))[: len(pictures) // size * size].reshape(-1, size)
-    steps, total = len(batches), torch.zeros((), device=run.device)
-    for step, rows in enumerate(track(batches, steps, f"{recipe.network}, epoch {run.epoch + 1}/{recipe.epochs}")):
-        x = normalised(augmented(pictures.take(rows), dice, recipe), dice, recipe).to(run.device)
+    size = min(recipe.batch, count)
+    batches = dice.permutation(count)[: count // size * size].reshape(-1, size)
+    bar = track(batches, len(batches), f"{recipe.network}, epoch {run.epoch + 1}/{recipe.passes}")
+    for step, rows in enumerate(bar):
+        done = (run.epoch - first + (step + 0.5) / len(batches)) / passes
         for group in run.optimizer.param_groups:
-            group["lr"] = (
-                recipe.lr * group["share"] * cycle((run.epoch + (step + 0.5) / steps) / recipe.epochs, recipe.warm_up)
-            )
-        value = loss_of(net, x, texts.drawn(rows, recipe.each, dice), recipe)
-        run.optimizer.zero_grad()
-        value.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), LARGEST_STEP)
-        run.optimizer.step()
-        total += value.detach()
-    if not math.isfinite(mean := float(total) / steps):
-        raise Error(f"the training of {recipe.network} has come to no number: take a smaller learning rate.")
-    return mean
+            group["lr"] = recipe.lr * group["share"] * cycle(done, recipe.warm_up)
+        yield rows, dice
 
 
-def loss_of(net: Any, images: Tensor, drawn: Drawn, recipe: Telling) -> Tensor:
-    """Cross-entropy of the answers, or of the words that count and the ends; in training the parts too."""
-    texts, truth, where = (each.to(images.device) for each in drawn)
-    seen = _seen(net, images, recipe)
-    each = len(texts) // len(images)
-    if isinstance(net, captioning.Captioner):
-        pictures = net.rectify(net.image(seen)).repeat_interleave(each, 0)
-        wanted = torch.cat([texts, torch.full_like(texts[:, :1], net.vocabulary.end)], 1)
-        value = F.cross_entropy(net.decode(pictures, texts)[truth], wanted[truth])
-    else:
-        value = F.cross_entropy(net.answered(seen.repeat_interleave(each, 0), texts), truth)
-    if not (net.training and recipe.parts):
-        return value
-    return value + recipe.parts * parts_loss(net.parts.scores, where)
+def _step(run: Run, value: Tensor) -> float:
+    run.optimizer.zero_grad()
+    value.backward()
+    nn.utils.clip_grad_norm_(run.net.parameters(), LARGEST_STEP)
+    run.optimizer.step()
+    return float(value.detach())
 
 
-def _seen(net: Any, images: Tensor, recipe: Telling) -> Tensor:
-    """What the words are given of pictures; nothing, where the network is blind."""
-    if recipe.blind:
-        places = isinstance(net, answering.CoAttention)
-        shape = (len(images), 1, net.words.embedding_dim) if places else (len(images), net.image.in_features)
-        return torch.zeros(shape, device=images.device)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and recipe.cnn > 0):
-        found: Tensor = net.places(images) if isinstance(net, answering.CoAttention) else net.cnn(images)
-    return found
+# -------------------------------------------------------------------------------------------- to see
 
 
-def parts_loss(scores: Tensor, where: Tensor) -> Tensor:
+def look(run: Run, pictures: Pictures, where: Array) -> float:
+    """The mean loss over one pass in which the CNN learns what is where."""
+    recipe, net = run.recipe, run.net.train()
+    eye, head, losses = net.get_submodule(run.eye), net.get_submodule("parts"), []
+    for rows, dice in _steps(run, len(pictures), 0, recipe.sight):
+        x = normalised(augmented(pictures.take(rows), dice, recipe), dice, recipe).to(run.device)
+        eye(x)
+        losses.append(_step(run, parts_loss(head.scores, torch.from_numpy(where[rows]).to(run.device))))
+    return float(np.mean(losses))
+
+
+def parts_loss(scores: Any, where: Tensor) -> Tensor:
     """Cross-entropies of category, colour and texture at the places where they are known, one added to the other.
 
     ``scores`` ``(n, 35, h, w)`` at the places of the last map, ``where`` ``(n, 3, h, w)`` with -1 for unknown.
@@ -143,12 +146,55 @@ def parts_loss(scores: Tensor, where: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def held_out_loss(run: Run, pictures: Pictures, texts: Captions | Questions) -> float:
+def looked_at(run: Run, pictures: Pictures) -> Tensor:
+    """What the CNN sees of every picture, float16; where the network is blind, nothing."""
+    net, dice, still = run.net.eval(), np.random.default_rng(0), replace(run.recipe, shift=0, brightness=0.0)
+    eye, parts = net.get_submodule(run.eye), np.array_split(np.arange(len(pictures)), -(-len(pictures) // SEEN_AT_ONCE))
+    if run.recipe.blind:
+        shape = eye(torch.zeros(1, *pictures.take(np.arange(1)).shape[1:]).permute(0, 3, 1, 2).to(run.device)).shape[1:]
+        return torch.zeros((1, *shape), dtype=torch.half).expand(len(pictures), *shape)
+    bar = track(parts, len(parts), f"{run.recipe.network}: seeing {len(pictures):,} pictures")
+    return torch.cat([eye(normalised(pictures.take(rows), dice, still).to(run.device)).half().cpu() for rows in bar])
+
+
+# -------------------------------------------------------------------------------------------- to tell
+
+
+def tell(run: Run, seen: Tensor, texts: Captions | Questions) -> float:
+    """The mean loss over one pass in which what is said of what the CNN sees is learned."""
+    recipe, net, losses = run.recipe, run.net.train(), []
+    for rows, dice in _steps(run, len(seen), recipe.sight, recipe.epochs):
+        x = seen[torch.from_numpy(rows)].float().to(run.device)
+        losses.append(_step(run, loss_of(net, x, texts.drawn(rows, recipe.each, dice))))
+    return float(np.mean(losses))
+
+
+def loss_of(net: Any, seen: Tensor, drawn: Drawn) -> Tensor:
+    """Cross-entropy of the answers, or of the words of captions that count and their ends."""
+    texts, truth = (each.to(seen.device) for each in drawn)
+    each, above = len(texts) // len(seen), beyond(net, seen)
+    if isinstance(net, captioning.Captioner):
+        pictures = net.rectify(net.image(above)).repeat_interleave(each, 0)
+        wanted = torch.cat([texts, torch.full_like(texts[:, :1], net.vocabulary.end)], 1)
+        return F.cross_entropy(net.decode(pictures, texts)[truth], wanted[truth])
+    return F.cross_entropy(net.answered(above.repeat_interleave(each, 0), texts), truth)
+
+
+def beyond(net: Any, seen: Tensor) -> Tensor:
+    """What the words are given, of what the part of the CNN sees that is kept: the rest of it, or what follows."""
+    if isinstance(net, answering.CoAttention):
+        return net.projected(seen)
+    if seen.ndim == 2:
+        return seen
+    found: Tensor = net.cnn.classifier(seen.flatten(1))
+    return found
+
+
+@torch.no_grad()
+def held_out_loss(run: Run, seen: Tensor, texts: Captions | Questions) -> float:
     """The mean loss over the pictures of the dev split, the same texts each time."""
-    net, dice, recipe = run.net.eval(), np.random.default_rng(0), run.recipe
-    still = replace(recipe, shift=0, brightness=0.0)
-    losses = []
-    for rows in np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 100)):
-        x = normalised(pictures.take(rows), dice, still).to(run.device)
-        losses.append(float(loss_of(net, x, texts.drawn(rows, recipe.each, dice), recipe)))
+    net, dice, losses = run.net.eval(), np.random.default_rng(0), []
+    for rows in np.array_split(np.arange(len(seen)), -(-len(seen) // 100)):
+        x = seen[torch.from_numpy(rows)].float().to(run.device)
+        losses.append(float(loss_of(net, x, texts.drawn(rows, run.recipe.each, dice))))
     return float(np.mean(losses))

@@ -23,11 +23,12 @@ from wherefore.training.texts import asked, spoken
 
 @dataclass(frozen=True)
 class Telling:
-    """How a network with words is trained: AdamW with one cycle of the learning rate, pictures shifted and dimmed.
+    """How a network with words is trained: AdamW with a cycle of the learning rate for sight and one for words.
 
-    ``each``: captions or questions that go with a picture in a step. ``start`` names the network whose CNN it begins
-    with; it learns at ``cnn`` times the rate, where that is 0 not at all. Pictures are not mirrored, for left would be
-    right.
+    For ``sight`` passes the CNN, which begins as that of ``start``, learns what is where in pictures that are shifted
+    and dimmed (not mirrored, for left would be right); then for ``epochs`` passes the rest learns the words. ``each``:
+    captions or questions that go with a picture in a step. What of the CNN still learns then, its fully connected
+    layers, does so at ``slow`` times the rate. ``blind``: without the picture, to see what questions alone tell.
     """
 
     network: str
@@ -39,13 +40,18 @@ class Telling:
     each: int = 6
     weight_decay: float = 0.02
     warm_up: float = 0.15
-    cnn: float = 0.5
-    parts: float = 0.0  # weight of a second aim, dropped afterwards: what is at each place of the last map
-    blind: bool = False  # without the picture: what the questions alone tell
+    sight: int = 1
+    slow: float = 0.25
+    blind: bool = False
     flip: bool = False
     shift: int = 4
     brightness: float = 0.1
     seed: int = 0
+
+    @property
+    def passes(self) -> int:
+        """All passes through the pictures."""
+        return self.sight + self.epochs
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -60,17 +66,17 @@ class Telling:
 
 
 TELLING = {
-    "captioner": Telling("captioner", epochs=3, lr=2e-3, start="vgg", cnn=1.0, parts=1.0),
-    "show-and-tell": Telling("show-and-tell", epochs=3, lr=2e-3, start="googlenet", cnn=1.0, parts=1.0),
-    "vqa": Telling("vqa", epochs=5, lr=2e-3, start="captioner", each=10, cnn=0.0),
-    "vqa-alexnet": Telling("vqa-alexnet", epochs=3, lr=2e-3, start="alexnet", each=10, cnn=0.0),
-    "coattention": Telling("coattention", epochs=3, lr=2e-3, start="resnet", each=4, cnn=1.0, parts=1.0),
+    "captioner": Telling("captioner", epochs=8, lr=2e-3, start="vgg"),
+    "show-and-tell": Telling("show-and-tell", epochs=6, lr=2e-3, start="googlenet"),
+    "vqa": Telling("vqa", epochs=5, lr=2e-3, start="captioner", sight=0),
+    "vqa-alexnet": Telling("vqa-alexnet", epochs=3, lr=2e-3, start="alexnet", sight=0),
+    "coattention": Telling("coattention", epochs=3, lr=2e-3, start="resnet", each=4, sight=2),
 }
 
 
 AIM = "parts."  # the weights of the second aim
-# Two passes over the questions without a picture: what they alone tell is soon learned.
-BLIND: dict[str, Any] = {"blind": True, "epochs": 2, "cnn": 0.0, "each": 10}
+# A pass over the questions without a picture: what they alone tell is soon learned.
+BLIND: dict[str, Any] = {"blind": True, "epochs": 1, "sight": 0}
 
 
 def changed(recipe: Telling, epochs: int | None, seed: int | None) -> Telling:
@@ -85,17 +91,15 @@ class Run(Resumable):
     """The training of a network with words; ``start`` is the sha256 of the weights that its CNN begins with."""
 
     def __init__(self, recipe: Telling, net: nn.Module, device: str | None = None, start: str | None = None) -> None:
-        self.recipe, self.start = recipe, start
-        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        self.recipe, self.start, self.eye = recipe, start, WORDED[recipe.network].eye
+        groups: dict[tuple[float, bool], list[Tensor]] = {}
         for name, weight in net.named_parameters():
-            groups.setdefault((name.startswith("cnn."), weight.ndim > 1), []).append(weight)
-        # Biases and norms do not decay; the CNN, which knows something already, learns more slowly.
-        shares = [(params, recipe.cnn if of_cnn else 1.0, decays) for (of_cnn, decays), params in groups.items()]
+            slow = name.startswith("cnn.") and not name.startswith(f"{self.eye}.")
+            groups.setdefault((recipe.slow if slow else 1.0, weight.ndim > 1), []).append(weight)
         optimizer = torch.optim.AdamW(
             [
                 {"params": params, "share": share, "weight_decay": recipe.weight_decay * decays}
-                for params, share, decays in shares
-                if share
+                for (share, decays), params in groups.items()  # biases and norms do not decay
             ],
             lr=recipe.lr,
         )
@@ -127,7 +131,7 @@ def built(recipe: Telling, folder: Path) -> tuple[nn.Module, str]:
         vocabulary, answers = spoken(recipe.mix, f"scenes:{recipe.network}"), ()
         net = network.build(vocabulary)
     net.answers = answers
-    if recipe.parts:
+    if recipe.sight:
         net.parts = Parts(net.get_submodule(network.layer), network.channels)
     own = folder / f"{recipe.start}.safetensors"
     first = load(f"scenes:{recipe.start}", weights=own if own.is_file() else "default")

@@ -42,13 +42,13 @@ def of_mix(split: str, mix: Mix) -> list[World]:
 
 def spoken(mix: Mix, name: str) -> Vocabulary:
     """The words of the training captions, of which each occurs more than five times (Karpathy and Fei-Fei 2015)."""
-    some = tuple((objects, min(count, SAMPLED)) for objects, count in mix)
+    some = tuple((objects, SAMPLED) for objects, _ in mix)
     return Vocabulary.of((c for world in of_mix("train", some) for c in captions(world)), 6, LONGEST, name)
 
 
 def asked(mix: Mix, name: str) -> tuple[Vocabulary, tuple[str, ...]]:
     """The words of the training questions in all trained ways, and their answers."""
-    some = tuple((objects, min(count, SAMPLED)) for objects, count in mix)
+    some = tuple((objects, SAMPLED) for objects, _ in mix)
     every = [question for world in of_mix("train", some) for question in questions(world)]
     ways = (way for question in every for way in phrasings(question).trained)
     answers = sorted({question.answer for question in every}, key=lambda a: (not a.isdigit(), a))
@@ -71,7 +71,8 @@ def parts(world: World) -> Array:
     return found
 
 
-def _all_parts(worlds: Sequence[World]) -> Array:
+def all_parts(worlds: Sequence[World]) -> Array:
+    """`parts` of every world, ``(N, 3, 12, 12)``."""
     return np.stack([parts(world) for world in worlds])
 
 
@@ -80,7 +81,6 @@ class Drawn(NamedTuple):
 
     texts: Tensor  # (n each, L)
     truth: Tensor  # what is right of them
-    parts: Tensor  # (n, 3, 12, 12): what is where, see `parts`
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,6 @@ class Captions:
 
     of: Sequence[Sequence[list[int]]]
     end: int
-    parts: Array
 
     @classmethod
     def read(cls, worlds: Sequence[World], vocabulary: Vocabulary) -> Captions:
@@ -97,7 +96,6 @@ class Captions:
         return cls(
             [[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds],
             vocabulary.end,
-            _all_parts(worlds),
         )
 
     def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
@@ -111,7 +109,7 @@ class Captions:
         tokens = padded(chosen, self.end)
         lengths = torch.tensor([len(words) for words in chosen])
         counts = torch.arange(tokens.shape[1] + 1) <= lengths[:, None]
-        return Drawn(tokens, counts, torch.from_numpy(self.parts[rows]))
+        return Drawn(tokens, counts)
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,6 @@ class Questions:
     """The questions of pictures in words' numbers, in all their trained ways, and the numbers of their answers."""
 
     of: Sequence[Sequence[tuple[Sequence[list[int]], int, str]]]
-    parts: Array
 
     @classmethod
     def read(cls, worlds: Sequence[World], vocabulary: Vocabulary, answers: Sequence[str]) -> Questions:
@@ -140,8 +137,7 @@ class Questions:
                     if question.answer in numbers
                 ]
                 for world in worlds
-            ],
-            _all_parts(worlds),
+            ]
         )
 
     def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
@@ -158,4 +154,4 @@ class Questions:
                 ways, answer, _ = every[number]
                 texts.append(ways[dice.integers(len(ways))])
                 answers.append(answer)
-        return Drawn(padded(texts, 0), torch.tensor(answers), torch.from_numpy(self.parts[rows]))
+        return Drawn(padded(texts, 0), torch.tensor(answers))

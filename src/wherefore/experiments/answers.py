@@ -117,9 +117,9 @@ def pairs(kept: Sequence[Seen]) -> list[Pair]:
     """What the maps of each picture hit."""
     found = []
     for each in kept:
-        (one, other) = [case for _, _, case in cases(each.explanation, [each.sample])]
-        masks = [each.sample.mask(case.category) for case in (one, other)]
-        points = [case.found(peak) for case in (one, other)]
+        both = [case for _, _, case in cases(each.explanation, [each.sample])]
+        masks = [each.sample.mask(case.category) for case in both]
+        points = [case.found(peak) for case in both]
         own, other = (hits(point, mask, 0) for point, mask in zip(points, masks, strict=True))
         swapped = fmean(hits(point, mask, 0) for point, mask in zip(points, masks[::-1], strict=True))
         found.append(Pair(own, other, swapped, fmean(float(mask.mean()) for mask in masks)))

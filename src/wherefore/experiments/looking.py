@@ -183,7 +183,7 @@ def _sections(
     tables = [table(some, columns, "correlation", c, False) for c, some in zip(captions, others, strict=True) if some]
     parts = [
         Section("What the paper claims, here", *verdicts),
-        Section("Pictures", *(_gallery(name, seen) for name, seen in shown.items())),
+        Section("Pictures", *(_gallery(name, seen, lab.on_scenes) for name, seen in shown.items())),
         Section(
             "Rank correlation with where people look",
             WORDS + (DRAWN if lab.on_scenes else ""),
@@ -195,9 +195,10 @@ def _sections(
     return [*parts, *([Section("What does not go together", *refused(lab.refused))] if lab.refused else [])]
 
 
-def _gallery(network: str, seen: Mapping[str, Sequence[Seen]]) -> Figures:
+def _gallery(network: str, seen: Mapping[str, Sequence[Seen]], on_scenes: bool) -> Figures:
     columns = {PEOPLE: next(iter(seen.values())), **seen}
-    words = "Left where people look, the mean over them; the ring is the highest point."
+    looked = "what is drawn for where people look" if on_scenes else "where people looked, the mean over them"
+    words = f"Left {looked}; the ring is the highest point."
     return gallery(columns, lambda name, each: _people(each) if name == PEOPLE else draw(name, each), 3, network, words)
 
 

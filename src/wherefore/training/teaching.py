@@ -27,7 +27,7 @@ from wherefore.training.data import Array, Wanted, drawn
 from wherefore.training.loop import Say, augmented, cycle, normalised
 from wherefore.training.recipes import Mix
 from wherefore.training.telling import Run
-from wherefore.training.texts import Captions, Drawn, Questions, all_parts, of_mix
+from wherefore.training.texts import Captions, Drawn, Questions, all_facts, all_parts, of_mix
 
 DEV: Mix = ((1, 500), (2, 500))
 LARGEST_STEP = 5.0  # gradients longer than this are shortened
@@ -62,14 +62,18 @@ def fit(run: Run, checkpoint: Path, say: Say) -> None:
     if run.epoch == recipe.passes:
         return
     pictures, worlds = Pictures.of("train", recipe.mix, recipe.network), of_mix("train", recipe.mix)
+    true = all_facts(worlds) if recipe.sight else None
     where = all_parts(worlds)
     while run.epoch < recipe.sight:
-        _epoch(run, checkpoint, say, lambda: {"loss": look(run, pictures, where)})
+        _epoch(run, checkpoint, say, lambda: {"loss": look(run, pictures, where, true)})
     seen, texts = looked_at(run, pictures), read(worlds)
     held_out = looked_at(run, Pictures.of("dev", DEV, recipe.network)), read(of_mix("dev", DEV))
     while run.epoch < recipe.passes:
         _epoch(
-            run, checkpoint, say, lambda: {"loss": tell(run, seen, texts), "dev loss": held_out_loss(run, *held_out)}
+            run,
+            checkpoint,
+            say,
+            lambda: {"loss": tell(run, seen, texts, true), "dev loss": held_out_loss(run, *held_out)},
         )
 
 
@@ -123,15 +127,27 @@ def _step(run: Run, value: Tensor) -> float:
 # -------------------------------------------------------------------------------------------- to see
 
 
-def look(run: Run, pictures: Pictures, where: Array) -> float:
-    """The mean loss over one pass in which the CNN learns what is where."""
+def look(run: Run, pictures: Pictures, where: Array, true: Array | None) -> float:
+    """The mean loss over one pass in which the CNN learns what is where and, where it looks at the whole, what is true.
+
+    ``where`` ``(N, 3, h, w)`` and ``true`` ``(N, FACTS)`` as `texts.parts` and `texts.facts` have them.
+    """
     recipe, net = run.recipe, run.net.train()
-    eye, head, losses = net.get_submodule(run.eye), net.get_submodule("parts"), []
+    eye, aim, losses = net.get_submodule(run.eye), net.get_submodule("aim"), []
     for rows, dice in _steps(run, len(pictures), 0, recipe.sight):
         x = normalised(augmented(pictures.take(rows), dice, recipe), dice, recipe).to(run.device)
-        eye(x)
-        losses.append(_step(run, parts_loss(head.scores, torch.from_numpy(where[rows]).to(run.device))))
+        seen = eye(x)
+        value = parts_loss(aim.places, torch.from_numpy(where[rows]).to(run.device))
+        if seen.ndim == 2:
+            value = value + facts_loss(aim.facts(seen), true, rows)
+        losses.append(_step(run, value))
     return float(np.mean(losses))
+
+
+def facts_loss(scores: Tensor, true: Any, rows: Array) -> Tensor:
+    """Binary cross-entropy of what is true of pictures as a whole, summed over the facts; a tenth of it."""
+    labels = torch.from_numpy(true[rows]).to(scores)
+    return 0.1 * F.binary_cross_entropy_with_logits(scores, labels, reduction="none").sum(1).mean()
 
 
 def parts_loss(scores: Any, where: Tensor) -> Tensor:
@@ -160,19 +176,27 @@ def looked_at(run: Run, pictures: Pictures) -> Tensor:
 # -------------------------------------------------------------------------------------------- to tell
 
 
-def tell(run: Run, seen: Tensor, texts: Captions | Questions) -> float:
-    """The mean loss over one pass in which what is said of what the CNN sees is learned."""
+def tell(run: Run, seen: Tensor, texts: Captions | Questions, true: Array | None) -> float:
+    """The mean loss over one pass in which what is said of what the CNN sees is learned.
+
+    Fully connected layers of the CNN that learn on also learn what is ``true`` of the picture: what is said of it
+    tells them too little.
+    """
     recipe, net, losses = run.recipe, run.net.train(), []
     for rows, dice in _steps(run, len(seen), recipe.sight, recipe.epochs):
         x = seen[torch.from_numpy(rows)].float().to(run.device)
-        losses.append(_step(run, loss_of(net, x, texts.drawn(rows, recipe.each, dice))))
+        above = beyond(net, x)
+        value = loss_of(net, above, texts.drawn(rows, recipe.each, dice))
+        if true is not None and seen.ndim == 4 and above.ndim == 2:
+            value = value + facts_loss(net.get_submodule("aim").facts(above), true, rows)
+        losses.append(_step(run, value))
     return float(np.mean(losses))
 
 
-def loss_of(net: Any, seen: Tensor, drawn: Drawn) -> Tensor:
+def loss_of(net: Any, above: Tensor, drawn: Drawn) -> Tensor:
     """Cross-entropy of the answers, or of the words of captions that count and their ends."""
-    texts, truth = (each.to(seen.device) for each in drawn)
-    each, above = len(texts) // len(seen), beyond(net, seen)
+    texts, truth = (each.to(above.device) for each in drawn)
+    each = len(texts) // len(above)
     if isinstance(net, captioning.Captioner):
         pictures = net.rectify(net.image(above)).repeat_interleave(each, 0)
         wanted = torch.cat([texts, torch.full_like(texts[:, :1], net.vocabulary.end)], 1)
@@ -196,5 +220,5 @@ def held_out_loss(run: Run, seen: Tensor, texts: Captions | Questions) -> float:
     net, dice, losses = run.net.eval(), np.random.default_rng(0), []
     for rows in np.array_split(np.arange(len(seen)), -(-len(seen) // 100)):
         x = seen[torch.from_numpy(rows)].float().to(run.device)
-        losses.append(float(loss_of(net, x, texts.drawn(rows, run.recipe.each, dice))))
+        losses.append(float(loss_of(net, beyond(net, x), texts.drawn(rows, run.recipe.each, dice))))
     return float(np.mean(losses))

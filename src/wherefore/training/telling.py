@@ -18,7 +18,7 @@ from wherefore.models.zoo import load
 from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES, VERSION
 from wherefore.training.recipes import Mix
 from wherefore.training.resumable import Resumable
-from wherefore.training.texts import asked, spoken
+from wherefore.training.texts import FACTS, asked, spoken
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Telling:
     weight_decay: float = 0.02
     warm_up: float = 0.15
     sight: int = 1
-    slow: float = 0.25
+    slow: float = 0.5
     blind: bool = False
     flip: bool = False
     shift: int = 4
@@ -74,7 +74,7 @@ TELLING = {
 }
 
 
-AIM = "parts."  # the weights of the second aim
+AIM = "aim."  # the weights of what is dropped
 # A pass over the questions without a picture: what they alone tell is soon learned.
 BLIND: dict[str, Any] = {"blind": True, "epochs": 1, "sight": 0}
 
@@ -106,18 +106,22 @@ class Run(Resumable):
         super().__init__(net, optimizer, [recipe.settings, recipe.seed, recipe.source, start], device)
 
 
-class Parts(nn.Module):
-    """What the last map says of each place, ``scores`` ``(B, 35, h, w)`` for categories, colours and textures."""
+class Aim(nn.Module):
+    """What a network learns before words and drops afterwards: what is at each place, and what is true of the whole.
 
-    def __init__(self, layer: nn.Module, channels: int) -> None:
+    ``places`` ``(B, 35, h, w)``: scores of categories, colours and textures at the places of the last map.
+    """
+
+    def __init__(self, layer: nn.Module, channels: int, features: int) -> None:
         super().__init__()
         self.head = nn.Conv2d(channels, len(CATEGORIES) + len(COLOURS) + len(TEXTURES), 1)
-        self.scores = torch.empty(0)
+        self.facts = nn.Linear(features, FACTS)
+        self.places = torch.empty(0)
         layer.register_forward_hook(self._read)
 
     def _read(self, layer: nn.Module, inputs: Any, output: Tensor) -> None:
         if self.training:
-            self.scores = self.head(output)
+            self.places = self.head(output)
 
 
 def built(recipe: Telling, folder: Path) -> tuple[nn.Module, str]:
@@ -132,7 +136,7 @@ def built(recipe: Telling, folder: Path) -> tuple[nn.Module, str]:
         net = network.build(vocabulary)
     net.answers = answers
     if recipe.sight:
-        net.parts = Parts(net.get_submodule(network.layer), network.channels)
+        net.aim = Aim(net.get_submodule(network.layer), network.channels, net.image.in_features)
     own = folder / f"{recipe.start}.safetensors"
     first = load(f"scenes:{recipe.start}", weights=own if own.is_file() else "default")
     state = first.net.state_dict()

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from wherefore.scenes.language import captions, questions
 from wherefore.scenes.phrasing import phrasings
-from wherefore.scenes.words import texture
-from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES, World, imagine
+from wherefore.scenes.words import SPOTS, spot, texture
+from wherefore.scenes.world import CATEGORIES, COLOURS, PLACES, TEXTURES, World, imagine
 from wherefore.speech import padded
 from wherefore.training.data import Array
 from wherefore.training.recipes import Mix
@@ -69,6 +69,30 @@ def parts(world: World) -> Array:
         values = CATEGORIES.index(thing.category), [*COLOURS].index(thing.colour), seen
         found[:, down[:, None] & across] = np.array(values, np.int8)[:, None]
     return found
+
+
+def facts(world: World) -> Array:
+    """What is true of the whole picture, `FACTS` numbers 0 and 1, whatever is said of it.
+
+    Of every category whether it is there, in each colour, each texture that can be told, and on each side; the place.
+    """
+    there = np.zeros((len(CATEGORIES), 1 + len(COLOURS) + len(TEXTURES) + len(SPOTS)), np.uint8)
+    for thing in world.things:
+        row, seen, side = there[CATEGORIES.index(thing.category)], texture(thing), spot(thing)
+        row[0] = row[1 + [*COLOURS].index(thing.colour)] = 1
+        if seen:
+            row[1 + len(COLOURS) + TEXTURES.index(seen)] = 1
+        if side:
+            row[1 + len(COLOURS) + len(TEXTURES) + [*SPOTS].index(side)] = 1
+    return np.concatenate([there.ravel(), np.eye(len(PLACES), dtype=np.uint8)[PLACES.index(world.place)]])
+
+
+FACTS = len(CATEGORIES) * (1 + len(COLOURS) + len(TEXTURES) + len(SPOTS)) + len(PLACES)
+
+
+def all_facts(worlds: Sequence[World]) -> Array:
+    """`facts` of every world, ``(N, FACTS)``."""
+    return np.stack([facts(world) for world in worlds])
 
 
 def all_parts(worlds: Sequence[World]) -> Array:

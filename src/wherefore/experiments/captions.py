@@ -54,7 +54,7 @@ WORDS = (
 def caption_boxes(lab: Lab) -> Result:
     """How much higher the map of a caption is inside of the box that it is about than outside, for three methods."""
     dataset = lab.dataset()
-    numbers = lab.numbers(dataset, 60, 8, lambda sample: bool(sample.regions))
+    numbers = lab.numbers(dataset, 80, 8, lambda sample: bool(sample.regions))
     need(numbers, f"{dataset.spec} has no captions of parts of pictures: give scenes or genome:DIR.")
     rows: list[Row] = []
     verdicts: list[Verdict] = []

@@ -30,7 +30,7 @@ from wherefore.registry import EXPERIMENTS
 from wherefore.types import Model
 from wherefore.worded import Answer
 
-NETWORKS = ("vqa", "vqa-alexnet", "vqa-resnet", "coattention")
+NETWORKS = ("vqa", "vqa-alexnet", "coattention")
 METHODS = ("grad-cam", "guided-grad-cam")
 PAPER = {("vqa", "grad-cam"): 0.60, ("vqa", "guided-grad-cam"): 0.42}
 UNKNOWN = "a question with words that the network does not know, or too many"
@@ -42,11 +42,11 @@ WORDS = (
 Maps = Mapping[str, Seen]  # of one question, by method
 
 
-@EXPERIMENTS("vqa-occlusion", title="Answers held against occlusion", section="8.2, occlusion", minutes=2)
+@EXPERIMENTS("vqa-occlusion", title="Answers held against occlusion", section="8.2, occlusion", minutes=1)
 def vqa_occlusion(lab: Lab) -> Result:
     """Whether the map of an answer is high where covering the picture costs the answer most."""
     dataset = lab.dataset()
-    few, numbers = (lab.numbers(dataset, *sizes, lambda each: bool(each.questions)) for sizes in ((15, 2), (40, 4)))
+    few, numbers = (lab.numbers(dataset, *sizes, lambda each: bool(each.questions)) for sizes in ((30, 2), (80, 4)))
     need(numbers, f"{dataset.spec} asks no questions: give scenes or vqa:DIR.")
     rows: list[Row] = []
     verdicts: list[Verdict] = []

@@ -55,7 +55,7 @@ class Point(NamedTuple):
 def words(lab: Lab) -> Result:
     """How often the map of a caption's word is highest on what the word names, beside a point that knows nothing."""
     dataset = lab.dataset()
-    numbers = lab.numbers(dataset, 60, 8, lambda sample: bool(sample.captions and sample.instances))
+    numbers = lab.numbers(dataset, 120, 8, lambda sample: bool(sample.captions and sample.instances))
     need(numbers, f"{dataset.spec} has no captions, or says nowhere what is where: give scenes or coco:DIR.")
     rows: list[Row] = []
     verdicts: list[Verdict] = []

@@ -136,7 +136,7 @@ def test_the_eye_learns_first_and_then_stays_as_it_is(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Run, "write", keep)
     worded._fitted(TELLING["captioner"], tmp_path, True, "cpu", silent)
     begun = built(TELLING["captioner"], tmp_path)[0].state_dict()
-    seen = [key for key in begun if key.startswith("cnn.features.") and begun[key].is_floating_point()]
+    seen = [key for key in begun if key.startswith("cnn.") and begun[key].is_floating_point()]
     assert all(torch.equal(states[0][key], states[-1][key]) for key in seen)
     assert not all(torch.equal(begun[key], states[0][key]) for key in seen)
     said = [key for key in begun if key.startswith(("lstm", "scores", "image"))]
@@ -148,7 +148,7 @@ def test_a_blind_network_is_given_nothing(tmp_path: Path) -> None:
     recipe = replace(TELLING["vqa"], **BLIND)
     run = Run(recipe, built(recipe, tmp_path)[0], "cpu")
     seen = teaching.looked_at(run, teaching.Pictures.of("dev", FEW, "vqa"))
-    assert seen.shape == (9, 128, 6, 6) and not seen.any()
+    assert seen.shape == (9, 192) and not seen.any()
 
 
 @pytest.mark.usefixtures("few")
@@ -156,9 +156,7 @@ def test_the_card_is_complete_and_the_file_loads(tmp_path: Path) -> None:
     said = train("vqa-alexnet", tmp_path, device="cpu", say=silent)
     assert set(CARD) <= set(said) and said["sha256"] == file_sha256(tmp_path / "vqa-alexnet.safetensors")
     model = wf.load("scenes:vqa-alexnet", weights=tmp_path / "vqa-alexnet.safetensors")
-    assert [*(model.classes or ())] == said["classes"] and not any(
-        k.startswith("parts") for k in model.net.state_dict()
-    )
+    assert [*(model.classes or ())] == said["classes"] and not any(k.startswith("aim") for k in model.net.state_dict())
     (row,) = wf.answers(model, "scenes:17", "how many dogs are there?", most=2)
     assert {each.text for each in row} <= set(said["classes"])
 

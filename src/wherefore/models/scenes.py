@@ -73,9 +73,9 @@ class Worded(NamedTuple):
 
 
 WORDED = {
-    "captioner": Worded(scaled.captioner),
+    "captioner": Worded(scaled.captioner, eye="cnn"),
     "show-and-tell": Worded(scaled.show_and_tell, layer="cnn.inception4c", channels=384, eye="cnn"),
-    "vqa": Worded(scaled.answerer(scaled.Vgg, 192), asks=True),
+    "vqa": Worded(scaled.answerer(scaled.Vgg, 192), asks=True, eye="cnn"),
     "vqa-alexnet": Worded(scaled.answerer(scaled.AlexNet, 192), asks=True, layer="cnn.features.11", channels=64),
     "coattention": Worded(scaled.coattention, asks=True, layer="cnn.layer3", channels=64, eye="cnn"),
 }

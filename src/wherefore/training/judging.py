@@ -24,6 +24,7 @@ from wherefore.scenes.world import World
 from wherefore.speech import padded, said
 from wherefore.training.data import Wanted, drawn
 from wherefore.training.recipes import Mix
+from wherefore.training.teaching import beyond, unseen
 from wherefore.training.texts import of_mix
 
 TEST: Mix = ((1, 500), (2, 500), (None, 500))
@@ -89,7 +90,7 @@ def answered(net: Any, network: str, blind: bool = False, mix: Mix = TEST) -> Hi
     net.eval()
     for images, worlds in pictures(mix, network):
         seen = net.places(images) if isinstance(net, CoAttention) else net.cnn(images)
-        seen = torch.zeros_like(seen) if blind else seen
+        seen = beyond(net, unseen(net, len(images))) if blind else seen
         asked = [(row, question) for row, world in enumerate(worlds) for question in questions(world)]
         rows = torch.tensor([row for row, _ in asked])
         for way in ("as in training", "in new words"):

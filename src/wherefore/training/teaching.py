@@ -167,10 +167,15 @@ def looked_at(run: Run, pictures: Pictures) -> Tensor:
     net, dice, still = run.net.eval(), np.random.default_rng(0), replace(run.recipe, shift=0, brightness=0.0)
     eye, parts = net.get_submodule(run.eye), np.array_split(np.arange(len(pictures)), -(-len(pictures) // SEEN_AT_ONCE))
     if run.recipe.blind:
-        shape = eye(torch.zeros(1, *pictures.take(np.arange(1)).shape[1:]).permute(0, 3, 1, 2).to(run.device)).shape[1:]
-        return torch.zeros((1, *shape), dtype=torch.half).expand(len(pictures), *shape)
+        return unseen(net, 1).half().cpu().repeat(len(pictures), *[1] * (unseen(net, 1).ndim - 1))
     bar = track(parts, len(parts), f"{run.recipe.network}: seeing {len(pictures):,} pictures")
     return torch.cat([eye(normalised(pictures.take(rows), dice, still).to(run.device)).half().cpu() for rows in bar])
+
+
+def unseen(net: Any, count: int) -> Tensor:
+    """What a blind network is given in place of so many pictures: zeros, for places at one of them."""
+    one = (1, 1) if isinstance(net, answering.CoAttention) else ()
+    return torch.zeros(count, net.image.in_features, *one, device=net.image.weight.device)
 
 
 # -------------------------------------------------------------------------------------------- to tell

@@ -69,7 +69,7 @@ TELLING = {
     "captioner": Telling("captioner", epochs=8, lr=2e-3, start="vgg"),
     "show-and-tell": Telling("show-and-tell", epochs=4, lr=2e-3, start="googlenet"),
     "vqa": Telling("vqa", epochs=4, lr=2e-3, start="captioner", sight=0),
-    "vqa-alexnet": Telling("vqa-alexnet", epochs=2, lr=2e-3, start="alexnet", sight=0),
+    "vqa-alexnet": Telling("vqa-alexnet", epochs=2, lr=2e-3, start="alexnet", sight=0, slow=0.25),
     "coattention": Telling("coattention", epochs=3, lr=2e-3, start="resnet", each=4, sight=2),
 }
 

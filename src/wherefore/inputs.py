@@ -125,11 +125,11 @@ class Reader:
         read, name, images = self.model.question, self.model.name, sum(len(b.pictures) for b in batches)
         question = self.model.prompt if question is None else question
         if read is None and question is not None:
-            raise Error(f"{name} answers no questions: leave question= out, or take a model that does (scenes:vqa).")
+            raise Error(f"{name} answers no questions: ask none, or take a model that does (scenes:vqa).")
         if read is None or (question is None and all(set(b.others) - set(self.model.inputs) for b in batches)):
             return [*batches]
         if question is None:
-            raise Error(f'{name} answers questions: ask one with question="what colour is the car?".')
+            raise Error(f'{name} answers questions: ask one, question="what colour is the car?" (`wherefore ask`).')
         texts = [question] * images if isinstance(question, str) else [*question]
         if len(texts) != images:
             raise Error(f"{len(texts)} questions do not fit {images} images: give one, or one for each image.")

@@ -71,7 +71,7 @@ def column_page(
     drawing.check_look(colours, scale)
     across = LARGE if len(ways) < 4 else SMALL
     known = [e for e in ways.values() if isinstance(e, Explanation)]
-    photo, count = _photo(known[0], across), len(known[0].targets[0])
+    photo, count = _photo(known[0], across), min(len(e.targets[0]) for e in known)
     drawn = [_column(photo, across, name, e, count, colours, scale) for name, e in ways.items()]
     blocks = [
         Block(heading, "" if t else _in_common(known), [photo, *[tiles[t] for tiles in drawn]])
@@ -158,7 +158,7 @@ def _in_common(ways: Sequence[Explanation]) -> str:
 
 def _headings(ways: Sequence[Explanation]) -> list[str]:
     """The answer of each row, where it is the same of all."""
-    rows = zip(*[e.targets[0] for e in ways], strict=True)
+    rows = zip(*[e.targets[0] for e in ways], strict=False)  # as many as all have
     return [names[0] if len(set(names)) == 1 else f"answer {t + 1}" for t, names in enumerate(rows)]
 
 

@@ -72,7 +72,7 @@ class Vocabulary:
         Raises `Error` for a text without words, of too many words, or with a word that is not known, naming the near
         ones; unless ``strict``, such words are the unknown one, or left out, and what is too long is cut off.
         """
-        found = tokens(text)
+        found = [word for part in text.split() for word in ([part] if part == UNKNOWN else tokens(part))]
         if not strict:
             other = self.numbers_of.get(UNKNOWN)
             numbers = [self.numbers_of.get(word, other) for word in found]
@@ -81,7 +81,7 @@ class Vocabulary:
             raise Error("there are no words in an empty text: write some.")
         for word in found:
             if word not in self.numbers_of:
-                raise Error(unknown(f"word of {self.name}", word, self.words[1:]))
+                raise Error(unknown(f"word of {self.name}", word, [w for w in self.words if w not in (END, UNKNOWN)]))
         if len(found) > self.longest:
             raise Error(f"{self.name} takes {self.longest} words at most, not {len(found)}: shorten the text.")
         return [self.numbers_of[word] for word in found]

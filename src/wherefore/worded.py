@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from wherefore.errors import Error
 from wherefore.registry import unknown
 from wherefore.speech import Speech, said
 from wherefore.types import Block, Score, Target
+from wherefore.vocabulary import tokens
 
 Tokens = Sequence[Sequence[int]]
 
@@ -45,7 +47,8 @@ class Caption(Target):
         """A target for each word of the caption, in their order. Raises `Error` where it is the network's own."""
         if self.text is None:
             raise Error("the words of a caption that is not known yet: wf.captions(model, image) tells it.")
-        return [Word(word, self.text, step) for step, word in enumerate(self.text.split())]
+        words = [word for word in self.text.split() if _plain(word)]
+        return [Word(word, self.text, step) for step, word in enumerate(words)]
 
 
 @dataclass(frozen=True)
@@ -69,19 +72,18 @@ class Word(Target):
         score, logarithm = (partial(_sum, tokens, places, logarithms) for logarithms in (False, True))
         return Score(score, self.word, likely=lambda output: logarithm(output).exp())
 
-    def _place(self, speech: Speech, tokens: Sequence[int]) -> range:
+    def _place(self, speech: Speech, said: Sequence[int]) -> range:
         """Where the tokens of the word are in a caption."""
         language, wanted = speech.language, _plain(self.word)
-        pieces = language.pieces(tokens)
+        pieces = language.pieces(said)
         if self.step is not None and not 0 <= self.step < len(pieces):
-            raise Error(f"the caption {language.text(tokens)!r} has {len(pieces)} words, so none at step {self.step}.")
+            raise Error(f"the caption {language.text(said)!r} has {len(pieces)} words, so none at step {self.step}.")
         found = [p for i, p in enumerate(pieces) if _plain(p.word) == wanted and self.step in (None, i)]
         if not found:
             where = "" if self.step is None else f" at step {self.step}"
-            raise Error(
-                f"the word {self.word!r} is not in the caption {language.text(tokens)!r}{where}: take one that is, or "
-                "give a caption that has it."
-            )
+            near = get_close_matches(wanted, [_plain(piece.word) for piece in pieces], n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else "take one that is, or give a caption that has it."
+            raise Error(f"the word {self.word!r} is not in the caption {language.text(said)!r}{where}: {hint}")
         return range(found[0].start, found[0].stop)
 
 
@@ -152,5 +154,5 @@ def _sum(tokens: Tokens, places: Sequence[range], logarithms: bool, speech: Spee
 
 
 def _plain(word: str) -> str:
-    """A word as it is compared: in lower case, without spaces and full stops around it."""
-    return word.strip().strip(".,!?").lower()
+    """A word as it is compared: in lower case, without marks and spaces."""
+    return "".join(tokens(word))

@@ -178,7 +178,7 @@ def layers(
     net, images = why.fed(why.reader.example())
     with any_score(why.net):  # a detector sees nothing in noise
         found = find_layers(net, images, lambda output: why.choose(None, output))
-    default = found.default.name if found.default else None
+    default = why.layer or (found.default.name if found.default else None)
     rows: list[dict[str, Any]] = [
         {
             "layer": each.name,

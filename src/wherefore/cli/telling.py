@@ -74,7 +74,7 @@ def caption(
 
     Your own words, true or not, in place of the network's:
 
-    wherefore caption scenes:17 --caption "a red car on a road" --word car
+    wherefore caption scenes:13 --caption "a red car on a street" --word car
 
     Inception and an LSTM, the caption by beam search:
 
@@ -148,11 +148,11 @@ def ask(
 
     [bold]Examples[/bold]
 
-    wherefore ask scenes:17 "what colour is the car?" --out out
+    wherefore ask scenes:13 "what colour is the car?" --out out
 
     Another answer, another place:
 
-    wherefore ask scenes:17 "what colour is the car?" --answer red --answer blue
+    wherefore ask scenes:13 "what colour is the car?" --answer red --answer blue
 
     Three networks side by side:
 

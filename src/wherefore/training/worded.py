@@ -45,11 +45,11 @@ def _fitted(recipe: Telling, folder: Path, resume: bool, device: str | None, say
     run = Run(recipe, net, device, start)
     if resume and checkpoint.is_file():
         run.read(checkpoint)
-        say(f"going on after epoch {run.epoch} of {recipe.epochs} ({checkpoint})")
+        say(f"going on after epoch {run.epoch} of {recipe.passes} ({checkpoint})")
     try:
         fit(run, checkpoint, say)
     except KeyboardInterrupt:
-        say(f"stopped: the same command goes on after epoch {run.epoch} of {recipe.epochs} of {name}")
+        say(f"stopped: the same command goes on after epoch {run.epoch} of {recipe.passes} of {name}")
         raise
     return run
 

@@ -82,8 +82,10 @@ def _spoken(speech: Speech, most: int) -> list[Said]:
     own = said(speech)[0]
     likely = speech.scores([own])[0].log_softmax(-1)
     value = float(sum(likely[step, token] for step, token in enumerate([*own, speech.language.end])))
-    others = [(v, tokens) for v, tokens in searched(speech, most)[0] if tokens != own][: most - 1]
-    return [Said(speech.language.text(t), v, math.exp(v)) for v, t in [(value, own), *others]]
+    found = {speech.language.text(own): value}  # several tokens may make the same text: the likeliest counts
+    for likelihood, tokens in searched(speech, most):
+        found.setdefault(speech.language.text(tokens), likelihood)
+    return [Said(text, v, math.exp(v)) for text, v in [*found.items()][:most]]
 
 
 def _outputs(model: Model | nn.Module, images: Any, question: Asked) -> Iterator[Any]:

@@ -27,7 +27,7 @@ def caption_page(
     ``scale="common"`` draws all words on one scale, ``each`` every word up to its own maximum.
     """
     drawing.check_look(colours, scale)
-    detail = f"log p {float(whole.scores[0, 0]):.2f}   {_made_by(whole)}"
+    detail = f"log p {float(whole.scores[0, 0]):.2f}, {_made_by(whole)}"
     large = [_photo(whole, LARGE), *_tiles(whole, LARGE, ["the whole caption"], [whole.evidence_text(0, 0)], colours)]
     strip = _tiles(words, SMALL, words.targets[0], _notes(words), colours, scale)
     blocks = [
@@ -50,7 +50,7 @@ def answer_page(
     names, notes = answers.targets[0], _notes(answers)
     large = [_photo(answers, LARGE), _tiles(answers, LARGE, names, notes, colours, scale)[0]]
     large += _fine(large[0], LARGE, "Guided Grad-CAM", fine)
-    blocks = [Block(question, f"{says}   {_made_by(answers)}", large, _scale(answers, colours, scale))]
+    blocks = [Block(question, f"{says}, {_made_by(answers)}", large, _scale(answers, colours, scale))]
     if len(names) > 1:
         blocks.append(Block("Other answers", "", _tiles(answers, MIDDLE, names, notes, colours, scale)[1:]))
     return page(blocks, 3, _foot("The answers", [answers, fine], scale), SIZE)
@@ -110,7 +110,7 @@ def _column(
     """A tile for each answer of a network, or as often why there is none."""
     if isinstance(e, str):
         return [_excuse(photo, name, e)] * count
-    said = [f"{answer}   {likely}" for answer, likely in zip(e.targets[0], _notes(e), strict=True)]
+    said = [f"{answer}, {likely}" for answer, likely in zip(e.targets[0], _notes(e), strict=True)]
     return _tiles(e, across, [name] * count, said, colours, scale)
 
 

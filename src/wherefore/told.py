@@ -21,7 +21,7 @@ from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.inputs import Input
 from wherefore.saving import can_be_made, jpeg, made, unique_names, write_tensors, write_whole
-from wherefore.saying import Said, answers
+from wherefore.saying import Said, answers, captions
 from wherefore.types import Target
 from wherefore.worded import Answer, Caption, Word
 
@@ -54,21 +54,24 @@ class Told(Protocol):
 class Captioned:
     """A caption of a picture: the map of the whole, a map for each word, and Guided Grad-CAM of the whole.
 
-    ``fine`` is a sentence where there is none, and None where the maps are of that method already.
+    ``fine`` is a sentence where there is none, and None where the maps are of that method already. ``says`` is the
+    network's own caption, whichever is explained.
     """
 
     whole: Explanation
     words: Explanation
     fine: strips.Fine
+    says: str
 
     def page(self, *, colours: str = "heat", scale: str = "common") -> Image.Image:
         """See `wherefore.strips.caption_page`."""
         return strips.caption_page(self.whole, self.words, self.fine, colours=colours, scale=scale)
 
     def report(self, report: Reporter) -> Report:
-        """The ``caption``, its measures as ``whole``, those of the words as ``targets``."""
+        """The ``caption``, what the network ``says``, measures of the caption as ``whole``, of words as ``targets``."""
         words, whole = report(self.words), self.whole.report(0)["targets"][0]
-        return {"size": words["size"], "caption": whole["name"], "whole": whole, "targets": words["targets"]}
+        told = {"caption": whole["name"], "says": self.says, "whole": whole}
+        return {"size": words["size"], **told, "targets": words["targets"]}
 
     def maps(self) -> dict[str, Tensor]:
         """The words' under ``maps`` ``(T, h, w)``, the caption's under ``whole`` ``(1, h, w)``."""
@@ -91,7 +94,8 @@ def captioned(
     whole = why.on([one], Caption(text, beam=beam))
     caption = whole.targets[0][0]
     asked = [Word(word, caption) for word in words] or Caption(caption).words()
-    return Captioned(whole, why.on([one], asked), _fine(why, one, Caption(caption)))
+    says = caption if text is None else captions(why.model, one.tensor[None], beam=beam)[0]
+    return Captioned(whole, why.on([one], asked), _fine(why, one, Caption(caption)), says)
 
 
 # -------------------------------------------------------------------------------------------- answers
@@ -112,11 +116,10 @@ class Answered:
         return strips.answer_page(self.question, says, self.answers, self.fine, colours=colours, scale=scale)
 
     def report(self, report: Reporter) -> Report:
-        """The ``question``, the network's own ``answer``, the measures of the answers as ``targets``."""
-        found = report(self.answers)
-        return {k: found[k] for k in ("size",)} | {
-            "question": self.question, "answer": self.said[0].text, "targets": found["targets"]
-        }  # fmt: skip
+        """The ``question``, the network's own ``answer`` and how likely it is, the answers' measures as ``targets``."""
+        found, own = report(self.answers), self.said[0]
+        told = {"question": self.question, "answer": own.text, "probability": own.probability}
+        return {"size": found["size"], **told, "targets": found["targets"]}
 
     def maps(self) -> dict[str, Tensor]:
         """The answers' under ``maps`` ``(T, h, w)``."""
@@ -168,7 +171,8 @@ class Compared:
                 runs.append({"name": name, "error": each})
                 continue
             own = each.report(lambda e: e.report(0))
-            runs.append({"name": name, **self._own(each), "answer": own["answer"], "targets": own["targets"]})
+            told = {key: own[key] for key in ("answer", "probability", "targets")}
+            runs.append({"name": name, **self._own(each), **told})
         size = next(iter(self.found.values())).answers.pictures[0].size
         return {"size": list(size), "question": self.question, "runs": runs}
 

@@ -43,8 +43,10 @@ def _said(report: dict[str, Any]) -> None:
     if "caption" in report:
         whole = report["whole"]
         print(f"  {report['caption']}  (log p {whole['score']:.2f}, {_peak(whole)})")
+        if report["says"] != report["caption"]:
+            print(f"  given; the network says: {report['says']}")
     if "answer" in report:
-        print(f"  {report['question']} {report['answer']}")
+        print(f"  {report['question']} {report['answer']}  (p {report['probability']:.3f})")
     elif "question" in report:
         print(f"  {report['question']}")
 
@@ -57,12 +59,13 @@ def _peak(target: dict[str, Any]) -> str:
 def _runs(report: dict[str, Any]) -> None:
     rows = []
     for run in report["runs"]:
-        likely = "answer" in run
+        likely = run.get("answer") is not None
         found = [
             f"{t['name']} p {t['probability']:.3f} {_peak(t)}" if likely else f"{t['name']} {_peak(t)}"
             for t in run.get("targets", ())
         ]
-        rows.append([f"  {run['name']}", run.get("error") or "; ".join(found)])
+        says = f"{run['answer']} (p {run['probability']:.3f})" if likely else ""
+        rows.append([f"  {run['name']}", run.get("error") or says, "; ".join(found)])
     console.table(None, rows)
     if "files" in report:
         print(f"  {report['files']['page']}")

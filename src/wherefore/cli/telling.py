@@ -174,6 +174,8 @@ def ask(
     names = list(dict.fromkeys(model or ["scenes:vqa"]))
     if len(names) > 1 and (weights or layer):
         raise Error(f"{'--weights' if weights else '--layer'} belongs to one network: give one --model.")
+    if answer and top is not None:
+        raise Error("--top is how many of the likeliest answers, --answer names them: give one of the two.")
     paths = find_pictures([image], folder)
     networks = {name: load_model(name, weights, device) for name in names}
     first = networks[names[0]]
@@ -196,9 +198,10 @@ def _told(run: ToldRun, json: bool) -> None:
     from wherefore.saving import write_json
 
     reports = list(track(run, len(run.paths), "looking"))
-    errors = {str(r["image"]): r["error"] for r in reports if "error" in r}
+    errors = [(str(r["image"]), str(r["error"])) for r in reports if "error" in r]
     if len(errors) == len(reports):
-        raise Error(" ".join(dict.fromkeys(errors.values())))
+        first, *others = dict.fromkeys(error for _, error in errors)
+        raise Error(f"{first} And {len(others)} more like it." if others else first)
     result = {**run.origin, "images": reports}
     if run.out:
         write_json(run.out / "manifest.json", result)
@@ -206,6 +209,6 @@ def _told(run: ToldRun, json: bool) -> None:
         print(json_module.dumps(result, indent=1, allow_nan=False))
     else:
         reporting.reports(reports)
-    for image, error in errors.items():
+    for image, error in errors:
         console.complain(error if image in error else f"{image}: {error}")
     raise typer.Exit(1 if errors else 0)

@@ -110,6 +110,8 @@ def _worded(name: str, path: Path | None, facts: dict[str, Any], weights: Weight
         raise Error(f"{path or f'scenes:{name}'} does not say which words its network knows: `wherefore train {name}`.")
     vocabulary, answers = Vocabulary(tuple(facts["vocabulary"]), facts["longest"], f"scenes:{name}"), facts["classes"]
     network = WORDED[name]
+    if network.asks and not answers:
+        raise Error(f"the weights in {path} say captions and answer nothing: they do not fit scenes:{name}.")
     net = network.build(vocabulary, len(answers)) if network.asks else network.build(vocabulary)
     sha256 = _filled(net, name, path, facts, weights)
     return Model(

@@ -239,6 +239,26 @@ def test_words_of_scenes_name_what_is_there(teller: wf.Model) -> None:
             assert ask.target.caption.replace(".", "").replace(",", "").split()[ask.target.step] == ask.target.word
 
 
+@pytest.mark.parametrize(
+    ("caption", "asked"),
+    [
+        ("a hot dog", ["dog"]),
+        ("a glass of wine", ["glass"]),
+        ("a plant in a pot", ["plant"]),
+        ("two pieces of luggage", ["pieces"]),
+    ],
+)
+def test_of_several_words_the_one_that_is_the_thing_is_asked(caption: str, asked: list[str]) -> None:
+    categories = ["hot dog", "wine glass", "potted plant", "suitcase"]
+    listed = caption.split()
+    assert [listed[place] for place, _ in words._places(listed, caption, categories, False)] == asked
+
+
+def test_an_orange_is_a_thing_and_orange_a_colour() -> None:
+    assert words._kind("orange", "orange") == words._kind("car", "car") == words.THINGS
+    assert words._kind("orange", "car") == words.COLOURED
+
+
 def test_points_of_words_by_hand() -> None:
     sample = photo()
     rows = [{"name": name} for name in ("dog", "cat", "red", "cat")]

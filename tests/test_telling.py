@@ -125,6 +125,14 @@ def _made(folder: Path) -> bool:
 
 
 @pytest.mark.usefixtures("few")
+def test_a_network_that_learned_to_see_is_shipped_at_once(tmp_path: Path) -> None:
+    made = train("captioner", tmp_path, device="cpu", say=silent)
+    assert made["accuracy"] and wf.captions(
+        wf.load("scenes:captioner", weights=tmp_path / "captioner.safetensors"), "scenes:3"
+    )
+
+
+@pytest.mark.usefixtures("few")
 def test_the_eye_learns_first_and_then_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states: list[dict[str, torch.Tensor]] = []
     write = Run.write

@@ -120,7 +120,7 @@ def test_rows_are_the_maps_of_each_caption(teller: wf.Model, tmp_path: Path) -> 
             found = kept[0].explanation.maps[0][t]
             assert torch.allclose(found, heat, atol=float(heat.abs().max()) * 1e-3 + 1e-12), "kept in 16 bits"
             assert kept[0].explanation.targets[0][t] == text
-    assert here.left == {"teller, no": 2}, "counted once, whatever the methods"
+    assert here.left == {"teller, three: no": 2}, "counted once, whatever the methods"
     again = Lab(Settings(), tmp_path)
     assert list(again.seen(teller, "grad-cam", dataset, [0, 1], asks)) and again.left == here.left  # type: ignore[arg-type]
 

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wherefore.errors import Error
-from wherefore.models import answering, captioning
+from wherefore.models.answering import CoAttention
 from wherefore.models.scenes import preprocess
 from wherefore.progress import track
 from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES
 from wherefore.training.data import Array, Wanted, drawn
 from wherefore.training.loop import Say, augmented, cycle, normalised
+from wherefore.training.losses import loss_of
 from wherefore.training.recipes import Mix
 from wherefore.training.telling import Run
 from wherefore.training.texts import Captions, Drawn, Questions, all_facts, all_parts, of_mix
@@ -177,7 +178,7 @@ def looked_at(run: Run, pictures: Pictures) -> Tensor:
 
 def unseen(net: Any, count: int) -> Tensor:
     """What a blind network is given in place of so many pictures: zeros, for places at one of them."""
-    one = (1, 1) if isinstance(net, answering.CoAttention) else ()
+    one = (1, 1) if isinstance(net, CoAttention) else ()
     return torch.zeros(count, net.image.in_features, *one, device=net.image.weight.device)
 
 
@@ -189,24 +190,12 @@ def tell(run: Run, seen: Tensor, texts: Captions | Questions) -> float:
     recipe, net, losses = run.recipe, run.net.train(), []
     for rows, dice in _steps(run, len(seen), recipe.sight, recipe.epochs):
         x = seen[torch.from_numpy(rows)].float().to(run.device)
-        losses.append(_step(run, loss_of(net, beyond(net, x), texts.drawn(rows, recipe.each, dice))))
+        losses.append(_step(run, loss_of(net, x, *_moved(texts.drawn(rows, recipe.each, dice), run))))
     return float(np.mean(losses))
 
 
-def loss_of(net: Any, above: Tensor, drawn: Drawn) -> Tensor:
-    """Cross-entropy of the answers, or of the words of captions that count and their ends."""
-    texts, truth = (each.to(above.device) for each in drawn)
-    each = len(texts) // len(above)
-    if isinstance(net, captioning.Captioner):
-        pictures = net.rectify(net.image(above)).repeat_interleave(each, 0)
-        wanted = torch.cat([texts, torch.full_like(texts[:, :1], net.vocabulary.end)], 1)
-        return F.cross_entropy(net.decode(pictures, texts)[truth], wanted[truth])
-    return F.cross_entropy(net.answered(above.repeat_interleave(each, 0), texts), truth)
-
-
-def beyond(net: Any, seen: Tensor) -> Tensor:
-    """What the words are given of what the CNN sees: that, or what the network makes of its places."""
-    return net.projected(seen) if isinstance(net, answering.CoAttention) else seen
+def _moved(drawn: Drawn, run: Run) -> Drawn:
+    return Drawn(*(each.to(run.device) for each in drawn))
 
 
 @torch.no_grad()
@@ -215,5 +204,5 @@ def held_out_loss(run: Run, seen: Tensor, texts: Captions | Questions) -> float:
     net, dice, losses = run.net.eval(), np.random.default_rng(0), []
     for rows in np.array_split(np.arange(len(seen)), -(-len(seen) // 100)):
         x = seen[torch.from_numpy(rows)].float().to(run.device)
-        losses.append(float(loss_of(net, beyond(net, x), texts.drawn(rows, run.recipe.each, dice))))
+        losses.append(float(loss_of(net, x, *_moved(texts.drawn(rows, run.recipe.each, dice), run))))
     return float(np.mean(losses))

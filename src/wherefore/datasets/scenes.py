@@ -6,10 +6,11 @@ from functools import partial
 
 import numpy as np
 
-from wherefore.datasets.sample import Array, Asked, Dataset, Instance, Sample
+from wherefore.datasets.sample import Array, Asked, Concepts, Dataset, Instance, Sample
 from wherefore.errors import Error
 from wherefore.registry import DATASETS
 from wherefore.scenes import Scene, scene
+from wherefore.scenes.annotated import CONCEPTS, ENDINGS
 from wherefore.scenes.language import Question
 from wherefore.scenes.world import CATEGORIES, COUNTS, SPLITS
 
@@ -52,6 +53,7 @@ def of_scene(each: Scene) -> Sample:
         known_size=(each.size, each.size),
         regions=each.regions,
         questions=tuple(_asked(each, question) for question in each.questions),
+        labelled=partial(_concepts, each),
     )
 
 
@@ -67,6 +69,13 @@ def _asked(each: Scene, question: Question) -> Asked:
 
 def _looked(each: Scene, question: Question) -> tuple[Array, ...]:
     return tuple(grey.astype(np.float32) / np.float32(255) for grey in each.sharpened(question))
+
+
+def _concepts(each: Scene) -> tuple[Concepts, ...]:
+    found = ((kind, *each.concepts(kind)) for kind in CONCEPTS)
+    return tuple(
+        Concepts(kind, tuple(name + ENDINGS.get(kind, "") for name in names), where) for kind, names, where in found
+    )
 
 
 def _segmentation(each: Scene) -> Array:

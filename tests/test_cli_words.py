@@ -94,8 +94,9 @@ def test_json_of_a_caption(caption, captioner: wf.Model, weights) -> None:
     assert (result["model"], result["method"]) == ("scenes:captioner", "grad-cam")
     assert result["weights_sha256"] == captioner.weights_sha256 and "target" not in result
     (image,) = result["images"]
-    assert set(image) == {"image", "size", "caption", "whole", "targets"} and image["size"] == [128, 128]
+    assert set(image) == {"image", "size", "caption", "given", "says", "whole", "targets"} and image["size"] == [128, 128]
     text = image["caption"]
+    assert image["says"] == text and image["given"] is False
     assert [text] == wf.captions(captioner, "scenes:3")
     assert [t["name"] for t in image["targets"]] == text.split()
     log = likely(captioner, 3, text)
@@ -111,7 +112,8 @@ def test_json_of_a_caption(caption, captioner: wf.Model, weights) -> None:
 def test_a_caption_that_is_given_and_some_of_its_words(caption, captioner: wf.Model) -> None:
     done = caption("scenes:3", "--caption", "A red cat, on the grass.", "--word", "cat", "--word", "Red", "--json")
     (image,) = done.json["images"]
-    assert image["caption"] == "a red cat on the grass"
+    assert image["caption"] == "a red cat on the grass" and image["given"] is True
+    assert [image["says"]] == wf.captions(captioner, "scenes:3") != [image["caption"]]
     assert [t["name"].lower() for t in image["targets"]] == ["cat", "red"]
     log = likely(captioner, 3, image["caption"])
     assert [t["probability"] for t in image["targets"]] == pytest.approx([np.exp(log[2]), np.exp(log[1])], rel=1e-4)
@@ -135,11 +137,15 @@ def test_out_of_a_caption(caption, captioner: wf.Model) -> None:
     torch.testing.assert_close(torch.cat([saved["whole"], saved["maps"]]), e.maps[0])
 
 
-def test_a_caption_on_a_terminal(caption) -> None:
+def test_a_caption_on_a_terminal(caption, captioner: wf.Model) -> None:
     lines = caption("scenes:3", "--caption", "a red dog", "--out", "o").out.splitlines()
+    (own,) = wf.captions(captioner, "scenes:3")
     assert lines[0] == "scenes:3  128x128" and lines[1].startswith("  a red dog  (log p -")
-    assert [line.split()[0] for line in lines[2:5]] == ["a", "red", "dog"] and " p 0." in lines[2]
-    assert lines[5] == "  o/scenes-3.caption.page.jpg" and len(lines) == 6
+    assert lines[2] == f"  given; the network says: {own}"
+    assert [line.split()[0] for line in lines[3:6]] == ["a", "red", "dog"] and " p 0." in lines[3]
+    assert lines[6] == "  o/scenes-3.caption.page.jpg" and len(lines) == 7
+    assert lines[2] == caption("scenes:3", "--caption", own).out.splitlines()[2]  # given, if it is what it says
+    assert "given" not in caption("scenes:3").out
 
 
 def test_one_bad_file_among_captioned_ones(caption, tmp_path: Path) -> None:
@@ -185,7 +191,8 @@ def test_json_of_an_answer(ask, vqa: wf.Model) -> None:
     done = ask("scenes:3", "What colour is the dog?", "--top", "3", "--json")
     assert (done.status, done.err, files()) == (0, "", [])
     (image,) = done.json["images"]
-    assert set(image) == {"image", "size", "question", "answer", "targets"}
+    assert set(image) == {"image", "size", "question", "answer", "probability", "targets"}
+    assert image["probability"] == pytest.approx(image["targets"][0]["probability"], rel=1e-4)
     assert image["question"] == "What colour is the dog?"
     with torch.no_grad():
         fed = {"question": torch.tensor([[8, 9, 10, 6, 3]])}

@@ -55,22 +55,23 @@ class Captioned:
     """A caption of a picture: the map of the whole, a map for each word, and Guided Grad-CAM of the whole.
 
     ``fine`` is a sentence where there is none, and None where the maps are of that method already. ``says`` is the
-    network's own caption, whichever is explained.
+    network's own caption, whichever is explained; ``given``: whether that is another's.
     """
 
     whole: Explanation
     words: Explanation
     fine: strips.Fine
     says: str
+    given: bool = False
 
     def page(self, *, colours: str = "heat", scale: str = "common") -> Image.Image:
         """See `wherefore.strips.caption_page`."""
         return strips.caption_page(self.whole, self.words, self.fine, colours=colours, scale=scale)
 
     def report(self, report: Reporter) -> Report:
-        """The ``caption``, what the network ``says``, measures of the caption as ``whole``, of words as ``targets``."""
+        """The ``caption``, whether it was ``given``, what the network ``says``; measures: ``whole``, words' ``targets``."""
         words, whole = report(self.words), self.whole.report(0)["targets"][0]
-        told = {"caption": whole["name"], "says": self.says, "whole": whole}
+        told = {"caption": whole["name"], "given": self.given, "says": self.says, "whole": whole}
         return {"size": words["size"], **told, "targets": words["targets"]}
 
     def maps(self) -> dict[str, Tensor]:
@@ -95,7 +96,7 @@ def captioned(
     caption = whole.targets[0][0]
     asked = [Word(word, caption) for word in words] or Caption(caption).words()
     says = caption if text is None else captions(why.model, one.tensor[None], beam=beam)[0]
-    return Captioned(whole, why.on([one], asked), _fine(why, one, Caption(caption)), says)
+    return Captioned(whole, why.on([one], asked), _fine(why, one, Caption(caption)), says, text is not None)
 
 
 # -------------------------------------------------------------------------------------------- answers

@@ -94,7 +94,10 @@ def test_json_of_a_caption(caption, captioner: wf.Model, weights) -> None:
     assert (result["model"], result["method"]) == ("scenes:captioner", "grad-cam")
     assert result["weights_sha256"] == captioner.weights_sha256 and "target" not in result
     (image,) = result["images"]
-    assert set(image) == {"image", "size", "caption", "given", "says", "whole", "targets"} and image["size"] == [128, 128]
+    assert set(image) == {"image", "size", "caption", "given", "says", "whole", "targets"} and image["size"] == [
+        128,
+        128,
+    ]
     text = image["caption"]
     assert image["says"] == text and image["given"] is False
     assert [text] == wf.captions(captioner, "scenes:3")

@@ -83,7 +83,7 @@ def _spoken(speech: Speech, most: int) -> list[Said]:
     likely = speech.scores([own])[0].log_softmax(-1)
     value = float(sum(likely[step, token] for step, token in enumerate([*own, speech.language.end])))
     found = {speech.language.text(own): value}  # several tokens may make the same text: the likeliest counts
-    for likelihood, tokens in searched(speech, most):
+    for likelihood, tokens in searched(speech, most)[0]:
         found.setdefault(speech.language.text(tokens), likelihood)
     return [Said(text, v, math.exp(v)) for text, v in [*found.items()][:most]]
 

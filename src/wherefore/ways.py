@@ -85,7 +85,7 @@ def asked(
     if len(names) > 1 and many:
         raise Error("a page shows several methods or several layers, not both: give one --method or one --layer.")
     if layer is not None and many:
-        first = _first_readable(Explainer(model, names[0], **options), paths)
+        first = first_readable(Explainer(model, names[0], **options), paths)
         return by_layer(model, first, layer, names[0], **options)
     if len(names) > 1:
         return by_method(model, names, layer, **options)
@@ -100,7 +100,8 @@ def is_pattern(net: nn.Module, layer: str) -> bool:
     return "[" in layer and any(fnmatch.fnmatchcase(name, part) for name, _ in net.named_modules())
 
 
-def _first_readable(first: Explainer, paths: Sequence[str | Path]) -> Subject:
+def first_readable(first: Explainer, paths: Sequence[str | Path]) -> Subject:
+    """The first picture that can be read; raises `Error` with every reason where none can."""
     reasons = []
     for path in paths:
         try:

@@ -84,6 +84,7 @@ def answer_page(
 
 def column_page(
     question: str,
+    says: str,
     ways: Mapping[str, Explanation | str],
     fines: Mapping[str, Fine],
     *,
@@ -92,7 +93,8 @@ def column_page(
 ) -> Image.Image:
     """The picture, and a tile for each network, or layer: a row for each answer, and one of Guided Grad-CAM.
 
-    What cannot be had says why. ``scale="common"`` draws all answers of a network on one scale.
+    What cannot be had says why. ``says``: what the networks say, in words, where other answers are given.
+    ``scale="common"`` draws all answers of a network on one scale.
     """
     drawing.check_look(colours, scale)
     across = LARGE if len(ways) < 4 else SMALL
@@ -103,7 +105,7 @@ def column_page(
     blocks = []
     for t, row in enumerate(shared):
         words = f"evidence for {', '.join(row)}" if row else f"answer {t + 1} of each"
-        heads = (words, "") if t else (question, f"{words}; {_in_common(known)}".rstrip("; "))
+        heads = (words, "") if t else (question, "; ".join(filter(None, [says, words, _in_common(known)])))
         blocks.append(Block(*heads, [photo, *[tiles[t] for tiles in drawn]]))
     fine = [each for name, found in fines.items() for each in _fine(photo, across, name, found)]
     if fine:

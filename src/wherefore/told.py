@@ -103,7 +103,7 @@ def _of(every: Sequence[Word], word: str) -> Word | None:
 
 @dataclass(frozen=True)
 class Listed:
-    """Several captions of a picture, or of its regions: a map for each, and what the network ``says`` itself."""
+    """Several captions of a picture, or of its regions, a map for each, and what the network ``says`` itself."""
 
     captions: Explanation
     says: str
@@ -169,8 +169,13 @@ class Answered:
 
     def page(self, *, colours: str = "heat", scale: str = "common") -> Image.Image:
         """See `wherefore.strips.answer_page`."""
-        says = f"it says {self.said[0].text}, p {self.said[0].probability:.3f}"
+        says = f"it {self.says}"
         return strips.answer_page(self.question, says, self.answers, self.fine, colours=colours, scale=scale)
+
+    @property
+    def says(self) -> str:
+        """The network's own answer, in words."""
+        return f"says {self.said[0].text}, p {self.said[0].probability:.3f}"
 
     def report(self, report: Reporter) -> Report:
         """The ``question``, the network's own ``answer`` and how likely it is, the answers' measures as ``targets``."""
@@ -213,7 +218,14 @@ class Compared:
         """See `wherefore.strips.column_page`."""
         shown = {n: each if isinstance(each, str) else each.answers for n, each in self.ways.items()}
         fines = {n: None if isinstance(each, str) else each.fine for n, each in self.ways.items()}
-        return strips.column_page(self.question, shown, fines, colours=colours, scale=scale)
+        return strips.column_page(self.question, self._says(), shown, fines, colours=colours, scale=scale)
+
+    def _says(self) -> str:
+        """What each says itself, in words, where another answer is explained first."""
+        if all(each.said[0].text == each.answers.targets[0][0] for each in self.found.values()):
+            return ""
+        says = {f"{name} {each.says}": f"it {each.says}" for name, each in self.found.items()}
+        return ", ".join(says if len({*says.values()}) > 1 else {*says.values()})
 
     @property
     def found(self) -> dict[str, Answered]:
@@ -280,9 +292,9 @@ def _fine(why: Explainer, one: Input, targets: Sequence[Target], question: str |
     if why.method == FINE:
         return None
     try:
-        layer = why.layer if why.at == "layer" else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that tanh and sigmoid keep their gradient: so they do in the paper
-            return Explainer(why.model, FINE, layer, fit=why.fit).on([one], targets, question)
+            finer = Explainer(why.model, FINE, why.layer if why.at == "layer" else None, fit=why.fit)
+            return finer.on([one], targets, question)
     except Error as error:
         return str(error)

@@ -56,8 +56,8 @@ def by_layer(
 ) -> dict[str, Explainer]:
     """An explainer for each layer that a pattern such as ``features.*`` fits, in their order.
 
-    ``all``: every layer; ``sweep``: those of `wherefore.layers.sweep`. ``question`` is asked of a model that answers
-    questions.
+    ``all``: every layer; ``sweep``: those of `wherefore.layers.sweep`, up to the model's own. ``question`` is asked of
+    a model that answers questions.
     """
     first = Explainer(model, method, **options)
     net, images = first.fed(first.reader.asked([first.batch_of([first.prepare(picture)])], question)[0])
@@ -65,7 +65,8 @@ def by_layer(
     def read(output: Any) -> Chosen:
         return first.choose(None, output)
 
-    found = sweep(net, images, read) if pattern == "sweep" else find_layers(net, images, read).every
+    own = model.layer
+    found = sweep(net, images, read, own) if pattern == "sweep" else find_layers(net, images, read, own).every
     names = [e.name for e in found if pattern in ("all", "sweep") or fnmatch.fnmatchcase(e.name, pattern)]
     if not names:
         raise Error(f"no layer's name fits {pattern!r}: `wherefore layers` lists them.")

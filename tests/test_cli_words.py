@@ -149,7 +149,7 @@ def test_out_of_a_caption(caption, captioner: wf.Model) -> None:
     e = wf.explain(captioner, "scenes:3", targets)
     torch.testing.assert_close(torch.cat([saved["whole"], saved["maps"]]), e.maps[0])
     for method, folder in (("grad-cam", "e"), ("guided-grad-cam", "f")):
-        wf.explain(captioner, "scenes:3", targets[0], method=method).save(folder)
+        wf.explain(captioner, "scenes:3", targets[0], method=method).save(folder, scale="common")
     same = {"e/scenes-3.a-red-dog.jpg": drawn["overlay"], "f/scenes-3.a-red-dog.jpg": drawn["fine"]}
     assert all(Path(ours).read_bytes() == Path(theirs).read_bytes() for theirs, ours in same.items())
 

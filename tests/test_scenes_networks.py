@@ -217,4 +217,8 @@ def test_shipped_cards_are_complete_and_true(path: Path) -> None:
 
 
 def test_what_is_shipped_is_small() -> None:
-    assert sum(path.stat().st_size for path in scenes.SHIPPED.glob("*.safetensors")) <= 15e6
+    sizes = {
+        name: (scenes.SHIPPED / f"{name}.safetensors").stat().st_size for name in [*scenes.NETWORKS, *scenes.WORDED]
+    }
+    assert sum(sizes[name] for name in scenes.NETWORKS) <= 15e6
+    assert all(sizes[name] <= 3e6 for name in scenes.WORDED)

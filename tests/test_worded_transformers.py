@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ from fixtures_transformers import bytelevel, metaspace, wordpiece
 from fixtures_worded import blip, git, hf, llava, vilt, vit_gpt2
 from wherefore.errors import Error
 from wherefore.models.tokens import Tokens
-from wherefore.speech import said
+from wherefore.speech import said, searched
 from wherefore.types import Model
 
 QUESTION = "the cat on the dogs"
@@ -317,6 +319,38 @@ def test_vilts_answers(loaded: Any) -> None:
     assert best[0].probability == pytest.approx(torch.tensor(best[0].score).sigmoid().item())
 
 
+def test_answers_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    shuffled = {str(i): f"answer{i}" for i in (0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9)}
+    name = vilt(tmp_path, id2label={int(i): text for i, text in shuffled.items()}, label2id={})
+    settings = json.loads((tmp_path / "config.json").read_text())
+    settings["id2label"] = shuffled  # in the order in which a library may have written it
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert wf.load(name).classes == [f"answer{i}" for i in range(12)]
+
+
+@pytest.mark.parametrize("name", ["blip-vqa", "llava"])
+def test_answers_that_are_said_word_by_word(name: str, loaded: Any) -> None:
+    model, folder = loaded(name)
+    x = shown(model, 0, 1)
+    alone = wf.answers(model, x, QUESTION, most=1)
+    found = wf.answers(model, x, QUESTION, most=3)
+    for image, row in enumerate(found):
+        assert row[0] == alone[image][0] and 1 < len(row) <= 3 and len({said.text for said in row}) == len(row)
+        likely = [said.score for said in row[1:]]
+        assert likely == sorted(likely, reverse=True)
+        assert all(said.probability == pytest.approx(np.exp(said.score)) for said in row)
+        given = {key: value[None] for key, value in model.question(QUESTION).items()}
+        with torch.no_grad():
+            (searches,) = searched(model.net(x[image : image + 1], **given), 3)
+            for value, tokens in searches:
+                if len(tokens) + 2 > 16:
+                    continue  # with its start and end it has more tokens than the library's loss takes
+                theirs = likelihood(name, model, folder, x[image : image + 1], tokens, end=True)
+                assert value == pytest.approx(float(theirs), rel=1e-4)
+        texts = {model.net.language.text(tokens): value for value, tokens in reversed(searches)}
+        assert all(said.score == pytest.approx(texts[said.text]) for said in row[1:])
+
+
 # -------------------------------------------------------------------------------------------- words
 
 
@@ -352,9 +386,9 @@ def test_what_is_refused(loaded: Any, tmp_path: Path) -> None:
         (captioner, wf.Caption(" "), None, "there are no words in an empty text"),
         (captioner, wf.Word("dog", "the cat"), None, "the word 'dog' is not in the caption 'the cat'"),
         (captioner, 3, None, "says words: give wf.Caption"),
-        (captioner, None, "the cat", "answers no questions: leave question= out"),
+        (captioner, None, "the cat", "answers no questions: ask none"),
         (answerer, wf.Answer("the dug"), "the cat", "is called 'dug': did you mean dog"),
-        (answerer, None, None, "answers questions: ask one with question="),
+        (answerer, None, None, "answers questions: ask one, question="),
         (answerer, None, "", "the question is empty"),
         (answerer, None, "the kat", r"is called 'kat': did you mean sat or cat\?"),
         (answerer, None, "cat " * 15, "reads 16 tokens at most, not 17: ask a shorter question"),

@@ -126,7 +126,7 @@ def test_a_whole_network_or_a_list_is_no_state_dict(tmp_path: Path) -> None:
         ("", "no model is called ''"),
         ("raft_large", "no model is called 'raft_large'"),  # of optical flow
         ("quantized_resnet18", "no model is called 'quantized_resnet18'"),
-        ("nowhere:net", "no source of models is called 'nowhere': there are caffe, timm, torchvision, hf"),
+        ("nowhere:net", "no source of models is called 'nowhere': there are .*caffe, timm, torchvision, hf, paper"),
         ("nowhere:a:b/c", "no source of models is called 'nowhere'"),
         (":resnet50", "no source of models is called ''"),
     ],

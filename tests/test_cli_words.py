@@ -17,7 +17,7 @@ import wherefore as wf
 from fixtures_doors import photo, squeezenet  # noqa: F401
 from test_cli import files, refused, wherefore  # noqa: F401
 from test_panels import places
-from wherefore import drawing, saying, strips, telling, tiling, told
+from wherefore import drawing, strips, telling, tiling, told
 from wherefore.models.scenes import WORDED
 from wherefore.saving import write_tensors
 from wherefore.vocabulary import Vocabulary
@@ -482,16 +482,6 @@ def test_sheets_show_what_was_asked(vqa: wf.Model, monkeypatch: pytest.MonkeyPat
         "scenes:4: is there a cat?",
         "scenes:3: is there a dog?",
     ]
-
-
-def test_answers_that_are_said_word_by_word(captioner: wf.Model) -> None:
-    with torch.no_grad():
-        speech = captioner.net(captioner.preprocess(wf.scenes.scene(3).image)[None])
-        found = saying._spoken(speech, 3)
-    assert len(found) == 3 and [found[0].text] == wf.captions(captioner, "scenes:3")
-    scores = [wf.explain(captioner, "scenes:3", wf.Caption(each.text, end=True)).scores.item() for each in found]
-    assert [each.score for each in found] == pytest.approx(scores, rel=1e-4)
-    assert [each.probability for each in found] == pytest.approx(np.exp(scores), rel=1e-3)
 
 
 def test_long_captions_wrap_and_narrow_pictures_have_room(

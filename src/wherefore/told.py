@@ -90,15 +90,11 @@ def captioned(
     whole = why.on([one], Caption(text, beam=beam))
     caption = whole.targets[0][0]
     every = Caption(caption).words()
-    asked = [_of(every, word) or Word(word, caption) for word in words] or every
+    first = {tuple(tokens(each.word)): each for each in reversed(every)}
+    asked = [first.get(tuple(tokens(word))) or Word(word, caption) for word in words] or every
     says = caption if text is None else captions(why.model, one.tensor[None], beam=beam)[0]
     maps, finer = why.on([one], asked), _fine(why, one, [Caption(caption)]) if fine else None
     return Captioned(whole, maps, [word.step or 0 for word in asked], finer, says, text is not None, beam)
-
-
-def _of(every: Sequence[Word], word: str) -> Word | None:
-    """The first of a caption's words that is this one."""
-    return next((each for each in every if tokens(each.word) == tokens(word)), None)
 
 
 @dataclass(frozen=True)

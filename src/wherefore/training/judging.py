@@ -61,7 +61,7 @@ def of_captions(captions: Sequence[tuple[str, World]]) -> list[Row]:
     rows = [_share("captions that are true", [v.true for v in verdicts])]
     for count in (1, 2):
         of = [v.true for v, (_, w) in zip(verdicts, captions, strict=True) if len(w.things) == count]
-        rows.append(_share(f"captions that are true, {count} object{'s' * (count > 1)}", of))
+        rows += [_share(f"captions that are true, {count} object{'s' * (count > 1)}", of)] if of else []
     for name, what in (("objects", "things"), ("colours and textures", "looks"), ("places and relations", "where")):
         rows.append(_right(f"{name} said that are right", verdicts, what))
     return [*rows, _share("captions that are whole sentences", [v.understood for v in verdicts])]

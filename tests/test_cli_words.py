@@ -252,7 +252,7 @@ def test_a_sweep_over_layers(wherefore, weights) -> None:  # noqa: F811
         (["what clour is the dog?"], "no word of scenes:vqa is called 'clour': did you mean colour"),
         (["is there a dog?", "--answer", "bleu"], "no answer is called 'bleu': did you mean blue"),
         (["is there a dog?", "--answer", "purple"], "there are red, blue, yes, no, green, two"),
-        (["is there a dog?", "--top", "0"], "at least one answer is wanted"),
+        (["is there a dog?", "--top", "0"], "one answer or more is wanted"),
         (["a dog " * 6 + "a?"], "takes 12 words at most, not 13"),
     ],
 )

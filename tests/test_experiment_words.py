@@ -120,7 +120,7 @@ def test_rows_are_the_maps_of_each_caption(teller: wf.Model, tmp_path: Path) -> 
             found = kept[0].explanation.maps[0][t]
             assert torch.allclose(found, heat, atol=float(heat.abs().max()) * 1e-3 + 1e-12), "kept in 16 bits"
             assert kept[0].explanation.targets[0][t] == text
-    assert here.left == {"teller, no": 2}, "counted once, whatever the methods"
+    assert here.left == {"teller, three: no": 2}, "counted once, whatever the methods"
     again = Lab(Settings(), tmp_path)
     assert list(again.seen(teller, "grad-cam", dataset, [0, 1], asks)) and again.left == here.left  # type: ignore[arg-type]
 
@@ -237,6 +237,26 @@ def test_words_of_scenes_name_what_is_there(teller: wf.Model) -> None:
         for ask in words.named(teller, dataset, True).of(sample):
             assert ask.left in ("", words.UNKNOWN), "captions are true"
             assert ask.target.caption.replace(".", "").replace(",", "").split()[ask.target.step] == ask.target.word
+
+
+@pytest.mark.parametrize(
+    ("caption", "asked"),
+    [
+        ("a hot dog", ["dog"]),
+        ("a glass of wine", ["glass"]),
+        ("a plant in a pot", ["plant"]),
+        ("two pieces of luggage", ["pieces"]),
+    ],
+)
+def test_of_several_words_the_one_that_is_the_thing_is_asked(caption: str, asked: list[str]) -> None:
+    categories = ["hot dog", "wine glass", "potted plant", "suitcase"]
+    listed = caption.split()
+    assert [listed[place] for place, _ in words._places(listed, caption, categories, False)] == asked
+
+
+def test_an_orange_is_a_thing_and_orange_a_colour() -> None:
+    assert words._kind("orange", "orange") == words._kind("car", "car") == words.THINGS
+    assert words._kind("orange", "car") == words.COLOURED
 
 
 def test_points_of_words_by_hand() -> None:

@@ -31,7 +31,8 @@ from wherefore.models.captioning import Captioner
 from wherefore.preparing import Preprocess
 from wherefore.scenes.formats import export
 from wherefore.training import lessons, papers, starting
-from wherefore.training.lessons import Item, drawn, frequent, loss_of, recipe_for, scores_of
+from wherefore.training.lessons import Item, drawn, frequent, recipe_for
+from wherefore.training.losses import loss_of, scores_of
 from wherefore.vocabulary import END, Vocabulary
 
 WORDS = Vocabulary((END, *(f"word{n}" for n in range(9999))), 26)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -316,7 +317,11 @@ def test_greedy_takes_the_likeliest_next_word() -> None:
         (wf.Word("cat", "a dog"), "the word 'cat' is not in the caption 'a dog': take one that is"),
         (wf.Word("dog", "a dog", step=0), "is not in the caption 'a dog' at step 0"),
         (wf.Word("dog", "a dog", step=7), "has 2 words, so none at step 7"),
+        (wf.Word("dgo", "a dog"), "no word of the tiny captioner is called 'dgo': did you mean dog?"),
+        (wf.Word("dgo"), "no word of the tiny captioner is called 'dgo': did you mean dog?"),
+        (wf.Word("cat", "a dog on a dog", step=4), "the word 'cat' is not in the caption 'a dog on a dog' at step 4"),
         (17, "says words: give wf.Caption"),
+        (wf.Caption(beam=1.5), "a beam holds one beginning or more, not 1.5"),
         (wf.Caption(beam=0), "a beam holds one beginning or more, not 0"),
     ],
 )
@@ -334,6 +339,7 @@ def test_bad_captions_are_refused(target: Any, sentence: str) -> None:
         ("rde", QUESTION, "'rde'"),
         (None, "  ", "the question is empty"),
         (None, None, "answers questions: ask one"),
+        (None, 5, "the question is empty"),
         (None, "what colour is the dgo", "called 'dgo': did you mean dog?"),
         (None, "is the dog on the cat on the dog", "takes 7 words at most, not 9"),
         (wf.Word("red"), QUESTION, "explains networks that say words"),
@@ -351,3 +357,28 @@ def test_no_picture_and_no_question_to_be_asked() -> None:
         wf.explain(model(captioner()), [])
     with pytest.raises(Error, match="answers no questions"):
         wf.explain(model(captioner()), images(1), question=QUESTION)
+
+
+@pytest.mark.parametrize("target, name", [(wf.Answer, "Answer"), (wf.Word, "Word"), (wf.Caption, "Caption")])
+def test_targets_are_words(target: Any, name: str) -> None:
+    with pytest.raises(Error, match=f"wf.{name} takes words, not 5"):
+        target(5)
+
+
+def test_answers_that_are_alike_are_told_apart() -> None:
+    answers = ("25", "2.5", "t shirt", "tshirt", "Yes")
+    net, x = wf.Model(answerer(len(answers)), [*answers], question=partial(read, ASKED)), images(1)
+    scores = net.net(x, question())[0]
+    for number, answer in enumerate(answers):
+        e = wf.explain(net, x, wf.Answer(answer), question=QUESTION)
+        assert e.scores[0, 0].item() == pytest.approx(scores[number].item())
+    assert wf.explain(net, x, wf.Answer("yes"), question=QUESTION).scores[0, 0].item() == pytest.approx(
+        scores[4].item()
+    )
+    with pytest.raises(Error, match="several answers are like 'T-shirt': write 't shirt' or 'tshirt'"):
+        wf.explain(net, x, wf.Answer("T-shirt"), question=QUESTION)
+
+
+def test_a_question_of_no_words_gives_numbers() -> None:
+    net, nothing = coattention(), torch.zeros(1, ASKED.longest, dtype=torch.long)
+    assert net(images(1), nothing).isfinite().all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -316,6 +317,15 @@ def test_vilts_answers(loaded: Any) -> None:
         ["red", "blue"] if order[0] > order[1] else ["blue", "red"]
     )
     assert best[0].probability == pytest.approx(torch.tensor(best[0].score).sigmoid().item())
+
+
+def test_answers_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    shuffled = {str(i): f"answer{i}" for i in (0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9)}
+    name = vilt(tmp_path, id2label={int(i): text for i, text in shuffled.items()}, label2id={})
+    settings = json.loads((tmp_path / "config.json").read_text())
+    settings["id2label"] = shuffled  # in the order in which a library may have written it
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert wf.load(name).classes == [f"answer{i}" for i in range(12)]
 
 
 @pytest.mark.parametrize("name", ["blip-vqa", "llava"])

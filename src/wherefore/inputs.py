@@ -130,7 +130,7 @@ class Reader:
             return [*batches]
         if question is None:
             raise Error(f'{name} answers questions: ask one, question="what colour is the car?" (`wherefore ask`).')
-        texts = [question] * images if isinstance(question, str) else [*question]
+        texts: list[Any] = [*question] if isinstance(question, list | tuple) else [question] * images
         if len(texts) != images:
             raise Error(f"{len(texts)} questions do not fit {images} images: give one, or one for each image.")
         if not all(isinstance(text, str) and text.strip() for text in texts):

@@ -74,8 +74,8 @@ def answers(model: Model | nn.Module, images: Any, question: Asked = None, *, mo
     ``question``: one for all images, or one for each. Raises `Error` for a model that answers none, and where none is
     asked.
     """
-    if most < 1:
-        raise Error(f"at least one answer is wanted, not {most}.")
+    if not isinstance(most, int) or most < 1:
+        raise Error(f"one answer or more is wanted, not {most!r}.")
     model = model if isinstance(model, Model) else Model(model)
     if model.question is None:
         raise Error(f"{model.name} answers no questions: take a model that does, such as scenes:vqa.")

@@ -131,8 +131,8 @@ def searched(speech: Speech, beam: int) -> list[list[tuple[float, list[int]]]]:
 
     So many beginnings are kept; the likelihood is that of all tokens and the end.
     """
-    if beam < 1:
-        raise Error(f"a beam holds one beginning or more, not {beam}.")
+    if not isinstance(beam, int) or beam < 1:
+        raise Error(f"a beam holds one beginning or more, not {beam!r}.")
     pictures = torch.arange(len(speech), device=speech.pictures.device)
     return [_searched(speech.part(row[None]), beam) for row in pictures]
 

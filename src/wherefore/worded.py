@@ -38,6 +38,9 @@ class Caption(Target):
     end: bool = False
     beam: int = 1
 
+    def __post_init__(self) -> None:
+        _check(self.text, "Caption")
+
     def bind(self, output: Any, names: Names) -> Block:
         speech = _speech(output, "Caption")
         tokens = _captions(speech, self.text, self.beam)
@@ -77,6 +80,10 @@ class Word(Target):
     caption: str | Spoken | None = None
     step: int | None = None
 
+    def __post_init__(self) -> None:
+        _check(self.word, "Word")
+        _check(self.caption, "Word")
+
     def bind(self, output: Any, names: Names) -> Block:
         speech = _speech(output, "Word")
         tokens = _captions(speech, self.caption, 1)
@@ -96,7 +103,10 @@ class Word(Target):
         found = [p for i, p in enumerate(pieces) if _plain(p.word) == wanted and self.step in (None, i)]
         if not found:
             where = "" if self.step is None else f" at step {self.step}"
-            near = get_close_matches(wanted, [_plain(piece.word) for piece in pieces], n=2)
+            language.numbers(self.word)  # raises where the network does not know it at all
+            near = get_close_matches(
+                wanted, dict.fromkeys(_plain(p.word) for p in pieces if _plain(p.word) != wanted), 2
+            )
             hint = f"did you mean {' or '.join(near)}?" if near else "take one that is, or give a caption that has it."
             raise Error(f"the word {self.word!r} is not in the caption {language.text(said)!r}{where}: {hint}")
         return range(found[0].start, found[0].stop)
@@ -113,6 +123,9 @@ class Answer(Target):
 
     answer: str | None = None
 
+    def __post_init__(self) -> None:
+        _check(self.answer, "Answer")
+
     def bind(self, output: Any, names: Names) -> Block:
         if isinstance(output, Speech):
             return replace(Caption(self.answer), end=True).bind(output, names)
@@ -121,10 +134,7 @@ class Answer(Target):
             return values.detach().argmax(1, keepdim=True)
         if not names:
             raise Error("this network names no answers: give the number of one as the target.")
-        known = {_plain(name): number for number, name in enumerate(names)}
-        if _plain(self.answer) not in known:
-            raise Error(unknown("answer", self.answer, names))
-        return torch.full((len(values), 1), known[_plain(self.answer)], device=values.device)
+        return torch.full((len(values), 1), _number(self.answer, names), device=values.device)
 
 
 def blocks(target: Any, output: Speech) -> list[Block]:
@@ -132,7 +142,8 @@ def blocks(target: Any, output: Speech) -> list[Block]:
     found = _meant(target)
     if not isinstance(found, Target):
         raise Error(
-            f"{output.language.name} says words: give wf.Caption(text), wf.Word(word) or a str, not {target!r}."
+            f"{output.language.name} says words: give wf.Caption(text), wf.Word(word) or a str, for all pictures, "
+            f"not {target!r}."
         )
     return [found.bind(output, None)]
 
@@ -159,6 +170,23 @@ def _meant(target: Any) -> Any:
     if isinstance(target, str):
         return Caption(target) if len(target.split()) > 1 else Word(target)
     return Caption() if target is None else target
+
+
+def _number(answer: str, names: Sequence[str]) -> int:
+    """Which of the answers is meant: the one that is written so, or the only one but for case, marks and spaces."""
+    if answer in names:
+        return list(names).index(answer)
+    alike = [number for number, name in enumerate(names) if _plain(name) == _plain(answer)]
+    if len(alike) > 1:
+        raise Error(f"several answers are like {answer!r}: write {' or '.join(repr(names[i]) for i in alike)}.")
+    if not alike:
+        raise Error(unknown("answer", answer, names))
+    return alike[0]
+
+
+def _check(text: Any, target: str) -> None:
+    if text is not None and not isinstance(text, str):
+        raise Error(f"wf.{target} takes words, not {text!r}.")
 
 
 def _speech(output: Any, target: str) -> Speech:

@@ -109,7 +109,8 @@ def objects(model: Model) -> Asks:
 def _asks(model: Model, about: int, question: str, answers: Iterable[tuple[str, str]]) -> list[Ask]:
     """A question with several answers, and the category that each is true of."""
     pairs = list(answers)
-    known = reads(model, question) and {answer for answer, _ in pairs} <= set(model.classes or ())
+    listed = {answer for answer, _ in pairs} <= set(model.classes) if model.classes else True  # or it says any
+    known = reads(model, question) and listed
     return [Ask(Answer(answer), about, category, question, "" if known else UNKNOWN) for answer, category in pairs]
 
 

@@ -197,7 +197,8 @@ class Lab:
             kept = list(rows(dataset, numbers, work, store, f"{model.name} {method}"))
         self._note(kept)
         left = Counter(row["left"] for row in kept if row.get("left"))
-        self.left |= {f"{model.name}, {why}": count for why, count in left.items()}
+        what = f"{model.name}, {asked.what}" if isinstance(asked, Asks) else model.name
+        self.left |= {f"{what}: {why}": count for why, count in left.items()}
         settings = {"method": method, "layer": layer, "fit": "squash", "options": options}
         return maps.seen(dataset, kept, model, settings)
 

@@ -2,7 +2,8 @@
 
 A word's score is its logit at its place in a caption that people wrote, given the words before it. Asked for are the
 words that name a category which is annotated in the picture, by our own list (`datasets.words`; the paper's 830 words
-were never released). Of a form of several words it is the last ("hot dog": the dog).
+were never released). Of a form of several words it is
+the last ("hot dog": the dog), but before "of" and "in" ("glass of wine": the glass).
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ def _places(listed: Sequence[str], caption: str, categories: Collection[str], lo
         while looks and first and listed[first - 1] in LOOKS:
             first -= 1
         yield from ((place, category) for place in range(first, start) if listed[place] in COLOURS)
-        yield stop - 1, category
+        within = [i for i in range(start + 1, stop) if listed[i] in ("of", "in")]
+        yield min([stop, *within]) - 1, category
 
 
 def points(kept: Sequence[Seen]) -> list[list[Point]]:
@@ -108,7 +110,10 @@ def points(kept: Sequence[Seen]) -> list[list[Point]]:
     return [
         [
             Point(
-                shot(case, peak), shot(case, middle), float(region(each.sample, case.category).mean()), _kind(each, t)
+                shot(case, peak),
+                shot(case, middle),
+                float(region(each.sample, case.category).mean()),
+                _kind(each.rows[t]["name"], case.category),
             )
             for _, t, case in cases(each.explanation, [each.sample])
         ]
@@ -116,8 +121,9 @@ def points(kept: Sequence[Seen]) -> list[list[Point]]:
     ]
 
 
-def _kind(each: Seen, target: int) -> str:
-    return COLOURED if each.rows[target]["name"] in COLOURS else THINGS
+def _kind(word: str, category: str) -> str:
+    """What a word says of a thing; an orange is one."""
+    return COLOURED if word in COLOURS and word != category else THINGS
 
 
 def _figures(game: Sequence[Sequence[Point]]) -> dict[tuple[str, str, str], Summary]:

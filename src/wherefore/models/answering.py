@@ -118,7 +118,7 @@ class CoAttention(nn.Module):
 
     def answered(self, places: Tensor, question: Tensor) -> Tensor:
         """The scores of the answers ``(B, answers)``."""
-        there = question != 0
+        there = torch.arange(question.shape[1], device=question.device) < lengths(question).to(question.device)[:, None]
         finds = [
             attend(places, level, there)
             for attend, level in zip(self.attention, self.levels(question, there), strict=True)

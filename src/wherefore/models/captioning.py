@@ -85,7 +85,7 @@ def show_and_tell(vocabulary: Vocabulary) -> Captioner:
 
 
 def initialised(net: nn.Module, spread: float = 0.08) -> nn.Module:
-    """The network with all but its CNN drawn evenly from -``spread`` to ``spread``, as both papers' codes do it."""
+    """The network with all but its CNN drawn evenly from -``spread`` to ``spread``, as Lu et al. (2015) do it."""
     for name, weight in net.named_parameters():
         if not name.startswith("cnn."):
             nn.init.uniform_(weight, -spread, spread)

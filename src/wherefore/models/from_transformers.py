@@ -71,10 +71,9 @@ def transformers_model(name: str, weights: Weights, classes: Names) -> Model:
     if source.family == WORDED:
         return _worded(source, net.eval(), sha256)
     inputs = _prompts(source, net, classes) if source.family == PROMPTS and classes else {}
-    labels = getattr(source.config, "id2label", None) or {}
     return Model(
         net.eval(),
-        classes or [labels.get(i, f"LABEL_{i}") for i in range(source.config.num_labels)],
+        classes or _labels(source.config),
         _preprocess(source, net),
         name=f"hf:{name}",
         sha256=sha256,
@@ -86,6 +85,12 @@ def transformers_model(name: str, weights: Weights, classes: Names) -> Model:
     )
 
 
+def _labels(config: Any) -> list[str]:
+    """The names of classes, or answers, in the order of the scores: the file may list them in another."""
+    known = getattr(config, "id2label", None) or {}
+    return [known.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
+
+
 def _worded(source: Source, net: nn.Module, sha256: str | None) -> Model:
     """A network that puts pictures into words or answers questions, and how it is asked."""
     name = f"hf:{source.name}"
@@ -93,7 +98,7 @@ def _worded(source: Source, net: nn.Module, sha256: str | None) -> Model:
     says = isinstance(adapter, Speaker)
     return Model(
         adapter.eval(),
-        None if says else list(source.config.id2label.values()),
+        None if says else _labels(source.config),
         _preprocess(source, net),
         name=name,
         sha256=sha256,

@@ -184,7 +184,7 @@ class ResNet(nn.Module):
 
 def captioner(vocabulary: Vocabulary) -> Captioner:
     """NeuralTalk2 with the scaled VGG: an LSTM of 128 units."""
-    return Captioner(headless(Vgg(2)), 192, vocabulary, embedding=128, hidden=128, dropout=0.1)
+    return Captioner(headless(Vgg(2, dropout=0.0)), 192, vocabulary, embedding=128, hidden=128, dropout=0.1)
 
 
 def show_and_tell(vocabulary: Vocabulary) -> Captioner:
@@ -193,12 +193,19 @@ def show_and_tell(vocabulary: Vocabulary) -> Captioner:
     return Captioner(cnn, 384, vocabulary, embedding=192, hidden=192, dropout=0.1, rectified=False)
 
 
-def answerer(cnn: Callable[[int], nn.Module], features: int) -> Callable[[Vocabulary, int], LstmAnswerer]:
+def answerer(cnn: Callable[..., nn.Module], features: int) -> Callable[[Vocabulary, int], LstmAnswerer]:
     """What makes the network of Lu et al. (2015) with a scaled CNN of so many features: an LSTM of 96 units."""
 
     def made(vocabulary: Vocabulary, answers: int) -> LstmAnswerer:
         return LstmAnswerer(
-            headless(cnn(2)), features, vocabulary, answers, embedding=64, hidden=96, common=192, dropout=0.1
+            headless(cnn(2, dropout=0.0)),
+            features,
+            vocabulary,
+            answers,
+            embedding=64,
+            hidden=96,
+            common=192,
+            dropout=0.1,
         )
 
     return made

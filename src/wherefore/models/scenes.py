@@ -68,16 +68,15 @@ class Worded(NamedTuple):
     asks: bool = False
     layer: str = "cnn.features.20"  # its last rectified convolutions, which the papers explain
     channels: int = 128  # of that layer
-    eye: str = "cnn.features"  # what of the CNN learns to see, and stays as it is while words are learned
     size: int = 96
 
 
 WORDED = {
-    "captioner": Worded(scaled.captioner, eye="cnn"),
-    "show-and-tell": Worded(scaled.show_and_tell, layer="cnn.inception4c", channels=384, eye="cnn"),
-    "vqa": Worded(scaled.answerer(scaled.Vgg, 192), asks=True, eye="cnn"),
+    "captioner": Worded(scaled.captioner),
+    "show-and-tell": Worded(scaled.show_and_tell, layer="cnn.inception4c", channels=384),
+    "vqa": Worded(scaled.answerer(scaled.Vgg, 192), asks=True),
     "vqa-alexnet": Worded(scaled.answerer(scaled.AlexNet, 192), asks=True, layer="cnn.features.11", channels=64),
-    "coattention": Worded(scaled.coattention, asks=True, layer="cnn.layer3", channels=64, eye="cnn"),
+    "coattention": Worded(scaled.coattention, asks=True, layer="cnn.layer3", channels=64),
 }
 
 

@@ -23,8 +23,9 @@ from wherefore.scenes.truth import Checked, checked
 from wherefore.scenes.world import World
 from wherefore.speech import padded, said
 from wherefore.training.data import Wanted, drawn
+from wherefore.training.losses import told
 from wherefore.training.recipes import Mix
-from wherefore.training.teaching import beyond, unseen
+from wherefore.training.teaching import unseen
 from wherefore.training.texts import of_mix
 
 TEST: Mix = ((1, 500), (2, 500), (None, 500))
@@ -90,7 +91,7 @@ def answered(net: Any, network: str, blind: bool = False, mix: Mix = TEST) -> Hi
     net.eval()
     for images, worlds in pictures(mix, network):
         seen = net.places(images) if isinstance(net, CoAttention) else net.cnn(images)
-        seen = beyond(net, unseen(net, len(images))) if blind else seen
+        seen = told(net, unseen(net, len(images))) if blind else seen
         asked = [(row, question) for row, world in enumerate(worlds) for question in questions(world)]
         rows = torch.tensor([row for row, _ in asked])
         for way in ("as in training", "in new words"):

@@ -17,17 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from wherefore.datasets import Dataset
 from wherefore.errors import Error
 from wherefore.models import paper
-from wherefore.models.answering import CoAttention, LstmAnswerer
-from wherefore.models.captioning import Captioner, initialised
+from wherefore.models.captioning import initialised
 from wherefore.models.zoo import Weights
 from wherefore.progress import track
 from wherefore.registry import unknown
 from wherefore.speech import padded
+from wherefore.training.losses import loss_of
 from wherefore.training.photographs import Seen, Text, ahead, cropped, seen
 from wherefore.training.resumable import Resumable
 from wherefore.training.starting import started
@@ -252,26 +251,3 @@ def drawn(items: Sequence[Item], each: int, dice: np.random.Generator, device: t
         item.texts[way] for item in items for way in dice.choice(len(item.texts), each, replace=len(item.texts) < each)
     ]
     return padded(chosen, 0, device), torch.tensor([item.answer for item in items], device=device)
-
-
-def scores_of(net: nn.Module, found: Tensor, texts: Tensor) -> Tensor:
-    """The scores of words or answers, of what the CNN has seen and texts."""
-    scores: Tensor
-    if isinstance(net, Captioner):
-        scores = net.decode(net.rectify(net.image(found)), texts)
-    elif isinstance(net, CoAttention):
-        scores = net.answered(net.projected(found), texts)
-    else:
-        assert isinstance(net, LstmAnswerer)
-        scores = net.answered(found, texts)
-    return scores
-
-
-def loss_of(net: nn.Module, found: Tensor, texts: Tensor, answers: Tensor) -> Tensor:
-    """Cross-entropy: of the answers, or of all words of captions and their ends; the mean over all of them."""
-    scores = scores_of(net, found.repeat_interleave(len(texts) // len(found), 0), texts)
-    if not isinstance(net, Captioner):
-        return F.cross_entropy(scores, answers)
-    wanted = torch.cat([texts, torch.zeros_like(texts[:, :1])], 1)  # 0 is the end, and what is behind it
-    counted = torch.cat([torch.ones_like(texts[:, :1]), texts], 1) != 0  # each word, and what follows a word
-    return F.cross_entropy(scores[counted], wanted[counted])

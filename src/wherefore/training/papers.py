@@ -23,7 +23,8 @@ from wherefore.models.zoo import SINGLE, Weights, file_sha256
 from wherefore.progress import track
 from wherefore.saving import made, write_json, write_tensors
 from wherefore.speech import padded
-from wherefore.training.lessons import Lesson, Run, Say, fit, recipe_for, scores_of
+from wherefore.training.lessons import Lesson, Run, Say, fit, recipe_for
+from wherefore.training.losses import scores_of
 from wherefore.training.photographs import Text, seen, texts_of
 from wherefore.training.shipping import machine
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wherefore.errors import Error
-from wherefore.models import answering, captioning
+from wherefore.models.answering import CoAttention
 from wherefore.models.scenes import preprocess
 from wherefore.progress import track
 from wherefore.scenes.world import CATEGORIES, COLOURS, TEXTURES
 from wherefore.training.data import Array, Wanted, drawn
 from wherefore.training.loop import Say, augmented, cycle, normalised
+from wherefore.training.losses import loss_of
 from wherefore.training.recipes import Mix
 from wherefore.training.telling import Run
 from wherefore.training.texts import Captions, Drawn, Questions, all_facts, all_parts, of_mix
@@ -62,8 +63,8 @@ def fit(run: Run, checkpoint: Path, say: Say) -> None:
     if run.epoch == recipe.passes:
         return
     pictures, worlds = Pictures.of("train", recipe.mix, recipe.network), of_mix("train", recipe.mix)
-    true = all_facts(worlds) if recipe.sight else None
-    where = all_parts(worlds)
+    if run.epoch < recipe.sight:
+        where, true = all_parts(worlds), all_facts(worlds)
     while run.epoch < recipe.sight:
         _epoch(run, checkpoint, say, lambda: {"loss": look(run, pictures, where, true)})
     seen, texts = looked_at(run, pictures), read(worlds)
@@ -73,7 +74,7 @@ def fit(run: Run, checkpoint: Path, say: Say) -> None:
             run,
             checkpoint,
             say,
-            lambda: {"loss": tell(run, seen, texts, true), "dev loss": held_out_loss(run, *held_out)},
+            lambda: {"loss": tell(run, seen, texts), "dev loss": held_out_loss(run, *held_out)},
         )
 
 
@@ -112,7 +113,7 @@ def _steps(run: Run, count: int, first: int, passes: int) -> Iterator[tuple[Arra
     for step, rows in enumerate(bar):
         done = (run.epoch - first + (step + 0.5) / len(batches)) / passes
         for group in run.optimizer.param_groups:
-            group["lr"] = recipe.lr * group["share"] * cycle(done, recipe.warm_up)
+            group["lr"] = recipe.lr * cycle(done, recipe.warm_up)
         yield rows, dice
 
 
@@ -127,24 +128,25 @@ def _step(run: Run, value: Tensor) -> float:
 # -------------------------------------------------------------------------------------------- to see
 
 
-def look(run: Run, pictures: Pictures, where: Array, true: Array | None) -> float:
+def look(run: Run, pictures: Pictures, where: Array, true: Array) -> float:
     """The mean loss over one pass in which the CNN learns what is where and, where it looks at the whole, what is true.
 
     ``where`` ``(N, 3, h, w)`` and ``true`` ``(N, FACTS)`` as `texts.parts` and `texts.facts` have them.
     """
-    recipe, net = run.recipe, run.net.train()
-    eye, aim, losses = net.get_submodule(run.eye), net.get_submodule("aim"), []
+    recipe, net = run.recipe, cast(Any, run.net.train())
+    aim, losses = net.get_submodule("aim"), []
     for rows, dice in _steps(run, len(pictures), 0, recipe.sight):
         x = normalised(augmented(pictures.take(rows), dice, recipe), dice, recipe).to(run.device)
-        seen = eye(x)
+        seen = run.net.cnn(x)
         value = parts_loss(aim.places, torch.from_numpy(where[rows]).to(run.device))
         if seen.ndim == 2:
             value = value + facts_loss(aim.facts(seen), true, rows)
         losses.append(_step(run, value))
+    aim.places = torch.empty(0)  # what is left of the last step belongs to no network
     return float(np.mean(losses))
 
 
-def facts_loss(scores: Tensor, true: Any, rows: Array) -> Tensor:
+def facts_loss(scores: Tensor, true: Array, rows: Array) -> Tensor:
     """Binary cross-entropy of what is true of pictures as a whole, summed over the facts; a tenth of it."""
     labels = torch.from_numpy(true[rows]).to(scores)
     return 0.1 * F.binary_cross_entropy_with_logits(scores, labels, reduction="none").sum(1).mean()
@@ -165,58 +167,35 @@ def parts_loss(scores: Any, where: Tensor) -> Tensor:
 def looked_at(run: Run, pictures: Pictures) -> Tensor:
     """What the CNN sees of every picture, float16; where the network is blind, nothing."""
     net, dice, still = run.net.eval(), np.random.default_rng(0), replace(run.recipe, shift=0, brightness=0.0)
-    eye, parts = net.get_submodule(run.eye), np.array_split(np.arange(len(pictures)), -(-len(pictures) // SEEN_AT_ONCE))
+    parts = np.array_split(np.arange(len(pictures)), -(-len(pictures) // SEEN_AT_ONCE))
     if run.recipe.blind:
         return unseen(net, 1).half().cpu().repeat(len(pictures), *[1] * (unseen(net, 1).ndim - 1))
     bar = track(parts, len(parts), f"{run.recipe.network}: seeing {len(pictures):,} pictures")
-    return torch.cat([eye(normalised(pictures.take(rows), dice, still).to(run.device)).half().cpu() for rows in bar])
+    return torch.cat(
+        [net.cnn(normalised(pictures.take(rows), dice, still).to(run.device)).half().cpu() for rows in bar]
+    )
 
 
 def unseen(net: Any, count: int) -> Tensor:
     """What a blind network is given in place of so many pictures: zeros, for places at one of them."""
-    one = (1, 1) if isinstance(net, answering.CoAttention) else ()
+    one = (1, 1) if isinstance(net, CoAttention) else ()
     return torch.zeros(count, net.image.in_features, *one, device=net.image.weight.device)
 
 
 # -------------------------------------------------------------------------------------------- to tell
 
 
-def tell(run: Run, seen: Tensor, texts: Captions | Questions, true: Array | None) -> float:
-    """The mean loss over one pass in which what is said of what the CNN sees is learned.
-
-    Fully connected layers of the CNN that learn on also learn what is ``true`` of the picture: what is said of it
-    tells them too little.
-    """
+def tell(run: Run, seen: Tensor, texts: Captions | Questions) -> float:
+    """The mean loss over one pass in which what is said of what the CNN sees is learned."""
     recipe, net, losses = run.recipe, run.net.train(), []
     for rows, dice in _steps(run, len(seen), recipe.sight, recipe.epochs):
         x = seen[torch.from_numpy(rows)].float().to(run.device)
-        above = beyond(net, x)
-        value = loss_of(net, above, texts.drawn(rows, recipe.each, dice))
-        if true is not None and seen.ndim == 4 and above.ndim == 2:
-            value = value + facts_loss(net.get_submodule("aim").facts(above), true, rows)
-        losses.append(_step(run, value))
+        losses.append(_step(run, loss_of(net, x, *_moved(texts.drawn(rows, recipe.each, dice), run))))
     return float(np.mean(losses))
 
 
-def loss_of(net: Any, above: Tensor, drawn: Drawn) -> Tensor:
-    """Cross-entropy of the answers, or of the words of captions that count and their ends."""
-    texts, truth = (each.to(above.device) for each in drawn)
-    each = len(texts) // len(above)
-    if isinstance(net, captioning.Captioner):
-        pictures = net.rectify(net.image(above)).repeat_interleave(each, 0)
-        wanted = torch.cat([texts, torch.full_like(texts[:, :1], net.vocabulary.end)], 1)
-        return F.cross_entropy(net.decode(pictures, texts)[truth], wanted[truth])
-    return F.cross_entropy(net.answered(above.repeat_interleave(each, 0), texts), truth)
-
-
-def beyond(net: Any, seen: Tensor) -> Tensor:
-    """What the words are given, of what the part of the CNN sees that is kept: the rest of it, or what follows."""
-    if isinstance(net, answering.CoAttention):
-        return net.projected(seen)
-    if seen.ndim == 2:
-        return seen
-    found: Tensor = net.cnn.classifier(seen.flatten(1))
-    return found
+def _moved(drawn: Drawn, run: Run) -> Drawn:
+    return Drawn(*(each.to(run.device) for each in drawn))
 
 
 @torch.no_grad()
@@ -225,5 +204,5 @@ def held_out_loss(run: Run, seen: Tensor, texts: Captions | Questions) -> float:
     net, dice, losses = run.net.eval(), np.random.default_rng(0), []
     for rows in np.array_split(np.arange(len(seen)), -(-len(seen) // 100)):
         x = seen[torch.from_numpy(rows)].float().to(run.device)
-        losses.append(float(loss_of(net, beyond(net, x), texts.drawn(rows, run.recipe.each, dice))))
+        losses.append(float(loss_of(net, x, *_moved(texts.drawn(rows, run.recipe.each, dice), run))))
     return float(np.mean(losses))

@@ -1,6 +1,6 @@
 """How each network with words is trained on scenes: everything that its numbers depend on, and where it begins.
 
-The words are trained together with the CNN, which begins as that of a network that names what is there.
+First the CNN learns to see, which begins as that of a network that names what is there; then the rest learns words.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Telling:
     """How a network with words is trained: AdamW with a cycle of the learning rate for sight and one for words.
 
     For ``sight`` passes the CNN, which begins as that of ``start``, learns what is where in pictures that are shifted
-    and dimmed (not mirrored, for left would be right); then for ``epochs`` passes the rest learns the words. ``each``:
-    captions or questions that go with a picture in a step. What of the CNN still learns then, its fully connected
-    layers, does so at ``slow`` times the rate. ``blind``: without the picture, to see what questions alone tell.
+    and dimmed (not mirrored, for left would be right); then it stays as it is, and for ``epochs`` passes the rest
+    learns the words. ``each``: captions or questions that go with a picture in a step. ``blind``: without the picture,
+    to see what questions alone tell.
     """
 
     network: str
@@ -41,12 +41,15 @@ class Telling:
     weight_decay: float = 0.02
     warm_up: float = 0.15
     sight: int = 1
-    slow: float = 0.5
     blind: bool = False
-    flip: bool = False
     shift: int = 4
     brightness: float = 0.1
     seed: int = 0
+
+    @property
+    def flip(self) -> bool:
+        """Pictures are not mirrored."""
+        return False
 
     @property
     def passes(self) -> int:
@@ -66,17 +69,16 @@ class Telling:
 
 
 TELLING = {
-    "captioner": Telling("captioner", epochs=8, lr=2e-3, start="vgg"),
-    "show-and-tell": Telling("show-and-tell", epochs=4, lr=2e-3, start="googlenet"),
-    "vqa": Telling("vqa", epochs=4, lr=2e-3, start="captioner", sight=0),
-    "vqa-alexnet": Telling("vqa-alexnet", epochs=2, lr=2e-3, start="alexnet", sight=0, slow=0.25),
+    "captioner": Telling("captioner", epochs=6, lr=2e-3, start="vgg", sight=10),
+    "show-and-tell": Telling("show-and-tell", epochs=5, lr=2e-3, start="googlenet", sight=4),
+    "vqa": Telling("vqa", epochs=8, lr=2e-3, start="captioner", sight=0),
+    "vqa-alexnet": Telling("vqa-alexnet", epochs=8, lr=2e-3, start="alexnet", sight=6),
     "coattention": Telling("coattention", epochs=3, lr=2e-3, start="resnet", each=4, sight=2),
 }
 
 
 AIM = "aim."  # the weights of what is dropped
-# A pass over the questions without a picture: what they alone tell is soon learned.
-BLIND: dict[str, Any] = {"blind": True, "epochs": 1, "sight": 0}
+BLIND: dict[str, Any] = {"blind": True, "sight": 0}  # as often told, but shown nothing
 
 
 def changed(recipe: Telling, epochs: int | None, seed: int | None) -> Telling:
@@ -91,15 +93,14 @@ class Run(Resumable):
     """The training of a network with words; ``start`` is the sha256 of the weights that its CNN begins with."""
 
     def __init__(self, recipe: Telling, net: nn.Module, device: str | None = None, start: str | None = None) -> None:
-        self.recipe, self.start, self.eye = recipe, start, WORDED[recipe.network].eye
-        groups: dict[tuple[float, bool], list[Tensor]] = {}
-        for name, weight in net.named_parameters():
-            slow = name.startswith("cnn.") and not name.startswith(f"{self.eye}.")
-            groups.setdefault((recipe.slow if slow else 1.0, weight.ndim > 1), []).append(weight)
+        self.recipe, self.start = recipe, start
+        groups: dict[bool, list[Tensor]] = {}
+        for weight in net.parameters():
+            groups.setdefault(weight.ndim > 1, []).append(weight)
         optimizer = torch.optim.AdamW(
             [
-                {"params": params, "share": share, "weight_decay": recipe.weight_decay * decays}
-                for (share, decays), params in groups.items()  # biases and norms do not decay
+                {"params": params, "weight_decay": recipe.weight_decay * decays}
+                for decays, params in groups.items()  # biases and norms do not decay
             ],
             lr=recipe.lr,
         )

@@ -103,37 +103,27 @@ def all_parts(worlds: Sequence[World]) -> Array:
 class Drawn(NamedTuple):
     """What goes with n pictures in a step."""
 
-    texts: Tensor  # (n each, L)
-    truth: Tensor  # what is right of them
+    texts: Tensor  # (n each, L), 0 behind the last word
+    answers: Tensor  # of questions, (n each,); captions have none
 
 
 @dataclass(frozen=True)
 class Captions:
-    """The captions of pictures in words' numbers, each with its end."""
+    """The captions of pictures in words' numbers."""
 
     of: Sequence[Sequence[list[int]]]
-    end: int
 
     @classmethod
     def read(cls, worlds: Sequence[World], vocabulary: Vocabulary) -> Captions:
         """All captions of worlds."""
-        return cls(
-            [[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds],
-            vocabulary.end,
-        )
+        return cls([[vocabulary.numbers(c, strict=False) for c in captions(w)] for w in worlds])
 
     def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
-        """``each`` captions of every picture by chance; what is true is which words count, ``(n each, L + 1)``.
-
-        The last that counts is the end.
-        """
+        """``each`` captions of every picture by chance."""
         rows = [*rows]
         which = dice.choice(len(SHARES), (len(rows), each), p=SHARES)
         chosen = [self.of[row][way] for row, ways in zip(rows, which, strict=True) for way in ways]
-        tokens = padded(chosen, self.end)
-        lengths = torch.tensor([len(words) for words in chosen])
-        counts = torch.arange(tokens.shape[1] + 1) <= lengths[:, None]
-        return Drawn(tokens, counts)
+        return Drawn(padded(chosen, 0), torch.empty(0))
 
 
 @dataclass(frozen=True)
@@ -165,7 +155,7 @@ class Questions:
         )
 
     def drawn(self, rows: Iterable[int], each: int, dice: np.random.Generator) -> Drawn:
-        """``each`` questions of every picture by chance; what is true are the answers ``(n each,)``.
+        """``each`` questions of every picture by chance, and their answers.
 
         All kinds of question come about equally often, whatever there are more of; so do their ways.
         """

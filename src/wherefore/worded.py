@@ -39,7 +39,7 @@ class Caption(Target):
     beam: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.text, "Caption")
+        _check(self.text, "Caption", Spoken)
 
     def bind(self, output: Any, names: Names) -> Block:
         speech = _speech(output, "Caption")
@@ -82,7 +82,7 @@ class Word(Target):
 
     def __post_init__(self) -> None:
         _check(self.word, "Word")
-        _check(self.caption, "Word")
+        _check(self.caption, "Word", Spoken)
 
     def bind(self, output: Any, names: Names) -> Block:
         speech = _speech(output, "Word")
@@ -184,8 +184,8 @@ def _number(answer: str, names: Sequence[str]) -> int:
     return alike[0]
 
 
-def _check(text: Any, target: str) -> None:
-    if text is not None and not isinstance(text, str):
+def _check(text: Any, target: str, *others: type) -> None:
+    if text is not None and not isinstance(text, (str, *others)):
         raise Error(f"wf.{target} takes words, not {text!r}.")
 
 

@@ -50,7 +50,7 @@ ROWS = [
         "worded",
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
-    ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips"],
+    ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips", "telling"],
     ["batch", "pages", "training", "segmenting"],
     ["bench", "panels", "told", "experiments"],
     ["demo"],

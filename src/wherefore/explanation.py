@@ -34,7 +34,8 @@ class Explanation:
     """Where a network looked: raw maps ``(B, T, *grid)`` for T targets of B pictures, their scores, and their origin.
 
     ``maps``: float32, not normalised, on the input's device; a list of ``(T, *grid)`` where the grids differ.
-    ``scores`` ``(B, T)``: logits before softmax; ``probabilities`` ``(B, T)``, NaN where the target is no class.
+    ``scores`` ``(B, T)``: logits before softmax, of a caption log p; ``probabilities`` ``(B, T)``: of a word that after
+    those before it; NaN where the target is no class, word, caption or answer.
     ``targets``: B lists of T names; ``classes`` ``(B, T)``: their indices, -1 for none.
     ``pixels`` ``(B, T, C, H, W)``: the signed result of pixel methods, else None; a list where inputs differ. Channels
     are in the network's order: blue first, where its `Preprocess` is ``bgr``.
@@ -252,22 +253,29 @@ class Explanation:
     def sheet(
         self, image: int = 0, *, colours: str = "heat", scale: str = "each", largest: int = 1024, truth: bool = False
     ) -> Image.Image:
-        """One picture beside its overlays (of the first 15 targets), each at most ``largest`` pixels wide and high.
+        """One picture, with what was asked of it, beside its overlays (of the first 15 targets).
 
-        With what speaks against the targets, where it was asked for, a row for each target. With ``truth`` what is
-        known to be in the picture is outlined and named: of a scene everything.
+        Each is at most ``largest`` pixels wide and high. With what speaks against the targets, where it was
+        asked for, a row for each target. With ``truth`` what is known to be in the picture is outlined and named: of a
+        scene everything.
         """
         small = self.within(largest, image)
         subject = small.pictures[image]
         overlays = list(islice(small.overlays(image, colours=colours, scale=scale), MOST_DRAWN))
         more = len(self.targets[image]) - len(overlays)
         detail = f"{self.model.name}, {self.method}, {self.layer}" + (f", and {more} more targets" if more else "")
-        plain = drawing.captioned(subject.known() if truth else subject.image, subject.title, detail)
+        plain = drawing.captioned(subject.known() if truth else subject.image, self._title(image), detail)
         if self.against is None:
             return drawing.sheet([plain, *overlays])
         beside = islice(small.counter(image, colours=colours), MOST_DRAWN)
         rows = zip(overlays, beside, strict=True)
         return drawing.sheet([each for speaks in rows for each in (plain, *speaks)], columns=3)
+
+    def _title(self, image: int) -> str:
+        """The name of a picture, and what was asked of it."""
+        asked = self.settings.get("question")
+        text = asked if asked is None or isinstance(asked, str) else asked[image]
+        return f"{self.pictures[image].title}: {text}" if text else self.pictures[image].title
 
     def legend(self, image: int, target: int) -> tuple[str, str]:
         """A target's name, and its score in words."""
@@ -275,7 +283,7 @@ class Explanation:
         return self.targets[image][target], score if evidence.startswith("up to") else f"{evidence}   {score}"
 
     def score_text(self, image: int, target: int) -> str:
-        """A target's score, and its probability where it is a class, in words."""
+        """A target's score, and its probability where it has one, in words."""
         score, probability = float(self.scores[image, target]), float(self.probabilities[image, target])
         return f"score {score:.2f}" + ("" if math.isnan(probability) else f"   p {probability:.3f}")
 

@@ -51,16 +51,17 @@ class Layers:
     certain: bool = True  # not so where the head still is zero, and the target has no gradient to tell by
 
 
-def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> Layers:
+def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen], own: str | None = None) -> Layers:
     """The layers of ``net`` that can be explained, from one traced forward pass of ``images`` ``(B, C, H, W)``.
 
     ``choose`` reads from the network's output what is to be explained; layers that it does not depend on are
-    rejected. The network is left as it was found.
+    rejected. ``own``: a layer that is called so also where an outer module returns the same. The network is left as it
+    was found.
     """
     net = unwrap(net)
     traced = trace(net, images, choose)
     search = Search(traced, images)
-    every, rejected = search.listed()
+    every, rejected = search.listed(own)
     default, every_layer = search.default(every)
     known = _known(net, None)
     for layer in every_layer if home(net) is net else ():
@@ -73,19 +74,20 @@ def find_layers(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen])
     return Layers(default, tuple(every_layer), tuple(rejected), stage, search.certain)
 
 
-def sweep(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> list[Layer]:
+def sweep(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen], own: str | None = None) -> list[Layer]:
     """The layers at which a network is explained from its first to its last (Selvaraju et al. 2020, fig. 13, 14, 22).
 
     All that is computed passes through each of them: of a residual network every block's output behind its ReLU, of
     another one every rectified convolution (or inception module); where nothing is rectified, every block's output.
-    ``images`` and ``choose`` as in `find_layers`.
+    ``images``, ``choose`` and ``own`` as in `find_layers`; with ``own`` it is the last.
     """
     net = unwrap(net)
     search = Search(trace(net, images, choose), images)
-    every, _ = search.listed()
+    every, _ = search.listed(own)
+    last = next((i for i, (_, layer) in enumerate(every) if layer.name == own), None)
     named = {output.node for output, _ in every}
     found, rectified, blocks = [], [], []
-    for output, layer in every:
+    for output, layer in every[: None if last is None else last + 1]:
         node = output.node
         if not all_passes(node, search.total) or search.passed_over(output, layer.grid):
             continue
@@ -95,7 +97,8 @@ def sweep(net: nn.Module, images: Tensor, choose: Callable[[Any], Chosen]) -> li
         if behind or is_rectified(node):
             rectified.append(layer)
             blocks += [layer] if "Add" in (kind(node), kind(parents(node)[0])) else []
-    return blocks or rectified or found
+    swept = blocks or rectified or found
+    return swept if last is None or swept[-1:] == [every[last][1]] else [*swept, every[last][1]]
 
 
 def layer_for(

@@ -25,8 +25,8 @@ RECURRENT = {"MkldnnRnnLayer", "CudnnRnn", "Stack"}
 PRODUCTS = {"Addmm", "Mm", "Bmm", "Convolution"}
 
 
-def _places(outputs: Sequence[Output]) -> list[Output]:
-    """One output per tensor, in running order, under the name of the outermost module that returned it.
+def _places(outputs: Sequence[Output], own: str | None) -> list[Output]:
+    """One output per tensor, in running order, under its ``own`` name or that of the outermost module that returned it.
 
     A module that merely passes its input on (Identity, dropout) gives its name to nothing that another one made, nor
     one that returns several tensors: the others may have been made of this one before they all are returned.
@@ -34,8 +34,8 @@ def _places(outputs: Sequence[Output]) -> list[Output]:
     by_node: dict[Node, Output] = {}
     for output in outputs:  # a container returns after its parts; what merely passes a tensor on comes later
         known = by_node.get(output.node)
-        outer = known is not None and output.name.count(".") < known.name.count(".")
-        if known is None or (outer and not output.passed and "[" not in output.name):
+        outer = known is not None and known.name != own and output.name.count(".") < known.name.count(".")
+        if known is None or output.name == own or (outer and not output.passed and "[" not in output.name):
             by_node[output.node] = output
     return sorted(by_node.values(), key=lambda o: o.order)
 
@@ -72,10 +72,10 @@ class Search:
         (gradient,) = torch.autograd.grad(self.total, [self.traced.first], retain_graph=True, allow_unused=True)
         return gradient is not None and bool((gradient != 0).any())
 
-    def listed(self) -> tuple[list[tuple[Output, Layer]], list[tuple[str, str]]]:
-        """The places that can be explained, and the others with the reason."""
+    def listed(self, own: str | None = None) -> tuple[list[tuple[Output, Layer]], list[tuple[str, str]]]:
+        """The places that can be explained, and the others with the reason; ``own`` keeps its name."""
         fed, every, rejected = set(self.nodes), [], []
-        for output in _places(self.traced.outputs):
+        for output in _places(self.traced.outputs, own):
             grid = self.grids(output)
             why = self._unfit(output, grid, fed)
             if why or grid is None:

@@ -9,14 +9,16 @@ from PIL import Image, ImageDraw
 from wherefore.drawing import FAINT, INK, PAPER, fitted, font, palette
 
 
-def tile(picture: Image.Image, name: str, note: str = "", size: int = 15) -> Image.Image:
-    """A small picture with a name beneath it in letters of that size, and a note in grey."""
-    small = round(size * 0.85)
-    canvas = Image.new("RGB", (picture.width, picture.height + round(size * 2.75)), PAPER)
+def tile(picture: Image.Image, name: str, note: str = "", size: int = 15, lines: int = 1) -> Image.Image:
+    """A small picture with a name beneath it, in so many lines of letters of that size, and a note in grey."""
+    small, line = round(size * 0.85), round(size * 1.25)
+    canvas = Image.new("RGB", (picture.width, picture.height + round(size * 1.5) + lines * line), PAPER)
     canvas.paste(picture, (0, 0))
     draw, y = ImageDraw.Draw(canvas), picture.height + size // 4
-    draw.text((1, y), fitted(name, picture.width, size), fill=INK, font=font(size))
-    draw.text((1, y + round(size * 1.25)), fitted(note, picture.width, small), fill=FAINT, font=font(small))
+    parts = wrapped(name, picture.width, size) if lines > 1 else [name]
+    for i, part in enumerate(parts[:lines]):
+        draw.text((1, y + i * line), fitted(part, picture.width, size), fill=INK, font=font(size))
+    draw.text((1, y + len(parts) * line), fitted(note, picture.width, small), fill=FAINT, font=font(small))
     return canvas
 
 

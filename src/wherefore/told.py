@@ -6,45 +6,29 @@ Section 8 of Selvaraju et al. 2020.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
+import torch
 from PIL import Image
 from torch import Tensor
 
-from wherefore import drawing, strips
+from wherefore import strips
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
-from wherefore.inputs import Input
-from wherefore.saving import can_be_made, jpeg, made, unique_names, write_tensors, write_whole
+from wherefore.inputs import Input, is_scene
+from wherefore.metrics.energy import ratio
 from wherefore.saying import Said, answers, captions
+from wherefore.scenes import named
+from wherefore.subjects import Picture
+from wherefore.telling import OF_PICTURE, Report, Reporter, plain
 from wherefore.types import Target
+from wherefore.vocabulary import tokens
 from wherefore.worded import Answer, Caption, Word
 
-Report = dict[str, Any]
-Reporter = Callable[[Explanation], Report]
 FINE = "guided-grad-cam"  # what is shown beside a coarse map
-OF_PICTURE = ("target", "question")  # settings that a run has for each picture
-
-
-class Told(Protocol):
-    """What was said of a picture, with its maps."""
-
-    def page(self, *, colours: str, scale: str) -> Image.Image:
-        """All of it on one page."""
-
-    def report(self, report: Reporter) -> Report:
-        """All of it as plain values, given what makes them of the maps."""
-
-    def maps(self) -> dict[str, Tensor]:
-        """The raw maps by name."""
-
-    def origin(self) -> Report:
-        """Where the maps come from."""
 
 
 # -------------------------------------------------------------------------------------------- captions
@@ -54,24 +38,30 @@ class Told(Protocol):
 class Captioned:
     """A caption of a picture: the map of the whole, a map for each word, and Guided Grad-CAM of the whole.
 
-    ``fine`` is a sentence where there is none, and None where the maps are of that method already. ``says`` is the
-    network's own caption, whichever is explained.
+    ``steps``: which word of the caption each is, from 0. ``fine`` is a sentence where there is none, and None where
+    nobody wants it. ``says``: the network's own caption, which a search with ``beam`` found; ``given``: whether another
+    one is explained.
     """
 
     whole: Explanation
     words: Explanation
+    steps: Sequence[int]
     fine: strips.Fine
     says: str
+    given: bool
+    beam: int
 
     def page(self, *, colours: str = "heat", scale: str = "common") -> Image.Image:
         """See `wherefore.strips.caption_page`."""
-        return strips.caption_page(self.whole, self.words, self.fine, colours=colours, scale=scale)
+        says = self.says if self.given else None
+        return strips.caption_page(self.whole, self.words, self.fine, says, colours=colours, scale=scale)
 
     def report(self, report: Reporter) -> Report:
-        """The ``caption``, what the network ``says``, measures of the caption as ``whole``, of words as ``targets``."""
-        words, whole = report(self.words), self.whole.report(0)["targets"][0]
-        told = {"caption": whole["name"], "says": self.says, "whole": whole}
-        return {"size": words["size"], **told, "targets": words["targets"]}
+        """The ``caption``, if it was ``given``, what the network ``says``; measures: ``whole``, ``targets`` (words)."""
+        words, (whole,) = report(self.words), _targets(report, self.whole, "whole", self.fine)
+        told = {"caption": whole["name"], "given": self.given, "says": self.says, "whole": whole}
+        targets = [{**target, "step": step} for target, step in zip(words["targets"], self.steps, strict=True)]
+        return {"size": words["size"], **told, "targets": targets}
 
     def maps(self) -> dict[str, Tensor]:
         """The words' under ``maps`` ``(T, h, w)``, the caption's under ``whole`` ``(1, h, w)``."""
@@ -79,23 +69,86 @@ class Captioned:
 
     def origin(self) -> Report:
         """Where the maps come from."""
-        return self.words.origin()
+        return {**self.words.origin(), "beam": self.beam}
 
 
 def captioned(
-    why: Explainer, path: str | Path, text: str | None = None, words: Sequence[str] = (), beam: int = 1
+    why: Explainer,
+    path: str | Path,
+    text: str | None = None,
+    words: Sequence[str] = (),
+    beam: int = 1,
+    fine: bool = True,
 ) -> Captioned:
     """A caption and its maps: ``text``, or what the network says itself, by a search with ``beam``.
 
-    ``words``: only these of it, else all in their order. Raises `Error` for words that the network does not know or the
-    caption does not have, for a caption that is too long, and for a model that says none.
+    ``words``: only these of it, else all in their order. Without ``fine`` there is no Guided Grad-CAM. Raises `Error`
+    for words that the network does not know or the caption does not have, for a caption that is too long, and for a
+    model that says none.
     """
     one = why.prepare(why.open(path))
     whole = why.on([one], Caption(text, beam=beam))
     caption = whole.targets[0][0]
-    asked = [Word(word, caption) for word in words] or Caption(caption).words()
+    every = Caption(caption).words()
+    first = {tuple(tokens(each.word)): each for each in reversed(every)}
+    asked = [first.get(tuple(tokens(word))) or Word(word, caption) for word in words] or every
     says = caption if text is None else captions(why.model, one.tensor[None], beam=beam)[0]
-    return Captioned(whole, why.on([one], asked), _fine(why, one, Caption(caption)), says)
+    maps, finer = why.on([one], asked), _fine(why, one, [Caption(caption)]) if fine else None
+    return Captioned(whole, maps, [word.step or 0 for word in asked], finer, says, text is not None, beam)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Several captions of a picture, or of its regions, a map for each, and what the network ``says`` itself."""
+
+    captions: Explanation
+    says: str
+    beam: int
+
+    def page(self, *, colours: str = "heat", scale: str = "common") -> Image.Image:
+        """See `wherefore.strips.list_page`."""
+        return strips.list_page(self.captions, self.says, colours=colours, scale=scale)
+
+    def report(self, report: Reporter) -> Report:
+        """What the network ``says``, and measures of the captions, which are ``given``, as ``targets``.
+
+        Of a region the box that it is about is ``asked``, and ``ratio`` is how many times higher its map is inside.
+        """
+        found = report(self.captions)
+        return {"size": found["size"], "given": True, "says": self.says, "targets": found["targets"]}
+
+    def maps(self) -> dict[str, Tensor]:
+        """The captions' under ``maps`` ``(T, h, w)``."""
+        return {"maps": self.captions.maps[0]}
+
+    def origin(self) -> Report:
+        """Where the maps come from."""
+        return {**self.captions.origin(), "beam": self.beam}
+
+
+def listed(why: Explainer, path: str | Path, texts: Sequence[str] = (), beam: int = 1) -> Listed:
+    """Captions of a picture and their maps: ``texts``, or those of the regions of a scene, each with its box.
+
+    Raises `Error` as `captioned` does, and for a picture whose regions have no captions.
+    """
+    if not texts and not is_scene(path):
+        raise Error(f"{path} comes without captions of its regions: a scene has them (scenes:17).")
+    one = why.prepare(why.open(path))
+    regions = [] if texts else named(str(path)).regions
+    found = why.on([one], [Caption(text) for text in texts or [region.caption for region in regions]])
+    says = captions(why.model, one.tensor[None], beam=beam)[0]
+    return Listed(_boxed(found, [region.box for region in regions]) if regions else found, says, beam)
+
+
+def _boxed(e: Explanation, boxes: Sequence[tuple[int, int, int, int]]) -> Explanation:
+    """The maps with the boxes, in pixels, inclusive, that their targets are about."""
+    picture = e.pictures[0]
+    assert isinstance(picture, Picture)
+    x0, y0, x1, y1 = picture.region
+    start, size = torch.tensor([x0, y0] * 2), torch.tensor([x1 - x0, y1 - y0] * 2)
+    ends = torch.tensor(boxes) + torch.tensor([0, 0, 1, 1])
+    ratios = torch.tensor([[ratio(heat, box) for heat, box in zip(e.placed(0), boxes, strict=True)]])
+    return replace(e, marks=[[*((ends - start) / size)]], measures={"ratio": ratios})
 
 
 # -------------------------------------------------------------------------------------------- answers
@@ -103,7 +156,7 @@ def captioned(
 
 @dataclass(frozen=True)
 class Answered:
-    """What a network answers, the best first, the maps of answers, and Guided Grad-CAM of the first of these."""
+    """What a network answers, the best first, and of answers the maps and Guided Grad-CAM, or why there is none."""
 
     question: str
     said: Sequence[Said]
@@ -112,14 +165,19 @@ class Answered:
 
     def page(self, *, colours: str = "heat", scale: str = "common") -> Image.Image:
         """See `wherefore.strips.answer_page`."""
-        says = f"it says {self.said[0].text}, p {self.said[0].probability:.3f}"
+        says = f"it {self.says}"
         return strips.answer_page(self.question, says, self.answers, self.fine, colours=colours, scale=scale)
+
+    @property
+    def says(self) -> str:
+        """The network's own answer, in words."""
+        return f"says {self.said[0].text}, p {self.said[0].probability:.3f}"
 
     def report(self, report: Reporter) -> Report:
         """The ``question``, the network's own ``answer`` and how likely it is, the answers' measures as ``targets``."""
-        found, own = report(self.answers), self.said[0]
+        targets, own = _targets(report, self.answers, "", self.fine), self.said[0]
         told = {"question": self.question, "answer": own.text, "probability": own.probability}
-        return {"size": found["size"], **told, "targets": found["targets"]}
+        return {"size": [*self.answers.pictures[0].size], **told, "targets": targets}
 
     def maps(self) -> dict[str, Tensor]:
         """The answers' under ``maps`` ``(T, h, w)``."""
@@ -142,7 +200,7 @@ def answered(
     said = answers(why.model, one.tensor[None], question, most=most)[0]
     asked = [Answer(answer) for answer in wanted or [each.text for each in said]]
     found = why.on([one], asked, question)
-    return Answered(question, said, found, _fine(why, one, asked[0], question) if fine else None)
+    return Answered(question, said, found, _fine(why, one, asked, question) if fine else None)
 
 
 @dataclass(frozen=True)
@@ -156,7 +214,14 @@ class Compared:
         """See `wherefore.strips.column_page`."""
         shown = {n: each if isinstance(each, str) else each.answers for n, each in self.ways.items()}
         fines = {n: None if isinstance(each, str) else each.fine for n, each in self.ways.items()}
-        return strips.column_page(self.question, shown, fines, colours=colours, scale=scale)
+        return strips.column_page(self.question, self._says(), shown, fines, colours=colours, scale=scale)
+
+    def _says(self) -> str:
+        """What each says itself, in words, where another answer is explained first."""
+        if all(each.said[0].text == each.answers.targets[0][0] for each in self.found.values()):
+            return ""
+        says = {f"{name} {each.says}": f"it {each.says}" for name, each in self.found.items()}
+        return ", ".join(says if len({*says.values()}) > 1 else {*says.values()})
 
     @property
     def found(self) -> dict[str, Answered]:
@@ -170,7 +235,7 @@ class Compared:
             if isinstance(each, str):
                 runs.append({"name": name, "error": each})
                 continue
-            own = each.report(lambda e: e.report(0))
+            own = replace(each, fine=None).report(plain)  # whose files nobody wants
             told = {key: own[key] for key in ("answer", "probability", "targets")}
             runs.append({"name": name, **self._own(each), **told})
         size = next(iter(self.found.values())).answers.pictures[0].size
@@ -209,68 +274,23 @@ def compared(
     return Compared(question, found)
 
 
-def _fine(why: Explainer, one: Input, target: Target, question: str | None = None) -> strips.Fine:
-    """Guided Grad-CAM of a target, or why there is none; None where the maps are that already."""
+def _targets(report: Reporter, e: Explanation, kind: str, fine: strips.Fine) -> list[Report]:
+    """The measures of targets; the picture of Guided Grad-CAM of each, where it is written, as ``fine`` among files."""
+    targets: list[Report] = report(e, kind)["targets"]
+    if isinstance(fine, Explanation):
+        for target, finer in zip(targets, report(fine, "fine")["targets"], strict=True):
+            target["files"] |= {"fine": finer["files"]["overlay"]} if finer["files"] else {}
+    return targets
+
+
+def _fine(why: Explainer, one: Input, targets: Sequence[Target], question: str | None = None) -> strips.Fine:
+    """Guided Grad-CAM of targets, or why there is none; None where the maps are that already."""
     if why.method == FINE:
         return None
     try:
-        layer = why.layer if why.at == "layer" else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that tanh and sigmoid keep their gradient: so they do in the paper
-            return Explainer(why.model, FINE, layer, fit=why.fit).on([one], target, question)
+            finer = Explainer(why.model, FINE, why.layer if why.at == "layer" else None, fit=why.fit)
+            return finer.on([one], targets, question)
     except Error as error:
         return str(error)
-
-
-# -------------------------------------------------------------------------------------------- many pictures
-
-
-@dataclass
-class ToldRun:
-    """A report per file, in order: what ``tell`` tells of it as plain values, or its ``error``.
-
-    With ``out`` the page ``NAME.what.page.jpg``, overlays, and the raw maps ``NAME.safetensors`` are written there.
-    ``origin`` says where the results come from, once the first is there.
-    """
-
-    tell: Callable[[str | Path], Told]
-    paths: Sequence[str | Path]
-    what: str
-    out: Path | None = None
-    colours: str = "heat"
-    scale: str = "common"
-    origin: Report = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        drawing.check_look(self.colours, self.scale)
-        if self.out:
-            can_be_made(self.out)
-
-    def __iter__(self) -> Iterator[Report]:
-        for path, name in zip(self.paths, unique_names([str(p) for p in self.paths]), strict=True):
-            try:
-                told = self.tell(path)
-            except Error as error:
-                yield {"image": str(path), "error": str(error)}
-                continue
-            if not self.origin:
-                self.origin |= {k: v for k, v in told.origin().items() if k not in OF_PICTURE}
-            yield {"image": str(path), **(self._written(told, made(self.out), name) if self.out else _plain(told))}
-
-    def _written(self, told: Told, out: Path, name: str) -> Report:
-        save = partial(_saved, out=out, name=name, colours=self.colours, scale=self.scale)
-        report, drawn = told.report(save), told.page(colours=self.colours, scale=self.scale)
-        page = write_whole(out / f"{name}.{self.what}.page.jpg", jpeg(drawn))
-        tensors = {key: value.cpu().contiguous() for key, value in told.maps().items()}
-        maps = str(write_tensors(out / f"{name}.safetensors", tensors, told.origin()))
-        for target in report.get("targets", ()):
-            target["files"]["maps"] = maps
-        return {**report, "files": {"page": str(page), "maps": maps}}
-
-
-def _plain(told: Told) -> Report:
-    return told.report(lambda e: e.report(0))
-
-
-def _saved(e: Explanation, out: Path, name: str, colours: str, scale: str) -> Report:
-    return e.save_pictures(0, out, name, colours=colours, scale=scale)

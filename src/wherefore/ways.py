@@ -56,8 +56,8 @@ def by_layer(
 ) -> dict[str, Explainer]:
     """An explainer for each layer that a pattern such as ``features.*`` fits, in their order.
 
-    ``all``: every layer; ``sweep``: those of `wherefore.layers.sweep`. ``question`` is asked of a model that answers
-    questions.
+    ``all``: every layer; ``sweep``: those of `wherefore.layers.sweep`, up to the model's own. ``question`` is asked of
+    a model that answers questions.
     """
     first = Explainer(model, method, **options)
     net, images = first.fed(first.reader.asked([first.batch_of([first.prepare(picture)])], question)[0])
@@ -65,7 +65,8 @@ def by_layer(
     def read(output: Any) -> Chosen:
         return first.choose(None, output)
 
-    found = sweep(net, images, read) if pattern == "sweep" else find_layers(net, images, read).every
+    own = model.layer
+    found = sweep(net, images, read, own) if pattern == "sweep" else find_layers(net, images, read, own).every
     names = [e.name for e in found if pattern in ("all", "sweep") or fnmatch.fnmatchcase(e.name, pattern)]
     if not names:
         raise Error(f"no layer's name fits {pattern!r}: `wherefore layers` lists them.")
@@ -85,7 +86,7 @@ def asked(
     if len(names) > 1 and many:
         raise Error("a page shows several methods or several layers, not both: give one --method or one --layer.")
     if layer is not None and many:
-        first = _first_readable(Explainer(model, names[0], **options), paths)
+        first = first_readable(Explainer(model, names[0], **options), paths)
         return by_layer(model, first, layer, names[0], **options)
     if len(names) > 1:
         return by_method(model, names, layer, **options)
@@ -100,7 +101,8 @@ def is_pattern(net: nn.Module, layer: str) -> bool:
     return "[" in layer and any(fnmatch.fnmatchcase(name, part) for name, _ in net.named_modules())
 
 
-def _first_readable(first: Explainer, paths: Sequence[str | Path]) -> Subject:
+def first_readable(first: Explainer, paths: Sequence[str | Path]) -> Subject:
+    """The first picture that can be read; raises `Error` with every reason where none can."""
     reasons = []
     for path in paths:
         try:

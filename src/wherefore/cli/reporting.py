@@ -24,7 +24,7 @@ def reports(images: Sequence[dict[str, Any]]) -> None:
             name = t["name"] if t["index"] is None else f"{t['name']} ({t['index']})"
             probability = "" if t["probability"] is None else f"p {t['probability']:.3f}"
             box = "evidence in " + ",".join(map(str, t["box"])) if t["evidence"] else ""
-            if "asked" in t:  # a detector's own box, not that of the evidence
+            if "asked" in t:  # the box that it is about, not that of the evidence
                 name += " at " + ",".join(f"{v:.0f}" for v in t["asked"])
             score = "no score" if t["score"] is None else f"score {t['score']:.2f}"
             rows.append(["  " + name, score, probability, _peak(t), box, t["files"].get("overlay", "")])
@@ -43,8 +43,8 @@ def _said(report: dict[str, Any]) -> None:
     if "caption" in report:
         whole = report["whole"]
         print(f"  {report['caption']}  (log p {whole['score']:.2f}, {_peak(whole)})")
-        if report["says"] != report["caption"]:
-            print(f"  given; the network says: {report['says']}")
+    if report.get("given"):
+        print(f"  given; the network says: {report['says']}")
     if "answer" in report:
         print(f"  {report['question']} {report['answer']}  (p {report['probability']:.3f})")
     elif "question" in report:
@@ -57,15 +57,17 @@ def _peak(target: dict[str, Any]) -> str:
 
 
 def _runs(report: dict[str, Any]) -> None:
+    """A line for each way of explaining a picture; of a question with what each network answers."""
     rows = []
     for run in report["runs"]:
-        likely = run.get("answer") is not None
-        found = [
-            f"{t['name']} p {t['probability']:.3f} {_peak(t)}" if likely else f"{t['name']} {_peak(t)}"
-            for t in run.get("targets", ())
-        ]
-        says = f"{run['answer']} (p {run['probability']:.3f})" if likely else ""
-        rows.append([f"  {run['name']}", run.get("error") or says, "; ".join(found)])
+        said = [f"{t['name']} {_likely(t) if 'answer' in run else ''}{_peak(t)}" for t in run.get("targets", ())]
+        answer = f"{run['answer']} (p {run['probability']:.3f})" if "answer" in run else ""
+        own = [answer] if "question" in report else []
+        rows.append([f"  {run['name']}", *own, run.get("error") or "; ".join(said)])
     console.table(None, rows)
     if "files" in report:
         print(f"  {report['files']['page']}")
+
+
+def _likely(target: dict[str, Any]) -> str:
+    return f"p {target['probability']:.3f} "

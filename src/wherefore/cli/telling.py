@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from wherefore.cli.app import AsJson, Weights, app, load_model
 from wherefore.errors import Error
 
 if TYPE_CHECKING:
-    from wherefore.told import ToldRun
+    from wherefore.telling import ToldRun
 
 Method = Annotated[str, typer.Option(help="One that `wherefore methods` lists.")]
 Layer = Annotated[str | None, typer.Option(help="One that `wherefore layers` lists.")]
@@ -39,12 +40,20 @@ def caption(
         typer.Argument(help="Pictures, and folders of pictures; scenes (scenes:17).", show_default=False),
     ],
     caption: Annotated[
-        str | None, typer.Option(help="Explain this one.", show_default="what the network says itself")
+        list[str] | None,
+        typer.Option(
+            "--caption",
+            help="Explain this one; may be given several times: a map for each.",
+            show_default="what the network says itself",
+        ),
     ] = None,
     word: Annotated[
         list[str] | None,
         typer.Option("--word", help="Only this word of it; may be given several times.", show_default="all"),
     ] = None,
+    regions: Annotated[
+        bool, typer.Option("--regions", help="Explain the captions of a scene's regions, each with its box.")
+    ] = False,
     model: Annotated[
         str, typer.Option("--model", "-m", help="One that says words: scenes:captioner, scenes:show-and-tell, hf:...")
     ] = "scenes:captioner",
@@ -64,8 +73,8 @@ def caption(
 
     The caption's map is that of log p(caption | picture), a word's map that of its
     score at its place, given the words before it. With --out a page for each
-    picture (its caption, Guided Grad-CAM, a strip of its words), an overlay for
-    each word, the raw maps and manifest.json. Exit status 1 if some of the pictures
+    picture (its caption, Guided Grad-CAM, a strip of its words), these pictures one
+    by one, the raw maps and manifest.json. Exit status 1 if some of the pictures
     could not be explained, 2 if nothing could be done.
 
     [bold]Examples[/bold]
@@ -75,6 +84,10 @@ def caption(
     Your own words, true or not, in place of the network's:
 
     wherefore caption scenes:13 --caption "a red car on a street" --word car
+
+    What is said of its parts, beside the boxes that this is about:
+
+    wherefore caption scenes:13 --regions --out out
 
     Inception and an LSTM, the caption by beam search:
 
@@ -88,16 +101,27 @@ def caption(
     from wherefore.batch.local import find_pictures
     from wherefore.explainer import Explainer
     from wherefore.saving import can_be_made
+    from wherefore.telling import ToldRun
 
     folder = can_be_made(out) if out else None
     given = console.options([method], option or [])
+    texts = caption or []
+    if texts and regions:
+        raise Error("--regions are captions of a scene's own, --caption is yours: give one of the two.")
+    if word and (regions or len(texts) > 1):
+        raise Error("--word is a word of one caption: give no --regions, and --caption once.")
     paths = find_pictures(images, folder)
     loaded = load_model(model, weights, device)
     if loaded.question is not None and loaded.prompt is None:
         raise Error(f"{loaded.name} answers questions: ask it one, wherefore ask IMAGE QUESTION --model {model}.")
     why = Explainer(loaded, method, layer, fit=fit, **given)
-    tell = partial(told.captioned, why, text=caption, words=word or (), beam=beam)
-    _told(told.ToldRun(tell, paths, "caption", folder, colours, scale), json)
+    if regions or len(texts) > 1:
+        tell: Any = partial(told.listed, why, texts=texts, beam=beam)
+        what = "regions" if regions else "captions"
+    else:
+        text, fine = next(iter(texts), None), folder is not None
+        tell, what = partial(told.captioned, why, text=text, words=word or (), beam=beam, fine=fine), "caption"
+    _told(ToldRun(tell, paths, what, folder, colours, scale), json)
 
 
 @app.command()
@@ -125,7 +149,12 @@ def ask(
             show_default="scenes:vqa",
         ),
     ] = None,
-    weights: Weights = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--weights", "-w", help="A local state dict in place of the download; of several networks one for each."
+        ),
+    ] = None,
     method: Method = "grad-cam",
     layer: Annotated[
         str | None,
@@ -142,9 +171,9 @@ def ask(
     """Ask a question about a picture, and show where the network looked for each of its likeliest answers.
 
     An answer's map is that of its score, before softmax. With --out a page (the
-    answer's map large, Guided Grad-CAM, the other answers), an overlay for each
-    answer, the raw maps and manifest.json. Exit status 1 if some of the pictures
-    could not be explained, 2 if nothing could be done.
+    answer's map large, Guided Grad-CAM, the other answers), these pictures one by one,
+    the raw maps and manifest.json. Exit status 1 if some of the pictures could not be
+    explained, 2 if nothing could be done.
 
     [bold]Examples[/bold]
 
@@ -166,30 +195,33 @@ def ask(
     from wherefore.batch.local import find_pictures
     from wherefore.explainer import Explainer
     from wherefore.guard import unwrap
-    from wherefore.saving import can_be_made
-    from wherefore.ways import by_layer, is_pattern
+    from wherefore.saving import can_be_made, file_name
+    from wherefore.telling import ToldRun
+    from wherefore.ways import by_layer, first_readable, is_pattern
 
     folder = can_be_made(out) if out else None
     given = {"fit": fit, **console.options([method], option or [])}
     names = list(dict.fromkeys(model or ["scenes:vqa"]))
-    if len(names) > 1 and (weights or layer):
-        raise Error(f"{'--weights' if weights else '--layer'} belongs to one network: give one --model.")
+    if len(names) > 1 and layer:
+        raise Error("--layer belongs to one network: give one --model.")
+    if weights and len(weights) != len(names):
+        raise Error(f"{len(weights)} --weights do not fit {len(names)} --model: give one for each, in the same order.")
     if answer and top is not None:
         raise Error("--top is how many of the likeliest answers, --answer names them: give one of the two.")
     paths = find_pictures([image], folder)
-    networks = {name: load_model(name, weights, device) for name in names}
+    files: Sequence[Path | None] = weights or [None] * len(names)
+    networks = {name: load_model(name, file, device) for name, file in zip(names, files, strict=True)}
     first = networks[names[0]]
-    asked: dict[str, Any] = {"question": question, "wanted": answer or ()}
+    asked: dict[str, Any] = {"question": question, "wanted": answer or (), "fine": folder is not None}
     if layer and is_pattern(unwrap(first.net), layer):
-        picture = Explainer(first).open(paths[0])
-        ways = by_layer(first, picture, layer, method, question, **given)
-        tell: Any = partial(told.compared, ways, **asked, most=1 if top is None else top, fine=False)
+        ways = by_layer(first, first_readable(Explainer(first), paths), layer, method, question, **given)
+        tell: Any = partial(told.compared, ways, **{**asked, "fine": False}, most=1 if top is None else top)
     elif len(names) > 1:
         ways = {name: Explainer(network, method, **given) for name, network in networks.items()}
         tell = partial(told.compared, ways, **asked, most=1 if top is None else top)
     else:
         tell = partial(told.answered, Explainer(first, method, layer, **given), **asked, most=5 if top is None else top)
-    _told(told.ToldRun(tell, paths, "answer", folder, colours, scale), json)
+    _told(ToldRun(tell, paths, file_name(question), folder, colours, scale), json)
 
 
 def _told(run: ToldRun, json: bool) -> None:
@@ -204,7 +236,8 @@ def _told(run: ToldRun, json: bool) -> None:
         raise Error(f"{first} And {len(others)} more like it." if others else first)
     result = {**run.origin, "images": reports}
     if run.out:
-        write_json(run.out / "manifest.json", result)
+        for name in ("manifest.json", f"{run.what}.manifest.json"):  # the first is that of the last run in the folder
+            write_json(run.out / name, result)
     if json:
         print(json_module.dumps(result, indent=1, allow_nan=False))
     else:

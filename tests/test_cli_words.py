@@ -279,7 +279,10 @@ def test_captions_that_cannot_be_had(caption, words: list[str], said: str) -> No
 def test_no_image_and_models_that_say_nothing(wherefore, weights, squeezenet: Path) -> None:  # noqa: F811
     refused(wherefore("caption"), "Missing argument")
     refused(wherefore("caption", "none.jpg"), "none.jpg does not exist")
-    refused(wherefore("caption", "scenes:3", "--model", "squeezenet1_1", "-w", squeezenet), "scores classes")
+    refused(
+        wherefore("caption", "scenes:3", "--model", "squeezenet1_1", "-w", squeezenet),
+        "says no words: take a model that does",
+    )
     refused(wherefore("caption", "scenes:3", "--model", "scenes:vqa", "-w", weights("vqa")), "wherefore ask IMAGE")
     refused(wherefore("ask", "scenes:3"), "Missing argument")
     for name, file in (("squeezenet1_1", squeezenet), ("scenes:captioner", weights("captioner"))):

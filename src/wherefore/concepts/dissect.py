@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wherefore.batch.rows import rows
 from wherefore.batch.store import Row, Store
-from wherefore.concepts.names import NAMED, Named
+from wherefore.concepts.names import NAMED, TEXT, Named
 from wherefore.concepts.recording import Recorded, masks, record
 from wherefore.datasets import Concepts, Dataset, Sample
 from wherefore.errors import Error
@@ -40,8 +40,17 @@ class Dissection:
     recorded: Recorded = field(repr=False)
 
     def named(self, least: float = NAMED) -> list[Named]:
-        """The units whose overlap is at least so large, the largest first."""
-        return sorted((each for each in self.units if each.iou >= least), key=lambda each: -each.iou)
+        """The units whose overlap is at least so large, the largest first; of names by text all."""
+        by_text = [each for each in self.units if each.category == TEXT and each.name]
+        return by_text + sorted((each for each in self.units if each.iou >= least), key=lambda each: -each.iou)
+
+    def report(self) -> dict[str, Any]:
+        """What was found, as plain values."""
+        named = self.named()
+        about = {key: value for key, value in self.recorded.about.items() if key != "fingerprint"}
+        said = [{**each._asdict(), "iou": None if each.category == TEXT else each.iou} for each in self.units]
+        counts = {"pictures": len(self.recorded.places), "named": len(named), "concepts": len({u.name for u in named})}
+        return {**about, **counts, "by_text": TEXT in self.kinds, "units": said}
 
     @property
     def kinds(self) -> dict[str, list[Named]]:
@@ -72,7 +81,7 @@ def dissect(
 
 
 class Counting:
-    """What counts how the units' masks overlap with what the pixels of samples show, for `wherefore.batch.rows.rows`."""
+    """What counts how units' masks overlap with what pixels of samples show, for `wherefore.batch.rows.rows`."""
 
     def __init__(self, recorded: Recorded) -> None:
         self.recorded = recorded

@@ -11,7 +11,7 @@ from torch import Tensor
 from wherefore.explanation import Explanation, Maps
 from wherefore.tiling import Block, page, tile
 
-LARGE, SMALL, SIZE = 446, 171, 15  # pixels across: two and five such tiles are as wide; of the letters
+LARGE, SIZE, GAP = 446, 15, 12  # pixels of a picture's longer side, of the letters, between tiles
 HEADINGS = "The units that speak most for it", "The units that speak most against it"
 FOOT = (
     "Every map is scaled to its own maximum. The signed number is the unit's weight alpha: how much the score grows "
@@ -38,11 +38,13 @@ def figure(
         tile(large.pictures[image].image, e.pictures[image].title, e.model.name, SIZE),
         tile(overlays[target], f"{e.method}: {e.targets[image][target]}", score, SIZE),
     ]
+    width, longer = first[0].width, max(large.pictures[image].size)
+    small = e.within(longer * ((2 * width - 3 * GAP) // 5) // width, image)  # five are as wide as two large ones
     blocks = [Block(says, e.layer, first)]
     for heading, units in zip(HEADINGS, rows, strict=True):
         if units:
-            blocks.append(Block(heading, "", _tiles(e.within(SMALL, image), image, units, colours)))
-    return page(blocks, 2, FOOT, SIZE)
+            blocks.append(Block(heading, "", _tiles(small, image, units, colours)))
+    return page(blocks, 2, FOOT, SIZE, GAP)
 
 
 def _tiles(e: Explanation, image: int, units: Sequence[Unit], colours: str) -> list[Image.Image]:

@@ -32,7 +32,7 @@ class Named(NamedTuple):
     @property
     def has_name(self) -> bool:
         """Whether it is one that can be told: by an overlap of 0.05 at least, or given by text."""
-        return self.category == TEXT and bool(self.name) or self.iou >= NAMED
+        return (self.category == TEXT and bool(self.name)) or self.iou >= NAMED
 
     @property
     def plain(self) -> str:

@@ -64,9 +64,18 @@ class Recorded:
         found: Sample = self.dataset[self.places[name].number]
         return found
 
-    def masks(self, name: str, size: tuple[int, int]) -> Tensor:
-        """Where each unit's map, enlarged bilinearly to ``size`` (height, width), exceeds its threshold."""
-        return masks(self.maps(name), self.thresholds, size)
+    def mask(self, name: str, unit: int, size: tuple[int, int]) -> Tensor:
+        """Where one unit's map of a sample, enlarged to ``size``, exceeds its threshold: ``(*size)`` of bool."""
+        return masks(self.maps(name)[unit : unit + 1], self.thresholds[unit : unit + 1], size)[0]
+
+    @property
+    def shown(self) -> dict[str, list[int]]:
+        """By the names of the samples in which any unit fires most, the numbers of those units; in their order."""
+        found: dict[str, list[int]] = {name: [] for name in self.places}
+        for unit, names in enumerate(self.tops):
+            for name in names:
+                found[name].append(unit)
+        return {name: units for name, units in found.items() if units}
 
 
 def masks(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) -> Tensor:
@@ -76,9 +85,7 @@ def masks(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) -> Tensor:
     return found
 
 
-def record(
-    model: Model, dataset: Dataset, numbers: Sequence[int], folder: Path, layer: str | None = None
-) -> Recorded:
+def record(model: Model, dataset: Dataset, numbers: Sequence[int], folder: Path, layer: str | None = None) -> Recorded:
     """The maps of all units of a layer, by default that which is explained, kept in ``folder`` as float16.
 
     The network sees each picture whole, squashed. What is there is not done again. Raises `Error` where no picture

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from wherefore.concepts.figures import Unit, figure
-from wherefore.concepts.names import Named, read
+from wherefore.concepts.names import TEXT, Named, read
 from wherefore.concepts.units import Rival, Weighed, weighed
 from wherefore.errors import Error
 from wherefore.explanation import Explanation
@@ -83,7 +83,8 @@ class Wording:
             return f"No unit with a name that fires here speaks strongly for {self.target!r}."
         names = _listed(reasons)
         first = f"It says {self.target!r} because of {names}." if said else f"For {self.target!r} speaks: {names}."
-        return f"{first} {self._turned(said)}".strip()
+        by_text = "(Units named by text.)" if reasons[0].unit.category == TEXT else ""
+        return " ".join(filter(None, [first, self._turned(said), by_text]))
 
     def _turned(self, said: bool) -> str:
         if self.turn is None:
@@ -144,10 +145,10 @@ def _wording(e: Explanation, image: int, target: int, units: Weighed, known: Seq
     if rival is not None:
         gains = _ranked((alphas - rival.alphas) * (1 if rival.ahead else -1), known, active)
         less = tuple(each for each in gains[::-1] if each.alpha < 0 and each.active)[:1]
-        turn = Turn(tuple(each for each in gains if each.alpha > 0)[:2], less, rival)
-    return Wording(
-        e.targets[image][target], e.pictures[image].name, reasons, doubts, turn, units, e, image, target
-    )
+        named = {each.unit.plain for each in (*reasons, *less) if each.active}  # of which there is enough
+        more = {each.unit.plain: each for each in gains[::-1] if each.alpha > 0 and each.unit.plain not in named}
+        turn = Turn(tuple([*more.values()][:-3:-1]), less, rival)
+    return Wording(e.targets[image][target], e.pictures[image].name, reasons, doubts, turn, units, e, image, target)
 
 
 def _ranked(alphas: Tensor, known: Sequence[Named], active: Values) -> list[Spoken]:

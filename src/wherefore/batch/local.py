@@ -69,8 +69,8 @@ class FileRun:
     With ``out``, overlays and ``NAME.safetensors`` (the raw maps under ``maps`` ``(T, h, w)``) are written there; the
     folder is made when there is something to write; ``truth`` adds ``NAME.truth.jpg``, what is known of the picture
     beside its maps. With ``check`` each target has what `Explanation.check` finds, with ``words`` its explanation in
-    words, and ``NAME.TARGET.words.jpg`` is the figure of it. ``origin`` says where the results come from, once the first
-    batch is through.
+    words, and ``NAME.TARGET.words.jpg`` is the figure of it. ``origin`` says where the results come from, once the
+    first batch is through.
     """
 
     explainer: Explainer

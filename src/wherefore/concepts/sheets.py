@@ -11,13 +11,14 @@ from PIL import Image
 from wherefore.concepts.dissect import Dissection
 from wherefore.concepts.names import TEXT, Named
 from wherefore.concepts.recording import TOP, Recorded
+from wherefore.datasets import Array
 from wherefore.drawing import PAPER
 from wherefore.pages import STAND_IN, Figure, Figures, Section, Table, rendered
 from wherefore.progress import track
 from wherefore.saving import write_whole
 
 SIDE, GAP = 120, 4  # pixels of a picture, and between two
-DIMMED = 0.3  # of the light where a unit does not fire
+DIMMED = 0.35  # of the light where a unit does not fire
 BY_TEXT = (
     "These names were given by a network that compares pictures with words, not by labelled pixels: another method "
     "than Network Dissection, without an IoU. It gives every unit that fires a name, fitting or not."
@@ -77,7 +78,7 @@ def sheets(recorded: Recorded, units: Sequence[Named]) -> dict[int, Image.Image]
     return found
 
 
-def dimmed(picture: Image.Image, mask: np.ndarray) -> Image.Image:  # type: ignore[type-arg]
+def dimmed(picture: Image.Image, mask: Array) -> Image.Image:
     """The picture, dark where a mask ``(H, W)`` of bool is not."""
     pixels = np.asarray(picture, np.float32) * np.where(mask, 1, DIMMED)[..., None]
     return Image.fromarray(pixels.round().astype(np.uint8))

@@ -88,7 +88,8 @@ class Wording:
 
     def _turned(self, said: bool) -> str:
         if self.turn is None:
-            more, less, other = self.doubts[:2], [each for each in self.reasons if each.active][:1], "something else"
+            firing = tuple(each for each in self.reasons if each.active)
+            more, less, other = self.doubts[:2], firing[:1], "something else"
         else:
             more, less, name = self.turn.more, self.turn.less, self.turn.rival.name
             other = repr(name) if said else f"{self.target!r} than {name!r}"

@@ -93,7 +93,7 @@ class Wording:
         else:
             more, less, name = self.turn.more, self.turn.less, self.turn.rival.name
             other = repr(name) if said else f"{self.target!r} than {name!r}"
-        amounts = [f"more {_listed(more)}"] * bool(more) + [f"less {_listed(less)}"] * bool(less)
+        amounts = [f"{word} {_listed(units)}" for word, units in (("more", more), ("less", less)) if units]
         return f"With {' and '.join(amounts)} it would rather have said {other}." if amounts else ""
 
     def report(self) -> dict[str, Any]:

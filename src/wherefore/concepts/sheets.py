@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,15 +39,14 @@ def write_page(found: Dissection, path: Path) -> Path:
 def sections(found: Dissection) -> list[Section]:
     """The page of a dissection: a table of kinds, and for each kind the contact sheets of its named units."""
     drawn = sheets(found.recorded, found.named())
-    table = Table(["kind", "units", "concepts", "best"], kinds(found))
+    table = Table(["kind", "units", "names", "best"], kinds(found))
     first = Section("How many", *([BY_TEXT] if TEXT in found.kinds else []), table)
-    return [
-        first,
-        *(
-            Section(kind, SHEETS, Figures([Figure(drawn[u.unit], u.plain, note(u)) for u in units], 2))
-            for kind, units in found.kinds.items()
-        ),
-    ]
+    return [first, *(Section(kind, SHEETS, contact(drawn, units)) for kind, units in found.kinds.items())]
+
+
+def contact(drawn: Mapping[int, Image.Image], units: Sequence[Named]) -> Figures:
+    """The contact sheets of units, with their names."""
+    return Figures([Figure(drawn[each.unit], each.plain, note(each)) for each in units], 2)
 
 
 def kinds(found: Dissection) -> list[list[str]]:

@@ -77,7 +77,9 @@ class Broden(Dataset):
 
 @DATASETS("broden", names="broden:DIR")
 def broden(where: str, split: str = "test") -> Broden:
-    """Broden 1, the broadly and densely labelled pictures of Network Dissection: DIR has index.csv and images/.
+    """Broden: concepts of six kinds, labelled at every pixel; for dissecting.
+
+    DIR is that of the broadly and densely labelled pictures of Network Dissection, with index.csv and images/.
 
     ``test`` is all of it, for units are named by all of its pictures; ``train`` and ``dev`` (its val) are its parts.
     """

@@ -77,7 +77,7 @@ class Broden(Dataset):
 
 @DATASETS("broden", names="broden:DIR")
 def broden(where: str, split: str = "test") -> Broden:
-    """Broden: concepts of six kinds, labelled at every pixel; for dissecting.
+    """Broden: concepts of six kinds, labelled at every pixel.
 
     DIR is that of the broadly and densely labelled pictures of Network Dissection, with index.csv and images/.
 

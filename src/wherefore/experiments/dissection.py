@@ -156,7 +156,7 @@ def _sections(
     columns = {"name": "", "labels": "labels", "network": "network"}
     counts = table(where(own, kind=ALL), columns, "how many", share=False)
     shares = table(told, {"name": "method", "units": "units", "network": "network"}, "names that are there")
-    figures = Figures([Figure(each.figure(), each.picture, str(each)) for each in shown], 2)
+    figures = Figures([Figure(each.figure(), each.picture, str(each)) for each in shown], 1)
     return [
         Section("Concepts", *verdicts, counts, Table(["kind", "units", "names", "best"], kinds(found))),
         Section(f"Units of {model.name}", SHEETS, contact(sheets(found.recorded, best), best)),

@@ -111,7 +111,10 @@ class Wording:
         As Figures 9 and 21 of the paper.
         """
         maps = self.units.maps
-        rows = [[Unit(maps[u.unit.unit], u.unit.plain, _note(u)) for u in some] for some in (self.reasons, self.doubts)]
+        rows = [
+            [Unit(maps[u.unit.unit], f"{u.unit.plain} (unit {u.unit.unit})", _note(u)) for u in some]
+            for some in (self.reasons, self.doubts)
+        ]
         return figure(self.explanation, self.image, self.number, str(self), rows, colours)
 
 

@@ -121,7 +121,7 @@ class Wording:
 def words(e: Explanation, names: Sequence[Named] | str | Path, most: int = MOST) -> list[list[Wording]]:
     """An explanation in words for each picture and target.
 
-        print(wf.words(wf.explain("scenes:places", "scenes:17"), "units.csv")[0][0])
+        print(wf.words(wf.explain(wf.load("scenes:places"), "scenes:17"), "units.csv")[0][0])
 
     ``names`` are the units' names, or the CSV file that `wherefore dissect` wrote; units with an IoU below 0.05 have
     none. They are filtered, then ranked by alpha (eq. 1); ``rank`` is the place among all. Raises `Error` for names of

@@ -241,6 +241,7 @@ def test_bad_data_is_one_sentence(toy: Path, tmp_path: Path) -> None:
         Image.new("RGB", (SIDE, SIDE), (i, 9, 200)).save(tmp_path / f"own/{i}.png")
     with pytest.raises(Error, match="has no labelled concepts: give scenes or broden:DIR"):
         run(f"folder:{tmp_path / 'own'}")
+    assert not (tmp_path / "maps").exists(), "said before anything is done"
     (toy / "label.csv").write_text("number,name\n2,wing\n3,red-c\n")
     with pytest.raises(Unreadable, match=r"label.csv has no label number 1, which the index uses"):
         _ = opened(f"broden:{toy}")[0].concepts
@@ -301,6 +302,18 @@ def test_a_crop_is_around_the_largest_part() -> None:
     assert texts.crop(picture, mask.bool()).size == (12, 12), "6 pixels, and half of that on each side"
     mask[10:14, 30:40] = 1
     assert texts.crop(picture, mask.bool()).size == (15, 20), "as far as the picture reaches"
+
+
+@pytest.mark.slow
+def test_units_of_a_transformer(toy: Path, tmp_path: Path) -> None:
+    """Its tokens are folded to a grid; any of its layers can be named."""
+    from fixtures_transformers import SIDES, hf, saved, vit
+
+    model = wf.load(saved(tmp_path / "vit", vit(), hf.ViTImageProcessor(size=SIDES)))
+    first = next(name for name, _ in model.net.named_modules() if name.endswith((".layer.0", ".layers.0")))
+    for layer in (None, first):
+        found = dissect(model, opened(f"broden:{toy}"), range(COUNT), tmp_path / "maps", layer)
+        assert len(found.units) == 32 and found.recorded.maps("1.png").shape == (32, 4, 4)
 
 
 @pytest.mark.slow

@@ -148,7 +148,10 @@ def test_dissect_and_explain_on_the_command_line(wherefore: Any, tmp_path: Path)
 
 
 def test_bad_input_on_the_command_line(wherefore: Any, tmp_path: Path) -> None:  # noqa: F811
+    few = names.write(UNITS, tmp_path / "few.csv")
     for arguments, sentence in (
+        (["explain", "scenes:1", "--model", "scenes:places", "--words", few], "the names are of 4 units"),
+        (["explain", "scenes:1", "--model", "scenes:places", "--words", few, "--layer", "all"], "give one --method"),
         (["dissect", "--out", "units.txt"], "--out is a CSV file"),
         (["dissect", "--words", "dog", "--out", tmp_path / "units.csv"], "two prompts at least"),
         (["dissect", "--data", "broden:nowhere", "--out", tmp_path / "units.csv"], "nowhere does not exist"),

@@ -141,12 +141,12 @@ class FileRun:
 
     def _explain(self, inputs: Sequence[Input]) -> list[Explained]:
         explanation = self.explainer.on(inputs, self.target)
+        told = self.words(explanation) if self.words else [()] * len(inputs)
         if not self.origin:
             self.origin.update(explanation.origin())
             if self.out:
                 made(self.out)
         checked = explanation.check().report() if self.check else [[]] * len(inputs)
-        told = self.words(explanation) if self.words else [()] * len(inputs)
         return [Explained(explanation, i, *both) for i, both in enumerate(zip(checked, told, strict=True))]
 
     def _alone(self, one: Input) -> Explained | Failure:

@@ -77,7 +77,24 @@ def dissect(
     whole picture. Maps are kept in ``folder`` as float16; what is there is not done again. Raises `Error` for pictures
     without labelled concepts.
     """
+    _check(dataset, numbers)
     return labelled(record(model, dataset, numbers, folder, layer), numbers)
+
+
+def _check(dataset: Dataset, numbers: Sequence[int]) -> None:
+    """Raises `Error` for data without concepts before all its maps are made, by the first sample that can be read."""
+    for number in numbers:
+        try:
+            sample: Sample = dataset[number]
+        except Error:
+            continue
+        if sample.labelled is None:
+            raise Error(_unlabelled(dataset))
+        return
+
+
+def _unlabelled(dataset: Dataset) -> str:
+    return f"{dataset.spec} has no labelled concepts: give scenes or broden:DIR, or name units by text (--words)."
 
 
 def labelled(recorded: Recorded, numbers: Sequence[int], exchanged: bool = False) -> Dissection:
@@ -86,7 +103,7 @@ def labelled(recorded: Recorded, numbers: Sequence[int], exchanged: bool = False
     store = Store(recorded.store.folder.parent, "overlaps", {**about, "exchanged": exchanged})
     iou = iou_of(rows(dataset, numbers, Counting(recorded, exchanged), store, "units' masks"))
     if not iou:
-        raise Error(f"{dataset.spec} has no labelled concepts: give scenes or broden:DIR, or name units by text.")
+        raise Error(_unlabelled(dataset))
     return Dissection(named(iou, recorded.thresholds), iou, recorded)
 
 

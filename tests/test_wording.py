@@ -147,6 +147,24 @@ def test_dissect_and_explain_on_the_command_line(wherefore: Any, tmp_path: Path)
         assert drawn.width > 500
 
 
+@pytest.mark.slow
+def test_names_by_text_on_the_command_line(wherefore: Any, tmp_path: Path) -> None:  # noqa: F811
+    from fixtures_transformers import SIDES, clip, hf, saved, wordpiece
+
+    processor = hf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=SIDES)
+    namer, out = saved(tmp_path / "clip", clip(), processor, wordpiece()), tmp_path / "units.csv"
+    done = wherefore(
+        "dissect", "--limit", "6", "--words", "the cat, dogs sat on", "--namer", namer, "--out", out, "--json"
+    )
+    report = json.loads(done.out)
+    assert report["by_text"] and all(each["iou"] is None for each in report["units"])
+    assert {each.category for each in names.read(out)} == {"text"}
+    assert "another method than Network Dissection" in check(Path(report["page"])).words
+    told = wherefore("explain", "scenes:17", "--model", "scenes:places", "--words", out, "--json")
+    said = json.loads(told.out)["images"][0]["targets"][0]["words"]
+    assert said["text"].endswith("(Units named by text.)") and said["reasons"][0]["iou"] is None
+
+
 def test_bad_input_on_the_command_line(wherefore: Any, tmp_path: Path) -> None:  # noqa: F811
     few = names.write(UNITS, tmp_path / "few.csv")
     for arguments, sentence in (
@@ -154,6 +172,10 @@ def test_bad_input_on_the_command_line(wherefore: Any, tmp_path: Path) -> None: 
         (["explain", "scenes:1", "--model", "scenes:places", "--words", few, "--layer", "all"], "give one --method"),
         (["dissect", "--out", "units.txt"], "--out is a CSV file"),
         (["dissect", "--words", "dog", "--out", tmp_path / "units.csv"], "two prompts at least"),
+        (
+            ["dissect", "--words", "dog, cat", "--namer", "resnet50", "--out", tmp_path / "units.csv"],
+            "and not resnet50",
+        ),
         (["dissect", "--data", "broden:nowhere", "--out", tmp_path / "units.csv"], "nowhere does not exist"),
         (["explain", "scenes:1", "--model", "scenes:places", "--words", "none.csv"], "none.csv does not exist"),
     ):

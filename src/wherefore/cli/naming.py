@@ -39,22 +39,22 @@ def dissect(
 ) -> None:
     """Name the units of a layer by what they fire on: Network Dissection, or by text with --words.
 
-    Writes unit, name, category, iou, threshold for every unit into --out, and beside
-    it a page with the pictures in which each named unit fires most. A unit has a name
-    where its mask overlaps with the pixels of a concept with an IoU of 0.05 at least.
+    Writes unit, name, category, iou, threshold for every unit into --out, and
+    beside it a page with the pictures in which each named unit fires most. A unit
+    has a name where its mask overlaps with a concept's pixels with an IoU of 0.05.
 
-    The maps are kept in a folder beside the file (units.maps): what was stopped goes
-    on where it was. They take up to 2 bytes a unit and position: a picture
-    takes 15 kB of scenes:places and 200 kB of VGG-16, all of Broden 13 GB of it.
+    Maps are kept in a folder beside the file (units.maps): what was stopped goes
+    on where it was. They take up to 2 bytes a unit and position: a picture 15 kB
+    of scenes:places and 200 kB of VGG-16, all of Broden 13 GB of it.
 
-    Names by text are another method: a network such as CLIP says which of the words
-    fits what a unit fires on; their category is text, and they have no IoU.
+    Names by text are another method: a network such as CLIP says which of the
+    words fits what a unit fires on; their category is text, they have no IoU.
 
     [bold]Examples[/bold]
 
     wherefore dissect --model scenes:places --data scenes --out units.csv
 
-    wherefore dissect --model vgg16 --data broden:broden1_224 --limit 63305 --out vgg16.csv
+    wherefore dissect --model vgg16 --data broden:broden1_224 --out vgg16.csv
 
     wherefore dissect --model resnet18 --data folder:photos --words "dog, grass, sky"
 
@@ -70,17 +70,11 @@ def dissect(
     if out.suffix.lower() != ".csv":
         raise Error(f"--out is a CSV file, such as units.csv, not {out}.")
     can_be_made(out.parent)
-    prompts = [each.strip() for each in (words or "").split(",") if each.strip()]
-    if words is not None and len(prompts) < 2:
-        raise Error("--words takes two prompts at least, with commas between them: 'dog, grass, sky'.")
+    other = None if words is None else _namer(namer, words, device)
     dataset, loaded = opened(data), load_model(model, weights, device)
     numbers = random.Random(0).sample(range(len(dataset)), min(limit, len(dataset)))
-    kept = out.with_suffix(".maps")
-    if prompts:
-        other = load_named(namer, prompts, device)
-        found = by_text(record(loaded, dataset, numbers, kept, layer), other)
-    else:
-        found = dissect(loaded, dataset, numbers, kept, layer)
+    given = loaded, dataset, numbers, out.with_suffix(".maps"), layer
+    found = by_text(record(*given), other) if other else dissect(*given)
     made(out.parent)
     page = write_page(found, out.with_suffix(".html"))
     write(found.units, out)
@@ -93,8 +87,13 @@ def dissect(
     print(f"\n{out}\n{page}")
 
 
-def load_named(name: str, prompts: list[str], device: str | None) -> Any:
-    """The network that compares pictures with prompts. Raises `Error` for another one."""
+def _namer(name: str, words: str, device: str | None) -> Any:
+    """The network that compares pictures with words. Raises `Error` for another one, and for too few words."""
     from wherefore.models.zoo import load, moved
 
+    if not name.startswith("hf:"):
+        raise Error(f"--namer compares pictures with words, as hf:openai/clip-vit-base-patch32 does, and not {name}.")
+    prompts = [each.strip() for each in words.split(",") if each.strip()]
+    if len(prompts) < 2:
+        raise Error("--words takes two prompts at least, with commas between them: 'dog, grass, sky'.")
     return moved(load(name, classes=prompts), device)

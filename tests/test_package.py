@@ -51,7 +51,7 @@ ROWS = [
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips", "telling"],
-    ["batch", "pages", "training", "segmenting"],
+    ["batch", "concepts", "pages", "training", "segmenting"],
     ["bench", "panels", "told", "experiments"],
     ["demo"],
     ["cli", "console", "__main__"],
@@ -85,6 +85,7 @@ CHAINS = [
     ["explainer", "saying", "sanity"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
+    ["batch", "pages", "concepts"],
     ["training", "segmenting"],
     ["bench", "experiments"],
     ["console", "cli", "__main__"],
@@ -141,7 +142,7 @@ def test_public_names() -> None:
     assert wherefore.__all__ == [
         "Action", "Answer", "Box", "Caption", "Capture", "ClassScore", "Difference", "Error", "Explainer",
         "Explanation", "Grid", "Inputs", "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "Word",
-        "answers", "captions", "embed", "explain", "load", "scenes",
+        "answers", "captions", "embed", "explain", "load", "scenes", "words",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

@@ -51,8 +51,8 @@ ROWS = [
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips", "telling"],
-    ["batch", "pages", "training", "segmenting"],
-    ["bench", "panels", "told", "experiments"],
+    ["batch", "concepts", "pages", "training", "segmenting"],
+    ["bench", "panels", "told", "diagnosis", "experiments"],
     ["demo"],
     ["cli", "console", "__main__"],
 ]
@@ -87,6 +87,8 @@ CHAINS = [
     ["options", "explainer", "metrics", "sanity", "checking"],
     ["training", "segmenting"],
     ["bench", "experiments"],
+    ["batch", "concepts"],
+    ["diagnosis", "experiments"],
     ["console", "cli", "__main__"],
 ]
 # What users call on a thing of an upper row and what is built on such things; imported when it is called.

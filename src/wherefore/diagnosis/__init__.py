@@ -1,1 +1,1 @@
-"""What is wrong with a model, and what does it rely on: measurements of its mistakes, and of two models side by side."""
+"""What is wrong with a model, and what does it rely on: its mistakes measured, and two models side by side."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-MOST = 10  # groups
+MOST, LEAST = 10, 3  # groups, and failures in each on average
 CLUSTERED = 2000  # failures at most; the distances of more would not fit into memory
 WEAK = 0.25  # a mean silhouette below which there is no substantial structure (Kaufman & Rousseeuw 1990)
 
@@ -32,14 +32,14 @@ class Groups(NamedTuple):
 
 
 def groups(contributions: Array, most: int = MOST, seed: int = 0) -> Groups:
-    """The groups that vectors ``(N, K)`` form by their directions; of fewer than four vectors it is one.
+    """The groups that vectors ``(N, K)`` form by their directions; of fewer than six vectors it is one.
 
     Of more than 2,000 vectors so many, drawn by the seed, are clustered, and each of the others joins the group whose
     mean is closest.
     """
     points = unit(contributions)
     n = len(points)
-    if n < 4:
+    if n < 2 * LEAST:
         return Groups(np.zeros(n, int), float("nan"))
     some = np.sort(np.random.default_rng(seed).permutation(n)[:CLUSTERED])
     of, silhouette = _clustered(points[some], most)
@@ -64,7 +64,7 @@ def _clustered(points: Array, most: int) -> tuple[Array, float]:
     if not apart.any():
         return np.zeros(len(points), int), float("nan")
     tree, table = linkage(points, "ward"), squareform(apart)
-    cuts = [fcluster(tree, count, "maxclust") - 1 for count in range(2, min(most, len(points) - 1) + 1)]
+    cuts = [fcluster(tree, count, "maxclust") - 1 for count in range(2, min(most, len(points) // LEAST) + 1)]
     scores = [float(silhouettes(table, of).mean()) for of in cuts]
     best = int(np.argmax(scores))
     return cuts[best], scores[best]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from wherefore.pages.building import write
-from wherefore.pages.parts import Command, Commands, Figure, Figures, Section, Share, Table, Verdict
+from wherefore.pages.parts import Card, Cards, Command, Commands, Figure, Figures, Section, Share, Table, Verdict
 
-__all__ = ["Command", "Commands", "Figure", "Figures", "Section", "Share", "Table", "Verdict", "write"]
+__all__ = [
+    "Card", "Cards", "Command", "Commands", "Figure", "Figures", "Section", "Share", "Table", "Verdict", "write",
+]  # fmt: skip

@@ -169,7 +169,11 @@ class Story(NamedTuple):
         """The story as one sentence, with the names of its units where they have any."""
         count, (label, said, often) = len(self.failures), self.confusion
         share = f"{count} of {self.total} failures ({100 * count / self.total:.0f} %)"
-        most = f"most often {label} is taken for {said} ({often} times)" if often > 1 else f"{label} taken for {said}"
+        most = f"{label} taken for {said}"
+        if often > 1:
+            most = f"most often {label} is taken for {said} ({often} times)"
+        elif count > 1:
+            most += " and others"
         return f"{share}: {most}{self._looked(names)}."
 
     def _looked(self, names: Sequence[Named]) -> str:

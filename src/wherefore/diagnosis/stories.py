@@ -6,7 +6,8 @@ at counts and not how sure it was; as many groups as have the highest mean silho
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ CLUSTERED = 2000  # failures at most; the distances of more would not fit into m
 WEAK = 0.25  # a mean silhouette below which there is no substantial structure (Kaufman & Rousseeuw 1990)
 
 
-class Groups(NamedTuple):
+@dataclass(frozen=True)
+class Groups:
     """The group of each of N failures, numbered by size, the largest 0; and how well they are apart, -1 to 1.
 
     ``silhouette`` is NaN where there is one group alone.

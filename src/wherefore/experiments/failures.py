@@ -169,7 +169,7 @@ def _sections(
 ) -> list[Section]:
     name, count = found.model.name, len(found.failures)
     columns = {"measure": "measured", "failures": "of"}
-    errors = table(where(rows, name="classification"), columns, "share")
+    errors = table(where(rows, name="classification"), {"measure": "measured"}, "share")
     words = f"The first answer of {name} is wrong for {count} of {found.n} pictures."
     if not found.failures:
         return [Section(f"What {name} gets wrong", words, errors)]

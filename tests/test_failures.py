@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import wherefore as wf
 from fixtures_experiments import kept_again
 from page_reader import check
-from wherefore.concepts.dissect import Named
+from wherefore.concepts.names import Named
 from wherefore.datasets import Sample
 from wherefore.diagnosis.failures import Answering, Contributing, Failure, overlap, stories
 from wherefore.diagnosis.stories import groups, silhouettes

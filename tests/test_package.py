@@ -85,9 +85,9 @@ CHAINS = [
     ["explainer", "saying"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
+    ["batch", "pages", "concepts"],
     ["training", "segmenting"],
     ["bench", "experiments"],
-    ["batch", "concepts"],
     ["diagnosis", "experiments"],
     ["console", "cli", "__main__"],
 ]
@@ -143,7 +143,7 @@ def test_public_names() -> None:
     assert wherefore.__all__ == [
         "Action", "Answer", "Box", "Caption", "Capture", "ClassScore", "Difference", "Error", "Explainer",
         "Explanation", "Grid", "Inputs", "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "Word",
-        "answers", "captions", "embed", "explain", "load", "scenes",
+        "answers", "captions", "embed", "explain", "load", "scenes", "words",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.guard import unwrap
@@ -20,7 +19,6 @@ from wherefore.metrics.likeness import likenesses
 from wherefore.options import WITHOUT_LAYER, takes
 from wherefore.places import Place
 from wherefore.randomising import Stage, randomised
-from wherefore.worded import Caption
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,7 @@ def again(e: Explanation, net: nn.Module) -> Explanation:
 
     Raises `Error` where the explanation does not say what its targets were.
     """
-    classes = bool((e.classes >= 0).all())
-    if not classes and e.target is None and len(e) > 1:
-        raise Error("an explanation of something else than classes must say what: its target= is missing.")
+    target, question = e.again()
     settings = e.settings
     why = Explainer(
         replace(e.model, net=net, sha256=None),
@@ -59,10 +55,7 @@ def again(e: Explanation, net: nn.Module) -> Explanation:
         counter=settings.get("counter", False),
         **settings.get("options", {}),
     )
-    target = e.classes if classes else e.target
-    if target is None:  # what a network with words said by itself: another one would say something else
-        target = Caption(e.targets[0][0])
-    return why.on([why.prepare(picture) for picture in e.pictures], target, settings.get("question"))
+    return why.on([why.prepare(picture) for picture in e.pictures], target, question)
 
 
 def is_above(e: Explanation, layer: str) -> bool:

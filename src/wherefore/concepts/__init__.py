@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from wherefore.concepts.dissect import Dissection, Named, dissect
+from wherefore.concepts.dissect import Dissection, dissect
+from wherefore.concepts.names import Named, read, write
+from wherefore.concepts.wording import Wording, words
 
-__all__ = ["Dissection", "Named", "dissect"]
+__all__ = ["Dissection", "Named", "Wording", "dissect", "read", "words", "write"]

@@ -16,13 +16,26 @@ from wherefore.inputs import Batch
 from wherefore.methods.cams import pooled, precise
 from wherefore.options import WITHOUT_LAYER
 from wherefore.targets import for_images
+from wherefore.types import Chosen, Layer
+
+
+class Rival(NamedTuple):
+    """The class with the highest score but the target: its name, its weights ``(K,)``, and whether it is ``ahead``."""
+
+    name: str
+    alphas: Tensor
+    ahead: bool
 
 
 class Weighed(NamedTuple):
-    """The units of a layer in one picture: their maps ``(K, h, w)``, and their weights ``(T, K)`` for T targets."""
+    """The units of a layer in one picture: their maps ``(K, h, w)``, and their weights ``(T, K)`` for T targets.
+
+    ``rivals``: of each target that is a class of several; None of others.
+    """
 
     maps: Tensor
     alphas: Tensor
+    rivals: list[Rival | None]
 
     @property
     def contributions(self) -> Tensor:
@@ -38,8 +51,7 @@ def weighed(e: Explanation) -> Iterator[Weighed]:
     """
     if e.layer in WITHOUT_LAYER:
         raise Error(f"{e.method} explains no layer, and so no units: take grad-cam.")
-    fit = e.settings.get("fit", "model")
-    why = Explainer(e.model, "grad-cam", e.layer, fit=fit)
+    why = Explainer(e.model, "grad-cam", e.layer, fit=e.settings.get("fit", "model"))
     inputs = [why.prepare(picture) for picture in e.pictures]
     target, question = e.again()
     for i, each in enumerate(inputs):
@@ -53,8 +65,26 @@ def weigh(why: Explainer, batch: Batch, target: object) -> Weighed:
     layer = why.layer_of(batch, target)
     net, images = why.fed(batch)
     with Capture(net, layer.name) as seen:
-        chosen = why.choose(target, seen(images))
-        maps = precise(layer.grid(seen.activations))
-        gradients = seen.gradients(chosen.scores, chosen.logits, chosen.classes)
-        alphas = torch.cat([pooled(precise(layer.grid(g))) for g in gradients], 1)
-    return Weighed(maps[0].detach().cpu(), alphas[0].detach().cpu())
+        output = seen(images)
+        chosen = why.choose(target, output)
+        maps = precise(layer.grid(seen.activations))[0].detach().cpu()
+        alphas, rivals = _alphas(seen, layer, chosen), _rivals(chosen)
+        if rivals is None:
+            return Weighed(maps, alphas, [None] * len(alphas))
+        others = why.choose(rivals, output)
+        ahead = (others.scores > chosen.scores)[0].tolist()
+        return Weighed(maps, alphas, [*map(Rival, others.names[0], _alphas(seen, layer, others), ahead)])
+
+
+def _alphas(seen: Capture, layer: Layer, chosen: Chosen) -> Tensor:
+    """The weights ``(T, K)`` of the units."""
+    gradients = seen.gradients(chosen.scores, chosen.logits, chosen.classes)
+    return torch.cat([pooled(precise(layer.grid(g))) for g in gradients], 1)[0].detach().cpu()
+
+
+def _rivals(chosen: Chosen) -> Tensor | None:
+    """For each target ``(1, T)`` the class with the highest score but itself; None where there is no such thing."""
+    if not chosen.are_classes or chosen.logits is None or chosen.logits.shape[1] < 2:
+        return None
+    scores = chosen.logits.detach().float().repeat(chosen.classes.shape[1], 1)
+    return scores.scatter(1, chosen.classes.T, -torch.inf).argmax(1)[None]

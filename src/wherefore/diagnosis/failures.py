@@ -17,7 +17,7 @@ from torch import Tensor
 from wherefore.batch.asking import Ask, Asks
 from wherefore.batch.maps import NOWHERE, Seen, scored
 from wherefore.batch.store import Row
-from wherefore.concepts.dissect import NAMED, Named
+from wherefore.concepts.names import Named
 from wherefore.concepts.units import weigh
 from wherefore.datasets import Sample
 from wherefore.diagnosis.stories import Array, unit
@@ -180,7 +180,7 @@ class Story(NamedTuple):
         if not self.units:
             return ""
         numbers = f"unit{'s' * (len(self.units) > 1)} {', '.join(map(str, self.units))}"
-        known = dict.fromkeys(names[unit].name for unit in self.units if names and names[unit].iou >= NAMED)
+        known = dict.fromkeys(names[unit].plain for unit in self.units if names and names[unit].has_name)
         return f"; it looked at {', '.join(known)} ({numbers})" if known else f"; what spoke for it was {numbers}"
 
 

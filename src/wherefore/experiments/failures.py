@@ -15,7 +15,7 @@ import numpy as np
 
 from wherefore.batch.maps import Seen
 from wherefore.batch.store import Row as Kept
-from wherefore.concepts.dissect import Named
+from wherefore.concepts.names import Named
 from wherefore.datasets import Dataset
 from wherefore.diagnosis.failures import (
     Answering,
@@ -70,7 +70,7 @@ def failures(lab: Lab, names: Sequence[Named] = ()) -> Result:
     sections: list[Section] = []
     told: dict[str, list[str]] = {}
     for model in lab.networks(*NETWORKS):
-        found, answers = _mistakes(lab, model, dataset, numbers)
+        found, answers = _mistakes(lab, model, dataset, numbers, names)
         own = [*_errors(model, answers), *_rows(found)]
         judged = _verdicts(found)
         rows, verdicts = rows + own, verdicts + judged
@@ -80,7 +80,9 @@ def failures(lab: Lab, names: Sequence[Named] = ()) -> Result:
     return Result(rows, verdicts, [*sections, *left], {"least IoU": LEAST, "stories": told})
 
 
-def _mistakes(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int]) -> tuple[Mistakes, list[Kept]]:
+def _mistakes(
+    lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], names: Sequence[Named]
+) -> tuple[Mistakes, list[Kept]]:
     """The failures among samples, and the answers to all of them."""
     methods, why = lab.fitting(model, [GRAD_CAM, GUIDED], dataset), Explainer(model, GRAD_CAM, fit="squash")
     asked = lab.asked("first", dataset, model)
@@ -100,6 +102,12 @@ def _mistakes(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int]) 
                 shown.setdefault(method, {})[each.rows[0]["number"]] = each
     units = lab.measured(f"units {model.name}", about, dataset, order, Contributing(why, by_name)) if wrong else []
     told, silhouette = _stories(found, units, lab.settings.seed)
+    count = len(units[0]["units"]) // 4 if units and names else len(names)
+    need(
+        count == len(names),
+        f"the names are of {len(names)} units, and {model.name} has {count} there: `wherefore dissect --model "
+        f"{model.name}` names them.",
+    )
     return Mistakes(model, len(answers), found, told, silhouette, shown), answers
 
 

@@ -122,8 +122,8 @@ def _stories(found: Sequence[Failure], units: Sequence[Kept], seed: int) -> tupl
     if not found:
         return [], NAN
     contributions = np.stack([vectors[each.number] for each in found])
-    of, silhouette = groups(contributions, seed=seed)
-    return stories(found, contributions, of), silhouette
+    grouped = groups(contributions, seed=seed)
+    return stories(found, contributions, grouped.of), grouped.silhouette
 
 
 # -------------------------------------------------------------------------------------------- numbers

@@ -53,7 +53,7 @@ def block(y: int, x: int, size: int = 4, base: float = 0.0) -> Tensor:
 
 def test_a_pair_by_hand() -> None:
     on, beside = block(0, 0), block(0, 2)
-    found = pair(planted([("cat", on)]), planted([("dog", block(4, 4)), ("cat", beside)]), COMMON)
+    found = pair(planted([("cat", on)]), planted([("dog", block(5, 5, 3)), ("cat", beside)]), COMMON)
     assert found.same is False and found.right == (True, False)
     assert found.energy(0) == 1 and found.hit(0) == 1 and found.area == 0.25
     assert found.energy(1) == pytest.approx(0.5) and found.hit(1) == 1, "its peak, the first, is still on it"

@@ -77,7 +77,7 @@ def pair(one: Seen, other: Seen, common: Mapping[int, Sequence[int]] | None) -> 
 
     ``common``: for an output of the first network those of the second that mean the same, None where none do.
     """
-    maps = [resample(each.explanation.heats(0)[:1], (SIDE, SIDE))[0] for each in (one, other)]
+    first, second = (resample(each.explanation.heats(0)[:1], (SIDE, SIDE))[0] for each in (one, other))
     said = [int(each.rows[0]["target"]) for each in (one, other)]
     found = [looked(each) for each in (one, other)]
     both = [name for name in found[0] if name in found[1]]
@@ -85,8 +85,8 @@ def pair(one: Seen, other: Seen, common: Mapping[int, Sequence[int]] | None) -> 
         one.rows[0]["number"],
         (one.rows, other.rows),
         None if common is None else said[1] in common.get(said[0], ()),
-        ranks(*maps),
-        overlap(*maps),
+        ranks(first, second),
+        overlap(first, second),
         (_right(one), _right(other)),
         ({name: found[0][name] for name in both}, {name: found[1][name] for name in both}),
     )

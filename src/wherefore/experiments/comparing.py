@@ -142,12 +142,13 @@ def measured(names: tuple[str, str], pairs: Sequence[Pair]) -> tuple[list[Row], 
         ENERGY: [summary([p.energy(i) for p in pairs], _evidence(pairs, i)) for i in (0, 1)],
         HIT: [summary([p.hit(i) for p in pairs]) for i in (0, 1)],
     }
+    area = summary([each.area for each in pairs])
     for what, two in each_of.items():
         rows += [row(METHOD, f, network=n, measure=what) for n, f in zip(names, two, strict=True) if f.n]
         if two[0].n:
             rows.append(row("difference", difference(*two), network=f"{names[0]} - {names[1]}", measure=what))
-    area = summary([each.area for each in pairs])
-    rows += [row(EVEN, area, network="", measure=ENERGY)] if area.n else []
+        if what == ENERGY and area.n:
+            rows.append(row(EVEN, area, network="", measure=what))
     return rows, [_verdict(names, each_of[ENERGY])] if area.n else []
 
 
@@ -213,17 +214,20 @@ def _sections(
 
 
 def _card(models: Models, dataset: Dataset, each: Pair) -> Card:
-    """A picture: the maps of both answers, and those of one annotated class that neither of them is."""
+    """A picture: the map of each network's answer, and of each what else was asked of it (see `_beside`)."""
     seen = [next(restored(dataset, rows, m, _settings())) for rows, m in zip(each.rows, models, strict=True)]
     figures = [_figure(model, one, 0) for model, one in zip(models, seen, strict=True)]
-    name = next((name for name in each.looked[0] if _place(seen[0], name) or _place(seen[1], name)), None)
-    if name is not None:
-        figures += [_figure(model, one, _place(one, name)) for model, one in zip(models, seen, strict=True)]
+    beside = [_beside(one, other) for one, other in (seen, seen[::-1])]
+    figures += [_figure(m, one, t) for m, one, t in zip(models, seen, beside, strict=True) if t is not None]
     said = [one.explanation.targets[0][0] for one in seen]
     facts: dict[str, str | float | None] = {
         "likeness of the maps": _or_none(each.ranks),
         "overlap of the maps": _or_none(each.shared),
-        **({"more on the object, by the first": _or_none(each.energy(0) - each.energy(1))} if each.looked[0] else {}),
+        **(
+            {f"more on the object, by {models[0].name}": _or_none(each.energy(0) - each.energy(1))}
+            if each.looked[0]
+            else {}
+        ),
         "answers": "not comparable" if each.same is None else "agree" if each.same else "differ",
         **{f"answer of {model.name}": answer for model, answer in zip(models, said, strict=True)},
     }
@@ -245,8 +249,13 @@ def _settings() -> dict[str, Any]:
     return {"method": METHOD, "layer": None, "fit": "squash", "options": {}}
 
 
-def _place(seen: Seen, name: str) -> int:
-    return seen.explanation.targets[0].index(name)
+def _beside(seen: Seen, other: Seen) -> int | None:
+    """What is shown of a network beside its answer: its map of the other's, else of another annotated class."""
+    answer, *more = seen.explanation.targets[0]
+    wanted = other.explanation.targets[0][0]
+    if not more:
+        return None
+    return 1 + more.index(wanted) if wanted in more else None if wanted != answer else 1
 
 
 def _figure(model: Model, seen: Seen, target: int) -> Figure:

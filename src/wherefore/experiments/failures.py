@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wherefore.batch.maps import Seen
+from wherefore.batch.maps import NOWHERE, Seen
 from wherefore.batch.store import Row as Kept
 from wherefore.concepts.names import Named
 from wherefore.datasets import Dataset
@@ -29,13 +29,15 @@ from wherefore.diagnosis.failures import (
 from wherefore.diagnosis.stories import WEAK, groups
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.result import Result
-from wherefore.experiments.showing import drawn
+from wherefore.experiments.showing import drawn, large
 from wherefore.experiments.tables import Row, claim, need, refused, row, table, where
 from wherefore.explainer import Explainer
 from wherefore.metrics.measuring import NAN
 from wherefore.metrics.summary import Summary, summary
 from wherefore.pages import Card, Cards, Figure, Figures, Section, Verdict
+from wherefore.progress import track
 from wherefore.registry import EXPERIMENTS
+from wherefore.subjects import Picture
 from wherefore.types import Model
 
 NETWORKS = ("alexnet",)  # the one of the shipped networks that is wrong often enough
@@ -57,7 +59,8 @@ class Mistakes(NamedTuple):
     failures: list[Failure]
     stories: list[Story]
     silhouette: float
-    shown: dict[str, dict[int, Seen]]  # by method and number
+    shown: dict[int, Seen]  # by number
+    guided: bool  # whether Guided Grad-CAM applies to it
 
 
 @EXPERIMENTS("failures", title="Failures, and what was looked at", section="6.1", minutes=2)
@@ -93,13 +96,11 @@ def _mistakes(
     wrong = [each for each in answers if each["wrong"]]
     by_name, order = {each["sample"]: each for each in wrong}, [each["number"] for each in wrong]
     chosen = _chosen(wrong, lab.settings.seed)
-    found, shown = [], dict[str, dict[int, Seen]]()
-    for method in methods if wrong else ():
-        for each in lab.seen(model, method, dataset, order if method == GRAD_CAM else chosen, both_classes(by_name)):
-            if method == GRAD_CAM:
-                found.append(measured(each, by_name[each.sample.name]))
-            if each.rows[0]["number"] in chosen:
-                shown.setdefault(method, {})[each.rows[0]["number"]] = each
+    found, shown = [], dict[int, Seen]()
+    for each in lab.seen(model, GRAD_CAM, dataset, order, both_classes(by_name)) if wrong else ():
+        found.append(measured(each, by_name[each.sample.name]))
+        if found[-1].number in chosen:
+            shown[found[-1].number] = each
     units = lab.measured(f"units {model.name}", about, dataset, order, Contributing(why, by_name)) if wrong else []
     told, silhouette = _stories(found, units, lab.settings.seed)
     count = len(units[0]["units"]) // 4 if units and names else len(names)
@@ -108,7 +109,7 @@ def _mistakes(
         f"the names are of {len(names)} units, and {model.name} has {count} there: `wherefore dissect --model "
         f"{model.name}` names them.",
     )
-    return Mistakes(model, len(answers), found, told, silhouette, shown), answers
+    return Mistakes(model, len(answers), found, told, silhouette, shown, GUIDED in methods), answers
 
 
 def _chosen(wrong: Sequence[Kept], seed: int) -> list[int]:
@@ -201,14 +202,14 @@ def _told(found: Mistakes, names: Sequence[Named]) -> Section:
     )
     parts: list[Any] = [apart]
     for number, story in enumerate(found.stories, 1):
-        some = [each for each in story.failures if each.number in found.shown[GRAD_CAM]][:TOLD]
-        pictures = [_figure(found.shown[GRAD_CAM][each.number], each, 0) for each in some]
+        some = [each for each in story.failures if each.number in found.shown][:TOLD]
+        pictures = [_figure(found.shown[each.number], each, 0) for each in some]
         parts.append(Figures(pictures, TOLD, f"Story {number}: {story.told(names)}"))
     return Section(f"The failures of {found.model.name} in {len(found.stories)} stories", *parts)
 
 
 def _page_words(found: Mistakes) -> str:
-    count = len(found.shown[GRAD_CAM])
+    count = len(found.shown)
     drawn_by_lot = "" if count == len(found.failures) else f"{count} of {len(found.failures)}, at random. "
     return (
         f"{drawn_by_lot}Of each the maps of the answer and of the true class, by Grad-CAM and Guided Grad-CAM. {BOXES}"
@@ -217,11 +218,13 @@ def _page_words(found: Mistakes) -> str:
 
 def _cards(found: Mistakes, names: Sequence[Named]) -> Iterator[Card]:
     story_of = {each.number: i for i, story in enumerate(found.stories, 1) for each in story.failures}
-    for each in found.failures:
-        own = {method: some[each.number] for method, some in found.shown.items() if each.number in some}
-        if not own:
+    for each in track(found.failures, len(found.failures), "drawing failures"):
+        seen = found.shown.get(each.number)
+        if seen is None:
             continue
-        pictures = [_figure(seen, each, target, method) for target in (0, 1) for method, seen in own.items()]
+        maps = [_figure(seen, each, target, GRAD_CAM) for target in (0, 1)]
+        fine = list(_guided(found.model, seen, each)) if found.guided else []
+        pictures = [figure for two in zip(*filter(None, (maps, fine)), strict=True) for figure in two]
         facts: dict[str, str | float | None] = {
             "probability of the answer": each.probability,
             "probability of the true class": each.true_probability,
@@ -245,9 +248,22 @@ def _told_of(each: Failure, story: int) -> str:
     return f"{'; '.join([*said, f'story {story}'])}."
 
 
+def _guided(model: Model, seen: Seen, each: Failure) -> Iterator[Figure]:
+    """Guided Grad-CAM of both classes in grey, as the paper has it; signed pixels are too large to be kept."""
+    why, sample = Explainer(model, GUIDED, fit="squash"), seen.sample
+    e = why.on([why.prepare(Picture(sample.name, sample.image, NOWHERE))], seen.explanation.classes.tolist())
+    for target, picture in enumerate(large(e)[0].overlays(0, legend=False)):
+        picture.thumbnail((SIDE, SIDE))
+        words = _asked(each, target)
+        yield Figure(picture, words, GUIDED, f"{words} {GUIDED} on {sample.name}")
+
+
+def _asked(each: Failure, target: int) -> str:
+    return f"Why {each.said}?" if target == 0 else f"And {each.label}?"
+
+
 def _figure(seen: Seen, each: Failure, target: int, method: str = "") -> Figure:
-    box = seen.explanation.boxes()[0, target].tolist()
-    words = f"Why {each.said}?" if target == 0 else f"And {each.label}?"
+    box, words = seen.explanation.boxes()[0, target].tolist(), _asked(each, target)
     own = drawn(seen, target, box, seen.sample.boxes(each.label), method or f"p {each.probability:.3f}", words)
     own.picture.thumbnail((SIDE, SIDE))
     return replace(own, alt=f"{words} {own.alt}")

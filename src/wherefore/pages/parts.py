@@ -5,6 +5,7 @@ Section("Layers", "The deepest layer tells most.", Figures([Figure(picture, "fea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -62,18 +63,23 @@ class Cards:
     @property
     def numbers(self) -> list[str]:
         """The facts to sort by."""
-        return [name for name, values in self._facts.items() if not any(isinstance(v, str) for v in values)]
+        return [name for name, values in self._facts.items() if values and not any(isinstance(v, str) for v in values)]
 
     @property
     def choices(self) -> dict[str, list[str]]:
         """The facts to filter by, and their values."""
-        found = {name: sorted({str(v) for v in values}) for name, values in self._facts.items()}
+        found = {name: sorted({str(v) for v in values}, key=_natural) for name, values in self._facts.items()}
         return {name: values for name, values in found.items() if name not in self.numbers and len(values) > 1}
 
     @property
     def _facts(self) -> dict[str, list[str | float]]:
         names = dict.fromkeys(name for card in self.cards for name in card.facts)
         return {name: [value for card in self.cards if (value := card.facts.get(name)) is not None] for name in names}
+
+
+def _natural(words: str) -> list[str | int]:
+    """What words are sorted by so that story 2 stands before story 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", words)]
 
 
 class Share(NamedTuple):

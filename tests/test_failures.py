@@ -100,6 +100,14 @@ def test_a_story_is_one_sentence() -> None:
     names = [Named(i, name, "object", iou, 0.0) for i, (name, iou) in enumerate([("sky", 0.3), ("sea", 0.01)] * 2)]
     assert first.told(names).endswith("it looked at sky (units 3, 0).")
     assert second.told(names) == "1 of 4 failures (25 %): car taken for boat; what spoke for it was unit 1."
+    three = [failure(i, name, said) for i, (name, said) in enumerate([("a", "y"), ("b", "x"), ("c", "x"), ("b", "x")])]
+    for some, words in (
+        (three, "most often b is taken for x (2 times, and x is the answer to 3)"),
+        (three[:3], "2 are taken for x, such as b"),
+        (three[:2], "a taken for y, and others"),
+    ):
+        [story] = stories(some, np.zeros((len(some), 2)), np.zeros(len(some), int))
+        assert story.told() == f"{len(some)} of {len(some)} failures (100 %): {words}.", "and no unit spoke for it"
     assert stories([], np.zeros((0, 4)), np.zeros(0, int)) == []
 
 

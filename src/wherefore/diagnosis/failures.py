@@ -167,14 +167,19 @@ class Story(NamedTuple):
 
     def told(self, names: Sequence[Named] = ()) -> str:
         """The story as one sentence, with the names of its units where they have any."""
-        count, (label, said, often) = len(self.failures), self.confusion
+        count = len(self.failures)
         share = f"{count} of {self.total} failures ({100 * count / self.total:.0f} %)"
-        most = f"{label} taken for {said}"
-        if often > 1:
-            most = f"most often {label} is taken for {said} ({often} times)"
-        elif count > 1:
-            most += " and others"
-        return f"{share}: {most}{self._looked(names)}."
+        return f"{share}: {self._taken()}{self._looked(names)}."
+
+    def _taken(self) -> str:
+        """What is taken for what, and how often."""
+        (label, said, often), count = self.confusion, len(self.failures)
+        alike = sum(failure.said == said for failure in self.failures)
+        if often == 1:
+            more = f"{alike} are taken for {said}, such as {label}" if alike > 1 else f"{label} taken for {said}"
+            return more if alike > 1 or count == 1 else f"{more}, and others"
+        more = f", and {said} is the answer to {alike}" if alike > often else ""
+        return f"most often {label} is taken for {said} ({often} times{more})"
 
     def _looked(self, names: Sequence[Named]) -> str:
         if not self.units:
@@ -190,10 +195,11 @@ def stories(failures: Sequence[Failure], contributions: Array, of: Array) -> lis
     found = []
     for group in range(int(of.max()) + 1 if len(of) else 0):
         own = [failure for failure, its in zip(failures, of, strict=True) if its == group]
-        (label, said), often = Counter((each.label, each.said) for each in own).most_common(1)[0]
+        answers, confused = Counter(each.said for each in own), Counter((each.label, each.said) for each in own)
+        label, said = max(confused, key=lambda two: (confused[two], answers[two[1]]))
         means = points[of == group].mean(0)
         units = [int(k) for k in np.argsort(-means, kind="stable")[:TOLD] if means[k] > 0]
-        found.append(Story(tuple(own), len(failures), (label, said, often), tuple(units)))
+        found.append(Story(tuple(own), len(failures), (label, said, confused[label, said]), tuple(units)))
     return found
 
 

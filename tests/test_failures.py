@@ -149,7 +149,10 @@ def planted(count: int) -> tuple[list[Sample], list[int]]:
         for colour in (2, cause):
             y, x, side = *dice.integers(0, 22, 2).tolist(), int(dice.integers(6, 10))
             pixels[y : y + side, x : x + side] = COLOURS[colour]
-        pixels[8:11, 8:11] = COLOURS[cause]  # wherever the thing came to lie
+        for other in {3, 4, 5} - {cause}:  # as clutter
+            y, x, side = *dice.integers(0, 26, 2).tolist(), int(dice.integers(0, 7))
+            pixels[y : y + side, x : x + side] = COLOURS[other]
+        pixels[8:12, 8:12] = COLOURS[cause]  # wherever the thing came to lie
         picture = Image.fromarray((255 * pixels).astype(np.uint8))
         samples.append(Sample(f"picture {i}", lambda picture=picture: picture, ("three",)))  # type: ignore[misc]
         causes.append(cause)
@@ -176,7 +179,7 @@ def test_planted_causes_are_recovered(capsys: pytest.CaptureFixture[str]) -> Non
     why = Explainer(wf.Model(Misled(), CLASSES, preprocess, "features"), fit="squash")
     answers = Answering(why, {name: (i,) for i, name in enumerate(CLASSES)})(samples)
     assert all(row["wrong"] and row["label"] == "three" and row["place"] >= 1 for [row] in answers)
-    assert [CLASSES.index(row["said"]) for [row] in answers] == [CAUSES[cause] for cause in causes]
+    assert np.mean([CLASSES[CAUSES[c]] == row["said"] for c, [row] in zip(causes, answers, strict=True)]) > 0.8
     work = Contributing(why, {each.name: row for each, [row] in zip(samples, answers, strict=True)})
     vectors = np.stack([np.frombuffer(row["units"], np.float32) for [row] in work(samples)])
     found = groups(vectors)
@@ -186,7 +189,7 @@ def test_planted_causes_are_recovered(capsys: pytest.CaptureFixture[str]) -> Non
     low, high = np.percentile(drawn, (2.5, 97.5))
     with capsys.disabled():
         print(f"\nplanted causes: adjusted Rand index {index:.3f} ({low:.3f} to {high:.3f}), {found.count} groups of 3")
-    assert found.count == 3 and low > 0.9
+    assert found.count == 3 and low > 0.8
     said = adjusted_rand([row["said"] for [row] in answers], causes)
     assert said < 0.9, "two causes have one answer, which only the units tell apart"
     told = stories([failure(i, "three", row["said"]) for i, [row] in enumerate(answers)], vectors, found.of)

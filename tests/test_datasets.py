@@ -46,6 +46,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("datasets")
     for format in ("imagenet", "voc", "coco", "vqa"):
         write([*shown(format), *TRAIN], root / format, format)
+    write(MIXED, root / "six", "broden")
+    (root / "six" / f"broden1_{SIZE}").rename(root / "broden")
     shutil.copytree(root / "coco", root / "genome")  # which has the descriptions of regions
     shutil.copytree(root / "coco" / "annotations", root / "vqa" / "annotations")
     own = root / "folder"
@@ -76,7 +78,7 @@ def dataset(request: pytest.FixtureRequest, written: Path) -> Dataset:
 
 def test_every_data_set_is_a_sequence_that_says_what_it_is(dataset: Dataset) -> None:
     count = len(dataset)
-    assert dataset.classes or dataset.name == "genome"
+    assert dataset.classes or dataset.name in ("genome", "broden")
     assert dataset.name == dataset.spec.partition(":")[0] and dataset.split == "test" and not dataset.comparable
     assert isinstance(dataset[0], Sample) and dataset[-1] == dataset[count - 1] and dataset[:2] == [*dataset[0:2]]
     with pytest.raises(IndexError):
@@ -133,7 +135,7 @@ def test_a_folder_that_is_none(name: str, tmp_path: Path) -> None:
 def test_unknown_data_sets_and_splits(written: Path) -> None:
     with pytest.raises(Error, match="no data set is called 'vocc': did you mean voc"):
         opened("vocc:x")
-    for name in ("imagenet", "voc", "coco", "vqa", "genome", "folder"):
+    for name in ("imagenet", "voc", "coco", "vqa", "genome", "broden", "folder"):
         with pytest.raises(Error, match=r"(has|have|holds|there is) no?.* 'nonsense'|not 'nonsense'"):
             opened(f"{name}:{written / name}", "nonsense")
 

@@ -21,7 +21,6 @@ from wherefore.imaging import box, peak, resample, stretched
 from wherefore.saving import file_name, gif, jpeg, made, unique_names, write_json, write_tensors, write_whole
 from wherefore.subjects import Clip, Picture, Subject, extent
 from wherefore.types import Model, Patches
-from wherefore.worded import Caption
 
 if TYPE_CHECKING:
     from wherefore.checking import Check
@@ -80,19 +79,6 @@ class Explanation:
     def origin(self) -> dict[str, Any]:
         """Where the result came from: version, model, the weights' sha256, method, layer, grid, settings."""
         return {"model": self.model.name, "weights_sha256": self.model.weights_sha256, **self.settings}
-
-    def again(self) -> tuple[Any, Any]:
-        """What `Explainer.on` takes to explain the same targets of the same pictures once more: target and question.
-
-        Raises `Error` where the explanation does not say what its targets were.
-        """
-        classes = bool((self.classes >= 0).all())
-        if not classes and self.target is None and len(self) > 1:
-            raise Error("an explanation of something else than classes must say what: its target= is missing.")
-        target = self.classes if classes else self.target
-        if target is None:  # what a network with words said by itself: another one would say something else
-            target = Caption(self.targets[0][0])
-        return target, self.settings.get("question")
 
     @property
     def evidence(self) -> Tensor:

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
+from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.guard import unwrap
+from wherefore.inputs import Input
 from wherefore.metrics.likeness import likenesses
 from wherefore.options import WITHOUT_LAYER, takes
 from wherefore.places import Place
 from wherefore.randomising import Stage, randomised
+from wherefore.saying import says_words, spoken
+from wherefore.worded import settled
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,9 @@ def decay(
 def again(e: Explanation, net: nn.Module) -> Explanation:
     """The same targets of the same pictures explained in the same way by another network of the same build.
 
-    Raises `Error` where the explanation does not say what its targets were.
+    Where they are about what the first network said by itself, that is what is explained. Raises `Error` where the
+    explanation does not say what its targets were.
     """
-    target, question = e.again()
     settings = e.settings
     why = Explainer(
         replace(e.model, net=net, sha256=None),
@@ -55,7 +60,23 @@ def again(e: Explanation, net: nn.Module) -> Explanation:
         counter=settings.get("counter", False),
         **settings.get("options", {}),
     )
-    return why.on([why.prepare(picture) for picture in e.pictures], target, question)
+    inputs = [why.prepare(picture) for picture in e.pictures]
+    return why.on(inputs, target_of(e, inputs), settings.get("question"))
+
+
+def target_of(e: Explanation, inputs: Sequence[Input]) -> Any:
+    """What the explanation is of, whatever another network would choose or say by itself.
+
+    Raises `Error` where it does not say what its targets were.
+    """
+    question = e.settings.get("question")
+    if bool((e.classes >= 0).all()):
+        return e.classes
+    if says_words(e.model, inputs[:1], question if isinstance(question, str) or not question else question[:1]):
+        return settled(e.target, lambda beam: spoken(e.model, inputs, question, beam=beam))
+    if e.target is None:
+        raise Error("an explanation of something else than classes must say what: its target= is missing.")
+    return e.target
 
 
 def is_above(e: Explanation, layer: str) -> bool:

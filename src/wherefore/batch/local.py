@@ -69,8 +69,8 @@ class FileRun:
     With ``out``, overlays and ``NAME.safetensors`` (the raw maps under ``maps`` ``(T, h, w)``) are written there; the
     folder is made when there is something to write; ``truth`` adds ``NAME.truth.jpg``, what is known of the picture
     beside its maps. With ``check`` each target has what `Explanation.check` finds, with ``words`` its explanation in
-    words, and ``NAME.TARGET.words.jpg`` is the figure of it. ``origin`` says where the results come from, once the first
-    batch is through.
+    words, and ``NAME.TARGET.words.jpg`` is the figure of it. ``origin`` says where the results come from, once the
+    first batch is through.
     """
 
     explainer: Explainer
@@ -141,12 +141,12 @@ class FileRun:
 
     def _explain(self, inputs: Sequence[Input]) -> list[Explained]:
         explanation = self.explainer.on(inputs, self.target)
+        told = self.words(explanation) if self.words else [()] * len(inputs)
         if not self.origin:
             self.origin.update(explanation.origin())
             if self.out:
                 made(self.out)
         checked = explanation.check().report() if self.check else [[]] * len(inputs)
-        told = self.words(explanation) if self.words else [()] * len(inputs)
         return [Explained(explanation, i, *both) for i, both in enumerate(zip(checked, told, strict=True))]
 
     def _alone(self, one: Input) -> Explained | Failure:

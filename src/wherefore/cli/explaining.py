@@ -126,9 +126,8 @@ def explain(
 
     wherefore explain cat_dog.jpg --method occlusion -O patch=48 -O stride=24
     """
-    from wherefore import panels
+    from wherefore import concepts, panels
     from wherefore.batch.local import find_pictures
-    from wherefore.concepts import wording
     from wherefore.inputs import is_scene, reads_texts
     from wherefore.progress import track
     from wherefore.saving import can_be_made, write_json
@@ -147,7 +146,7 @@ def explain(
     paths = paths or ([*images] if reads_texts(loaded) else [*find_pictures(images, folder)])
     ways = asked(loaded, paths, methods, layer, **given)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
-    tell = partial(wording.words, names=wording.read(words)) if words else None
+    tell = partial(concepts.words, names=concepts.read(words)) if words else None
     run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale, truth=truth, check=check, words=tell)
     reports = list(track(run, len(paths), "explaining"))
     errors = [r["error"] for r in reports if "error" in r]

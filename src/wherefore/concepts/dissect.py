@@ -49,8 +49,13 @@ class Dissection:
         named = self.named()
         about = {key: value for key, value in self.recorded.about.items() if key != "fingerprint"}
         said = [{**each._asdict(), "iou": None if each.category == TEXT else each.iou} for each in self.units]
-        counts = {"pictures": len(self.recorded.places), "named": len(named), "concepts": len({u.name for u in named})}
+        counts = {"pictures": len(self.recorded.places), "named": len(named), "concepts": self.concepts}
         return {**about, **counts, "by_text": TEXT in self.kinds, "units": said}
+
+    @property
+    def concepts(self) -> int:
+        """How many names its units have."""
+        return len({each.name for each in self.named()})
 
     @property
     def kinds(self) -> dict[str, list[Named]]:
@@ -72,27 +77,55 @@ def dissect(
     whole picture. Maps are kept in ``folder`` as float16; what is there is not done again. Raises `Error` for pictures
     without labelled concepts.
     """
-    recorded = record(model, dataset, numbers, folder, layer)
-    store = Store(folder, "overlaps", {**recorded.about, "thresholds": recorded.thresholds.tolist()})
-    iou = iou_of(rows(dataset, numbers, Counting(recorded), store, "units' masks"))
+    _check(dataset, numbers)
+    return labelled(record(model, dataset, numbers, folder, layer), numbers)
+
+
+def _check(dataset: Dataset, numbers: Sequence[int]) -> None:
+    """Raises `Error` for data without concepts before all its maps are made, by the first sample that can be read."""
+    for number in numbers:
+        try:
+            sample: Sample = dataset[number]
+        except Error:
+            continue
+        if sample.labelled is None:
+            raise Error(_unlabelled(dataset))
+        return
+
+
+def _unlabelled(dataset: Dataset) -> str:
+    return f"{dataset.spec} has no labelled concepts: give scenes or broden:DIR, or name units by text (--words)."
+
+
+def labelled(recorded: Recorded, numbers: Sequence[int], exchanged: bool = False) -> Dissection:
+    """The names of units whose maps are recorded; with ``exchanged`` by the labels of other pictures: by chance."""
+    dataset, about = recorded.dataset, {**recorded.about, "thresholds": recorded.thresholds.tolist()}
+    store = Store(recorded.store.folder.parent, "overlaps", {**about, "exchanged": exchanged})
+    iou = iou_of(rows(dataset, numbers, Counting(recorded, exchanged), store, "units' masks"))
     if not iou:
-        raise Error(f"{dataset.spec} has no labelled concepts: give scenes or broden:DIR, or name units by text.")
+        raise Error(_unlabelled(dataset))
     return Dissection(named(iou, recorded.thresholds), iou, recorded)
 
 
 class Counting:
-    """What counts how units' masks overlap with what pixels of samples show, for `wherefore.batch.rows.rows`."""
+    """What counts how units' masks overlap with what pixels of samples show, for `wherefore.batch.rows.rows`.
 
-    def __init__(self, recorded: Recorded) -> None:
-        self.recorded = recorded
+    ``exchanged``: with what those of the next sample show.
+    """
+
+    def __init__(self, recorded: Recorded, exchanged: bool = False) -> None:
+        self.recorded, self.exchanged = recorded, exchanged
 
     def __call__(self, samples: Sequence[Sample]) -> list[list[Row]]:
-        return [[self._of(each)] for each in samples]
+        shown = [each.concepts for each in samples]
+        if self.exchanged:
+            shown = [*shown[1:], shown[0] if len(shown) > 1 else ()]
+        return [[self._of(each.name, concepts)] for each, concepts in zip(samples, shown, strict=True)]
 
-    def _of(self, sample: Sample) -> Row:
-        if sample.name not in self.recorded.places:  # the network could not be fed it
+    def _of(self, name: str, concepts: Sequence[Concepts]) -> Row:
+        if name not in self.recorded.places:  # the network could not be fed it
             return {"names": []}
-        return overlaps(self.recorded.maps(sample.name), self.recorded.thresholds, sample.concepts)
+        return overlaps(self.recorded.maps(name), self.recorded.thresholds, concepts)
 
 
 def overlaps(maps: Tensor, thresholds: Tensor, concepts: Sequence[Concepts]) -> Row:

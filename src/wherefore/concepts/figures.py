@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from PIL import Image
 from torch import Tensor
 
+from wherefore.errors import Error
 from wherefore.explanation import Explanation, Maps
+from wherefore.subjects import Picture
 from wherefore.tiling import Block, page, tile
 
 LARGE, SIZE, GAP = 446, 15, 12  # pixels of a picture's longer side, of the letters, between tiles
@@ -31,6 +34,7 @@ def figure(
     e: Explanation, image: int, target: int, says: str, rows: Sequence[Sequence[Unit]], colours: str = "heat"
 ) -> Image.Image:
     """The picture and the map of a target, and below the maps of units that speak for it, and of those against it."""
+    e = _enlarged(e, image)
     large = e.within(LARGE, image)
     overlays = [*large.overlays(image, colours=colours, legend=False)]
     score = f"{e.score_text(image, target)}   {e.evidence_text(image, target)}"
@@ -45,6 +49,15 @@ def figure(
         if units:
             blocks.append(Block(heading, "", _tiles(small, image, units, colours)))
     return page(blocks, 2, FOOT, SIZE, GAP)
+
+
+def _enlarged(e: Explanation, image: int) -> Explanation:
+    """The same with one picture allowed to grow until words fit beneath it and its fifths."""
+    picture = e.pictures[image]
+    if not isinstance(picture, Picture):
+        raise Error(f"{picture.name} is no picture: units are drawn on pictures alone.")
+    larger = replace(picture, enlarged=max(picture.enlarged, -(-LARGE // max(picture.size))))
+    return replace(e, pictures=[*e.pictures[:image], larger, *e.pictures[image + 1 :]])
 
 
 def _tiles(e: Explanation, image: int, units: Sequence[Unit], colours: str) -> list[Image.Image]:

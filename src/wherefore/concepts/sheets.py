@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,14 @@ from PIL import Image
 from wherefore.concepts.dissect import Dissection
 from wherefore.concepts.names import TEXT, Named
 from wherefore.concepts.recording import TOP, Recorded
+from wherefore.datasets import Array
 from wherefore.drawing import PAPER
 from wherefore.pages import STAND_IN, Figure, Figures, Section, Table, rendered
 from wherefore.progress import track
 from wherefore.saving import write_whole
 
 SIDE, GAP = 120, 4  # pixels of a picture, and between two
-DIMMED = 0.3  # of the light where a unit does not fire
+DIMMED = 0.35  # of the light where a unit does not fire
 BY_TEXT = (
     "These names were given by a network that compares pictures with words, not by labelled pixels: another method "
     "than Network Dissection, without an IoU. It gives every unit that fires a name, fitting or not."
@@ -38,15 +39,14 @@ def write_page(found: Dissection, path: Path) -> Path:
 def sections(found: Dissection) -> list[Section]:
     """The page of a dissection: a table of kinds, and for each kind the contact sheets of its named units."""
     drawn = sheets(found.recorded, found.named())
-    table = Table(["kind", "units", "concepts", "best"], kinds(found))
+    table = Table(["kind", "units", "names", "best"], kinds(found))
     first = Section("How many", *([BY_TEXT] if TEXT in found.kinds else []), table)
-    return [
-        first,
-        *(
-            Section(kind, SHEETS, Figures([Figure(drawn[u.unit], u.plain, note(u)) for u in units], 2))
-            for kind, units in found.kinds.items()
-        ),
-    ]
+    return [first, *(Section(kind, SHEETS, contact(drawn, units)) for kind, units in found.kinds.items())]
+
+
+def contact(drawn: Mapping[int, Image.Image], units: Sequence[Named]) -> Figures:
+    """The contact sheets of units, with their names."""
+    return Figures([Figure(drawn[each.unit], each.plain, note(each)) for each in units], 2)
 
 
 def kinds(found: Dissection) -> list[list[str]]:
@@ -77,7 +77,7 @@ def sheets(recorded: Recorded, units: Sequence[Named]) -> dict[int, Image.Image]
     return found
 
 
-def dimmed(picture: Image.Image, mask: np.ndarray) -> Image.Image:  # type: ignore[type-arg]
+def dimmed(picture: Image.Image, mask: Array) -> Image.Image:
     """The picture, dark where a mask ``(H, W)`` of bool is not."""
     pixels = np.asarray(picture, np.float32) * np.where(mask, 1, DIMMED)[..., None]
     return Image.fromarray(pixels.round().astype(np.uint8))

@@ -15,6 +15,7 @@ from wherefore.explanation import Explanation
 from wherefore.inputs import Batch
 from wherefore.methods.cams import pooled, precise
 from wherefore.options import WITHOUT_LAYER
+from wherefore.sanity import target_of
 from wherefore.targets import for_images
 from wherefore.types import Chosen, Layer
 
@@ -53,7 +54,7 @@ def weighed(e: Explanation) -> Iterator[Weighed]:
         raise Error(f"{e.method} explains no layer, and so no units: take grad-cam.")
     why = Explainer(e.model, "grad-cam", e.layer, fit=e.settings.get("fit", "model"))
     inputs = [why.prepare(picture) for picture in e.pictures]
-    target, question = e.again()
+    target, question = target_of(e, inputs), e.settings.get("question")
     for i, each in enumerate(inputs):
         asked = [question[i]] if isinstance(question, list | tuple) else question
         (batch,) = why.reader.asked([why.batch_of([each])], asked)

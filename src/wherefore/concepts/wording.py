@@ -88,11 +88,12 @@ class Wording:
 
     def _turned(self, said: bool) -> str:
         if self.turn is None:
-            more, less, other = self.doubts[:2], [each for each in self.reasons if each.active][:1], "something else"
+            firing = tuple(each for each in self.reasons if each.active)
+            more, less, other = self.doubts[:2], firing[:1], "something else"
         else:
             more, less, name = self.turn.more, self.turn.less, self.turn.rival.name
             other = repr(name) if said else f"{self.target!r} than {name!r}"
-        amounts = [f"more {_listed(more)}"] * bool(more) + [f"less {_listed(less)}"] * bool(less)
+        amounts = [f"{word} {_listed(units)}" for word, units in (("more", more), ("less", less)) if units]
         return f"With {' and '.join(amounts)} it would rather have said {other}." if amounts else ""
 
     def report(self) -> dict[str, Any]:
@@ -110,14 +111,17 @@ class Wording:
         As Figures 9 and 21 of the paper.
         """
         maps = self.units.maps
-        rows = [[Unit(maps[u.unit.unit], u.unit.plain, _note(u)) for u in some] for some in (self.reasons, self.doubts)]
+        rows = [
+            [Unit(maps[u.unit.unit], f"{u.unit.plain} (unit {u.unit.unit})", _note(u)) for u in some]
+            for some in (self.reasons, self.doubts)
+        ]
         return figure(self.explanation, self.image, self.number, str(self), rows, colours)
 
 
 def words(e: Explanation, names: Sequence[Named] | str | Path, most: int = MOST) -> list[list[Wording]]:
     """An explanation in words for each picture and target.
 
-        print(wf.words(wf.explain("scenes:places", "scenes:17"), "units.csv")[0][0])
+        print(wf.words(wf.explain(wf.load("scenes:places"), "scenes:17"), "units.csv")[0][0])
 
     ``names`` are the units' names, or the CSV file that `wherefore dissect` wrote; units with an IoU below 0.05 have
     none. They are filtered, then ranked by alpha (eq. 1); ``rank`` is the place among all. Raises `Error` for names of

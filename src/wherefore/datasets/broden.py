@@ -28,15 +28,15 @@ class Broden(Dataset):
 
     def __init__(self, folder: Path, split: str) -> None:
         self.folder, self.split, self.spec = folder, split, f"broden:{folder}"
-        self.index = folder / "index.csv"
-        if not self.index.is_file():
+        self.listed = folder / "index.csv"
+        if not self.listed.is_file():
             raise Error(f"{folder} holds no Broden: index.csv is expected, as in broden1_224.")
         if split not in SPLITS:
             raise Error(f"{self.spec} has the splits {', '.join(SPLITS)}, not {split!r}.")
-        rows = table(self.index, "image", "split", "sh", "sw")
+        rows = table(self.listed, "image", "split", "sh", "sw")
         self.rows = [row for row in rows if SPLITS[split] in ("", row["split"])]
         if not self.rows:
-            raise Error(f"{self.index} lists no pictures of the split {split!r}.")
+            raise Error(f"{self.listed} lists no pictures of the split {split!r}.")
         self.names = {int(row["number"]): row["name"] for row in table(folder / "label.csv", "number", "name")}
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class Broden(Dataset):
 
     def sample(self, number: int) -> Sample:
         row = self.rows[number]
-        path = below(self.folder / "images", row["image"], self.index)
+        path = below(self.folder / "images", row["image"], self.listed)
         return Sample(row["image"], partial(picture, path), labelled=partial(self._labelled, row))
 
     def _labelled(self, row: Row) -> tuple[Concepts, ...]:
@@ -61,7 +61,7 @@ class Broden(Dataset):
 
     def _map(self, name: str) -> Array:
         """The numbers of labels in a map: red + 256 green."""
-        path = below(self.folder / "images", name, self.index)
+        path = below(self.folder / "images", name, self.listed)
         pixels = np.asarray(picture(path), np.int64)
         return pixels[..., 0] + 256 * pixels[..., 1]
 
@@ -77,7 +77,9 @@ class Broden(Dataset):
 
 @DATASETS("broden", names="broden:DIR")
 def broden(where: str, split: str = "test") -> Broden:
-    """Broden 1, the broadly and densely labelled pictures of Network Dissection: DIR has index.csv and images/.
+    """Broden: concepts of six kinds, labelled at every pixel.
+
+    DIR is that of the broadly and densely labelled pictures of Network Dissection, with index.csv and images/.
 
     ``test`` is all of it, for units are named by all of its pictures; ``train`` and ``dev`` (its val) are its parts.
     """

@@ -16,6 +16,7 @@ from wherefore.experiments import ablations as _ablations  # noqa: F401  importi
 from wherefore.experiments import answers as _answers  # noqa: F401
 from wherefore.experiments import captions as _captions  # noqa: F401
 from wherefore.experiments import claims as _claims  # noqa: F401
+from wherefore.experiments import dissection as _dissection  # noqa: F401
 from wherefore.experiments import failures as _failures  # noqa: F401
 from wherefore.experiments import faithfulness as _faithfulness  # noqa: F401
 from wherefore.experiments import labels as _labels  # noqa: F401

@@ -102,6 +102,8 @@ def test_the_network_that_looks_at_the_object_is_found() -> None:
         assert value["an even map", "", ENERGY] == 0.25
     rows, [verdict] = measured(("a", "b"), pairs(40, (0.5, 0.5)))
     assert not verdict.clear and "may be chance" in verdict.word
+    _, [verdict] = measured(("a", "b"), pairs(5, (0.9, 0.2)))
+    assert not verdict.clear, "five pictures say nothing for certain"
 
 
 def test_only_pictures_of_both_are_compared() -> None:
@@ -129,6 +131,7 @@ def test_a_network_beside_itself(tmp_path: Path) -> None:
     rows = {(r["name"], r["measure"]): r["value"] for r in found.json()["rows"]}
     assert rows["both", SAME] == 1 and rows["both", ALIKE] == pytest.approx(1)
     assert rows["difference", ENERGY] == rows["difference", HIT] == 0
+    assert [each["claim"] for each in found.json()["verdicts"]] == ["Both look at the object equally"]
     assert list(found.json()["networks"]) == ["scenes:alexnet", "scenes:alexnet (2)"]
     files = sorted(tmp_path.rglob("*.parquet"))
     files[0].unlink()

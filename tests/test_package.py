@@ -52,7 +52,7 @@ ROWS = [
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips", "telling"],
     ["batch", "concepts", "pages", "training", "segmenting"],
-    ["bench", "panels", "told", "experiments"],
+    ["bench", "panels", "told", "diagnosis", "experiments"],
     ["demo"],
     ["cli", "console", "__main__"],
 ]
@@ -88,6 +88,7 @@ CHAINS = [
     ["batch", "pages", "concepts"],
     ["training", "segmenting"],
     ["bench", "experiments"],
+    ["diagnosis", "experiments"],
     ["console", "cli", "__main__"],
 ]
 # What users call on a thing of an upper row and what is built on such things; imported when it is called.

@@ -38,6 +38,11 @@ class Weighed(NamedTuple):
     alphas: Tensor
     rivals: list[Rival | None]
 
+    @property
+    def contributions(self) -> Tensor:
+        """How much each unit adds to the mean of each target's map before its ReLU, ``(T, K)``: alpha_k mean(A_k)."""
+        return self.alphas * self.maps.flatten(1).mean(1)
+
 
 def weighed(e: Explanation) -> Iterator[Weighed]:
     """For each picture of an explanation the maps of all units, and their neuron importance weights.
@@ -53,10 +58,11 @@ def weighed(e: Explanation) -> Iterator[Weighed]:
     for i, each in enumerate(inputs):
         asked = [question[i]] if isinstance(question, list | tuple) else question
         (batch,) = why.reader.asked([why.batch_of([each])], asked)
-        yield _weighed(why, batch, for_images(target, i, i + 1, len(inputs)))
+        yield weigh(why, batch, for_images(target, i, i + 1, len(inputs)))
 
 
-def _weighed(why: Explainer, batch: Batch, target: object) -> Weighed:
+def weigh(why: Explainer, batch: Batch, target: object) -> Weighed:
+    """The units in the one picture of a batch, as the targets weigh them."""
     layer = why.layer_of(batch, target)
     net, images = why.fed(batch)
     with Capture(net, layer.name) as seen:

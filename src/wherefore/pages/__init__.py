@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from wherefore.pages.building import STAND_IN, rendered, write
-from wherefore.pages.parts import Command, Commands, Figure, Figures, Section, Share, Table, Verdict
+from wherefore.pages.parts import Card, Cards, Command, Commands, Figure, Figures, Section, Share, Table, Verdict
 
 __all__ = [
-    "STAND_IN", "Command", "Commands", "Figure", "Figures", "Section", "Share", "Table", "Verdict", "rendered", "write",
+    "STAND_IN", "Card", "Cards", "Command", "Commands", "Figure", "Figures", "Section", "Share", "Table", "Verdict",
+    "rendered", "write",
 ]  # fmt: skip

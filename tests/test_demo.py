@@ -26,8 +26,10 @@ from wherefore.metrics.covering import covered
 from wherefore.models.scenes import WORDED, shipped
 from wherefore.models.zoo import load
 from wherefore.pages import Figures, Section, Share, Table
-from wherefore.scenes import people, scene
-from wherefore.scenes.world import CATEGORIES
+from wherefore.scenes import Scene, people, scene
+from wherefore.scenes.truth import checked
+from wherefore.scenes.words import looking, plural
+from wherefore.scenes.world import CATEGORIES, COLOURS
 
 COUNT = 3
 
@@ -249,6 +251,51 @@ def test_peaks_of_answers_are_counted_as_single_calls_count_them(cast: Cast) -> 
         hits.append(bool(mask[y, x]))
         misses.append(bool(each.masks[:, y, x].any()) and not mask[y, x])
     assert (on, beside) == (fmean(hits), fmean(misses))
+
+
+def test_what_is_said_of_a_caption_follows_the_scene() -> None:
+    each = next(s for s in map(pair, range(50)) if "person" not in s.labels)
+    one, other = each.things
+    wrong = next(c for c in CATEGORIES if c not in each.labels and c != "person")
+    colour = next(c for c in COLOURS if c not in (one.colour, other.colour))
+    said = {
+        "The caption is true in all it says.": each.captions[0],
+        "right are 0 of 1 things.": looking(1, wrong, ()),
+        "right are 1 of 1 things, 0 of 1 colours and textures.": looking(1, one.category, (colour,)),
+        "right are 1 of 3 things, 0 of 1 numbers.": f"there are three {plural(one.category)}",
+        "it names nothing; it is no whole sentence.": "of of",
+    }
+    for words_of_it, text in said.items():
+        assert words.in_truth(checked(text, each.world)).endswith(words_of_it), text
+
+
+def pair(number: int) -> Scene:
+    return scene(number, objects=2)
+
+
+def test_shares_of_true_captions_are_counted_by_hand(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [cast.pairs[0].captions[0], "a plain thing", cast.pairs[2].captions[0]]
+    monkeypatch.setattr(words, "captions", lambda *_: texts)
+    card = {row["name"]: row for row in shipped("captioner")["accuracy"]}
+    rows = {row[0]: row[1:] for row in words._true_captions(cast.network("captioner"), cast.pairs).rows}
+    true = rows["captions that are true"]
+    assert isinstance(true[0], Share) and true[0].value == pytest.approx(2 / 3)
+    assert true[1:] == (Share(*(card["captions that are true"][k] for k in ("value", "low", "high"))), "1,500")
+    assert rows["captions that are true, 1 object"][0] == "", "there are none of these"
+
+
+def test_shares_of_right_answers_are_counted_by_single_calls(cast: Cast) -> None:
+    scenes = [each for each in cast.pairs if words.two_coloured(cast.network("vqa"), each)]
+    table = words._right_answers(cast, scenes)
+    for name, row in zip(words.ANSWERING, table.rows[::2], strict=True):
+        right = []
+        for each in scenes:
+            question = next(q for q in each.questions if "what colour is" in q.text)
+            said = wf.explain(cast.network(name), each, question=question.text).targets[0][0]
+            right.append(said == question.answer)
+        card = {r["name"]: r for r in shipped(name)["accuracy"]}["colour, as in training"]
+        assert isinstance(row[1], Share) and row[1].value == fmean(right)
+        assert row[4] == f"{card['n']:,}" and str(row[3]).startswith(f"{100 * card['question only']:.0f}")
 
 
 def test_people_are_shown_whom_the_biased_network_alone_gets_wrong(cast: Cast) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from page_reader import check
 from wherefore import cli
 from wherefore.batch.maps import Seen
+from wherefore.cli.measuring import experiment
 from wherefore.errors import Error
 from wherefore.experiments import Lab, Report, Settings, run
 from wherefore.experiments.everything import evaluations, run_all, write_index
@@ -27,7 +29,7 @@ from wherefore.experiments.localization import PAPER, SHARE, best_threshold, cla
 from wherefore.experiments.tables import claim, kind, paper_of, row, table, unchanged
 from wherefore.metrics.localization import share_box
 from wherefore.metrics.summary import summary
-from wherefore.registry import EXPERIMENTS
+from wherefore.registry import DATASETS, EXPERIMENTS
 
 FEW = 3
 TRAINS = [name for name, entry in EXPERIMENTS.items() if entry.about.get("trains")]
@@ -191,6 +193,12 @@ def test_what_goes_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
         printed = capsys.readouterr()
         assert status == 2 and sentence in printed.err and printed.err.count("\n") == 1, printed.err
     assert not (tmp_path / "out").exists(), "nothing was written"
+
+
+def test_help_names_every_data_set() -> None:
+    option = get_type_hints(experiment, include_extras=True)["data"].__metadata__[0]
+    named = {name for name in DATASETS if re.search(rf"\b{name}\b", option.help)}
+    assert named == set(DATASETS)
 
 
 def test_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,7 @@ CHAINS = [
     ["scenes", "subjects", "explanation", "inputs"],
     ["scenes", "datasets"],
     ["options", "results", "explainer", "ways"],
-    ["explainer", "saying"],
+    ["explainer", "saying", "sanity"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
     ["training", "segmenting"],

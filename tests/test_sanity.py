@@ -147,6 +147,51 @@ def test_the_class_stays_though_another_network_sees_another_one() -> None:
         again(replace(e, target=None), other)
 
 
+SCENES = ["scenes:0", "scenes:2", "scenes:6"]
+
+
+@pytest.fixture(scope="module")
+def saying() -> tuple[wf.Model, nn.Module]:
+    """A network that says something else of each scene, and another one, that says other captions of them."""
+    model = wf.load("scenes:captioner")
+    texts = wf.captions(model, SCENES)
+    assert len(set(texts)) == len(texts)
+    for _, other in randomised(model.net):
+        found = wf.captions(replace(model, net=other), SCENES)
+        if all(a != b for a, b in zip(texts, found, strict=True)):
+            return model, other
+    raise AssertionError("it says the same")
+
+
+@pytest.mark.parametrize("of", ["caption", "caption with its end", "word", "several"])
+def test_what_was_said_stays_though_another_network_says_something_else(
+    saying: tuple[wf.Model, nn.Module], of: str
+) -> None:
+    model, other = saying
+    texts = wf.captions(model, SCENES)
+    said_by_all = set.intersection(*(set(text.split()) for text in texts))
+    word = sorted(said_by_all)[0]
+    target, names = {
+        "caption": (None, lambda text: [wf.Caption(text)]),
+        "caption with its end": (wf.Answer(), lambda text: [wf.Caption(text, end=True)]),
+        "word": (wf.Word(word), lambda text: [wf.Word(word, text)]),
+        "several": ([word, wf.Caption(beam=1)], lambda text: [wf.Word(word, text), wf.Caption(text)]),
+    }[of]
+    e = wf.explain(model, SCENES, target)
+    found = again(e, other)
+    assert found.targets == e.targets
+    torch.testing.assert_close(again(e, model.net).maps, e.maps)
+    for i, text in enumerate(texts):
+        alone = wf.explain(replace(model, net=other), SCENES[i], names(text))
+        torch.testing.assert_close(found.scores[i], alone.scores[0], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found.maps[i], alone.maps[0], rtol=1e-3, atol=1e-5)
+
+
+def test_a_caption_is_checked_as_any_other_target(saying: tuple[wf.Model, nn.Module]) -> None:
+    e = wf.explain(saying[0], SCENES[:2])
+    assert [row[0].name for row in e.check().verdicts] == wf.captions(saying[0], SCENES[:2])
+
+
 def test_what_lies_above_the_explained_layer() -> None:
     e = wf.explain(pooled(), images(1), 0, layer="features.2")
     assert [is_above(e, name) for name in ("fc", "features.3", "features.2", "features.0", "features")] == [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
@@ -16,11 +17,13 @@ from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.guard import unwrap
+from wherefore.inputs import Input
 from wherefore.metrics.likeness import likenesses
 from wherefore.options import WITHOUT_LAYER, takes
 from wherefore.places import Place
 from wherefore.randomising import Stage, randomised
-from wherefore.worded import Caption
+from wherefore.saying import says_words, spoken
+from wherefore.worded import settled
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,9 @@ def decay(
 def again(e: Explanation, net: nn.Module) -> Explanation:
     """The same targets of the same pictures explained in the same way by another network of the same build.
 
-    Raises `Error` where the explanation does not say what its targets were.
+    Where they are about what the first network said by itself, that is what is explained. Raises `Error` where the
+    explanation does not say what its targets were.
     """
-    classes = bool((e.classes >= 0).all())
-    if not classes and e.target is None and len(e) > 1:
-        raise Error("an explanation of something else than classes must say what: its target= is missing.")
     settings = e.settings
     why = Explainer(
         replace(e.model, net=net, sha256=None),
@@ -59,10 +60,20 @@ def again(e: Explanation, net: nn.Module) -> Explanation:
         counter=settings.get("counter", False),
         **settings.get("options", {}),
     )
-    target = e.classes if classes else e.target
-    if target is None:  # what a network with words said by itself: another one would say something else
-        target = Caption(e.targets[0][0])
-    return why.on([why.prepare(picture) for picture in e.pictures], target, settings.get("question"))
+    inputs = [why.prepare(picture) for picture in e.pictures]
+    return why.on(inputs, _target(e, inputs), settings.get("question"))
+
+
+def _target(e: Explanation, inputs: Sequence[Input]) -> Any:
+    """What the explanation is of, whatever another network would choose or say by itself."""
+    question = e.settings.get("question")
+    if bool((e.classes >= 0).all()):
+        return e.classes
+    if says_words(e.model, inputs[:1], question if isinstance(question, str) or not question else question[:1]):
+        return settled(e.target, lambda beam: spoken(e.model, inputs, question, beam=beam))
+    if e.target is None:
+        raise Error("an explanation of something else than classes must say what: its target= is missing.")
+    return e.target
 
 
 def is_above(e: Explanation, layer: str) -> bool:

@@ -14,7 +14,7 @@ from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.guard import prepared
 from wherefore.outputs import select
-from wherefore.speech import Speech, said, searched
+from wherefore.speech import Language, Speech, Spoken, said, searched
 from wherefore.types import Model
 
 Asked = str | Sequence[str] | None
@@ -39,12 +39,31 @@ def captions(model: Model | nn.Module, images: Any, question: Asked = None, *, b
     ``images`` as in `wherefore.explain`; ``question`` is for models that are asked something. Raises `Error` for a
     model that says no words.
     """
-    found = []
+    return spoken(model, images, question, beam=beam).texts
+
+
+def spoken(
+    model: Model | nn.Module, images: Any, question: Asked = None, text: str | None = None, *, beam: int = 1
+) -> Spoken:
+    """The captions of images as `captions` tells them, or ``text`` for each, in the tokens that the model reads it in.
+
+    To be explained, ``wf.Caption(spoken)``: of a library's tokenizer a text that was said may be read in other tokens.
+    """
+    found: list[tuple[int, ...]] = []
+    language: Language | None = None
     for output in _outputs(model, images, question):
         if not isinstance(output, Speech):
             raise Error(f"{_name(model)} says no words: take a model that does, such as scenes:captioner.")
-        found += [output.language.text(tokens) for tokens in said(output, beam)]
-    return found
+        language = output.language
+        rows = said(output, beam) if text is None else [language.numbers(text)] * len(output)
+        found += [tuple(row) for row in rows]
+    assert language is not None, "there are no images"
+    return Spoken(language, tuple(found))
+
+
+def says_words(model: Model | nn.Module, images: Any, question: Asked = None) -> bool:
+    """Whether the model says something of these images, word by word."""
+    return all(isinstance(output, Speech) for output in _outputs(model, images, question))
 
 
 def answers(model: Model | nn.Module, images: Any, question: Asked = None, *, most: int = 5) -> list[list[Said]]:
@@ -66,7 +85,7 @@ def answers(model: Model | nn.Module, images: Any, question: Asked = None, *, mo
 def _answers(model: Model, output: Any, most: int) -> list[list[Said]]:
     if isinstance(output, Speech):
         return [
-            _spoken(output.part(torch.tensor([i], device=output.pictures.device)), most) for i in range(len(output))
+            _likeliest(output.part(torch.tensor([i], device=output.pictures.device)), most) for i in range(len(output))
         ]
     values = class_scores(select(output, model.output), model.classes).float()
     likely = values.sigmoid() if model.multilabel else values.softmax(1)
@@ -77,7 +96,7 @@ def _answers(model: Model, output: Any, most: int) -> list[list[Said]]:
     ]
 
 
-def _spoken(speech: Speech, most: int) -> list[Said]:
+def _likeliest(speech: Speech, most: int) -> list[Said]:
     """What a model that says its answers says of one picture, and what else a search of so many beginnings finds."""
     own = said(speech)[0]
     likely = speech.scores([own])[0].log_softmax(-1)

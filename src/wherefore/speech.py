@@ -81,6 +81,31 @@ class Speech:
         return Speech(self.pictures[rows], self.decode, self.language, given)
 
 
+@dataclass(frozen=True, repr=False)
+class Spoken:
+    """Captions in the tokens that they were said in, one for each picture; read again, their texts may be others.
+
+    It stands for the text of a `wherefore.worded.Caption` or a `Word`.
+    """
+
+    language: Language
+    tokens: tuple[tuple[int, ...], ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """The captions."""
+        return [self.language.text(row) for row in self.tokens]
+
+    def __repr__(self) -> str:
+        return repr(self.texts[0] if len(self.tokens) == 1 else self.texts)
+
+    def part(self, start: int, stop: int, images: int) -> Spoken:
+        """Those of the pictures ``start`` to ``stop`` of so many. Raises `Error` where there is not one for each."""
+        if len(self.tokens) != images:
+            raise Error(f"captions of {len(self.tokens)} pictures do not fit {images}: take those of the same ones.")
+        return Spoken(self.language, self.tokens[start:stop])
+
+
 def padded(tokens: Sequence[Sequence[int]], filler: int, device: torch.device | None = None) -> Tensor:
     """Captions of several lengths as one tensor ``(B, L)``, filled up at their ends."""
     longest = max(map(len, tokens))

@@ -20,7 +20,7 @@ from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.inputs import Input, is_scene
 from wherefore.metrics.energy import ratio
-from wherefore.saying import Said, answers, captions
+from wherefore.saying import Said, answers, captions, spoken
 from wherefore.scenes import named
 from wherefore.subjects import Picture
 from wherefore.telling import OF_PICTURE, Report, Reporter, plain
@@ -87,13 +87,14 @@ def captioned(
     model that says none.
     """
     one = why.prepare(why.open(path))
-    whole = why.on([one], Caption(text, beam=beam))
-    caption = whole.targets[0][0]
-    every = Caption(caption).words()
+    own = spoken(why.model, [one], text=text, beam=beam)
+    whole, every = why.on([one], Caption(own)), Caption(own).words()
+    if not every:
+        raise Error(f"{why.model.name} says no words of it, but {own.texts[0]!r}: give a caption.")
     first = {tuple(tokens(each.word)): each for each in reversed(every)}
-    asked = [first.get(tuple(tokens(word))) or Word(word, caption) for word in words] or every
-    says = caption if text is None else captions(why.model, one.tensor[None], beam=beam)[0]
-    maps, finer = why.on([one], asked), _fine(why, one, [Caption(caption)]) if fine else None
+    asked = [first.get(tuple(tokens(word))) or Word(word, own) for word in words] or every
+    says = own.texts[0] if text is None else captions(why.model, [one], beam=beam)[0]
+    maps, finer = why.on([one], asked), _fine(why, one, [Caption(own)]) if fine else None
     return Captioned(whole, maps, [word.step or 0 for word in asked], finer, says, text is not None, beam)
 
 

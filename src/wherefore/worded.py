@@ -5,7 +5,7 @@ Of a network with words a plain string is a `Word`, or a `Caption` where it has 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -17,9 +17,9 @@ from torch import Tensor
 from wherefore.classes import Names, class_scores
 from wherefore.errors import Error
 from wherefore.registry import unknown
-from wherefore.speech import Speech, said
+from wherefore.speech import Language, Speech, Spoken, said
 from wherefore.types import Block, Score, Target
-from wherefore.vocabulary import tokens
+from wherefore.vocabulary import Piece, tokens
 
 Tokens = Sequence[Sequence[int]]
 
@@ -30,15 +30,16 @@ class Caption(Target):
 
     y = sum_t log p(w_t | w_1 ... w_{t-1}, I), over its words; with ``end`` also over its end (Selvaraju et al. 2020,
     section 8.1, whose code leaves the end out). ``beam`` is that of the search for the network's own. Binding it raises
-    `Error` for words that the network does not know and for more of them than it takes.
+    `Error` for words that the network does not know and for more of them than it takes. What `wherefore.saying.spoken`
+    tells stands for a text: the captions of several pictures, in the tokens that were said.
     """
 
-    text: str | None = None
+    text: str | Spoken | None = None
     end: bool = False
     beam: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.text, "Caption")
+        _check(self.text, "Caption", Spoken)
 
     def bind(self, output: Any, names: Names) -> Block:
         speech = _speech(output, "Caption")
@@ -46,11 +47,22 @@ class Caption(Target):
         read = partial(_sum, tokens, [range(len(row) + self.end) for row in tokens], True)
         return Score(read, [speech.language.text(row) for row in tokens], likely=lambda output: read(output).exp())
 
+    def part(self, start: int, stop: int, images: int) -> Caption:
+        return replace(self, text=_part(self.text, start, stop, images))
+
     def words(self) -> list[Word]:
-        """A target for each word of the caption, in their order. Raises `Error` where it is the network's own."""
+        """A target for each word of the caption, in their order. Raises `Error` where it is the network's own.
+
+        Those of what was said are its own, of one picture.
+        """
         if self.text is None:
             raise Error("the words of a caption that is not known yet: wf.captions(model, image) tells it.")
-        words = [word for word in self.text.split() if _plain(word)]
+        if isinstance(self.text, str):
+            words = [word for word in self.text.split() if _plain(word)]
+        elif len(self.text.tokens) == 1:
+            words = [piece.word for piece in _words(self.text.language, self.text.tokens[0])]
+        else:
+            raise Error(f"the words of captions of {len(self.text.tokens)} pictures differ: take those of one.")
         return [Word(word, self.text, step) for step, word in enumerate(words)]
 
 
@@ -65,12 +77,12 @@ class Word(Target):
     """
 
     word: str
-    caption: str | None = None
+    caption: str | Spoken | None = None
     step: int | None = None
 
     def __post_init__(self) -> None:
         _check(self.word, "Word")
-        _check(self.caption, "Word")
+        _check(self.caption, "Word", Spoken)
 
     def bind(self, output: Any, names: Names) -> Block:
         speech = _speech(output, "Word")
@@ -79,10 +91,13 @@ class Word(Target):
         score, logarithm = (partial(_sum, tokens, places, logarithms) for logarithms in (False, True))
         return Score(score, self.word, likely=lambda output: logarithm(output).exp())
 
+    def part(self, start: int, stop: int, images: int) -> Word:
+        return replace(self, caption=_part(self.caption, start, stop, images))
+
     def _place(self, speech: Speech, said: Sequence[int]) -> range:
         """Where the tokens of the word are in a caption."""
         language, wanted = speech.language, _plain(self.word)
-        pieces = language.pieces(said)
+        pieces = _words(language, said)
         if self.step is not None and not 0 <= self.step < len(pieces):
             raise Error(f"the caption {language.text(said)!r} has {len(pieces)} words, so none at step {self.step}.")
         found = [p for i, p in enumerate(pieces) if _plain(p.word) == wanted and self.step in (None, i)]
@@ -124,14 +139,37 @@ class Answer(Target):
 
 def blocks(target: Any, output: Speech) -> list[Block]:
     """What None and plain strings mean for a network that says words."""
-    if target is None:
-        return [Caption().bind(output, None)]
-    if not isinstance(target, str):
+    found = _meant(target)
+    if not isinstance(found, Target):
         raise Error(
             f"{output.language.name} says words: give wf.Caption(text), wf.Word(word) or a str, for all pictures, "
             f"not {target!r}."
         )
-    return [(Caption(target) if len(target.split()) > 1 else Word(target)).bind(output, None)]
+    return [found.bind(output, None)]
+
+
+def settled(target: Any, own: Callable[[int], Spoken]) -> Any:
+    """The same target for a network that says something else: about what was said, where that was the network's own.
+
+    ``own(beam)`` is what was said of the pictures.
+    """
+    if isinstance(target, (list, tuple)):
+        return [settled(each, own) for each in target]
+    found = _meant(target)
+    if isinstance(found, Answer):
+        found = Caption(found.answer, end=True)
+    if isinstance(found, Caption) and found.text is None:
+        return replace(found, text=own(found.beam))
+    if isinstance(found, Word) and found.caption is None:
+        return replace(found, caption=own(1))
+    return found
+
+
+def _meant(target: Any) -> Any:
+    """The target that None and plain strings are; others as they are."""
+    if isinstance(target, str):
+        return Caption(target) if len(target.split()) > 1 else Word(target)
+    return Caption() if target is None else target
 
 
 def _number(answer: str, names: Sequence[str]) -> int:
@@ -146,8 +184,8 @@ def _number(answer: str, names: Sequence[str]) -> int:
     return alike[0]
 
 
-def _check(text: Any, target: str) -> None:
-    if text is not None and not isinstance(text, str):
+def _check(text: Any, target: str, *others: type) -> None:
+    if text is not None and not isinstance(text, (str, *others)):
         raise Error(f"wf.{target} takes words, not {text!r}.")
 
 
@@ -157,15 +195,23 @@ def _speech(output: Any, target: str) -> Speech:
     return output
 
 
-def _captions(speech: Speech, text: str | None, beam: int) -> Tokens:
-    """The tokens of the caption of each picture: of the one that is given, or of what the network says."""
-    if text is None:
-        found = said(speech, beam)
-        if not all(found):
-            raise Error(f"{speech.language.name} says nothing of the picture: give a caption.")
-        return found
-    tokens = speech.language.numbers(text)
-    return [tokens] * len(speech)
+def _captions(speech: Speech, text: str | Spoken | None, beam: int) -> Tokens:
+    """The tokens of the caption of each picture: of the one that is given, of what was said, or of what it says now."""
+    if isinstance(text, str):
+        return [speech.language.numbers(text)] * len(speech)
+    found = said(speech, beam) if text is None else text.tokens
+    if not all(found):
+        raise Error(f"{speech.language.name} says nothing of the picture: give a caption.")
+    return found
+
+
+def _part(text: str | Spoken | None, start: int, stop: int, images: int) -> str | Spoken | None:
+    return text.part(start, stop, images) if isinstance(text, Spoken) else text
+
+
+def _words(language: Language, said: Sequence[int]) -> list[Piece]:
+    """The words of a caption; marks that stand alone are none."""
+    return [piece for piece in language.pieces(said) if _plain(piece.word)]
 
 
 def _sum(tokens: Tokens, places: Sequence[range], logarithms: bool, speech: Speech) -> Tensor:

@@ -16,7 +16,9 @@ from wherefore.cli.app import AsJson, app
 @app.command()
 def experiment(
     name: Annotated[str, typer.Argument(help="One of `wherefore experiments`, or all.", show_default=False)],
-    data: Annotated[str, typer.Option(help="scenes, imagenet:DIR, voc:DIR, coco:DIR or folder:DIR.")] = "scenes",
+    data: Annotated[
+        str, typer.Option(help="scenes, imagenet:DIR, voc:DIR, coco:DIR, vqa:DIR, genome:DIR or folder:DIR.")
+    ] = "scenes",
     model: Annotated[
         str | None, typer.Option(help="A network in place of the shipped ones.", show_default="scenes:vgg and others")
     ] = None,

@@ -14,6 +14,7 @@ from wherefore.explanation import Explanation
 from wherefore.feeding import like
 from wherefore.guard import prepared
 from wherefore.inputs import Reader
+from wherefore.speech import Speech
 from wherefore.subjects import Picture
 from wherefore.targets import choose, for_images
 from wherefore.types import Chosen, Grid, Layer, Query
@@ -40,12 +41,13 @@ class Rerun:
         self.net, self.x = batch.fed_to(reader.net, *like(reader.net))
         classes = e.classes[image : image + 1]
         self.are_classes = bool((classes >= 0).all())
-        if not self.are_classes and e.target is None:
-            raise Error("an explanation of something else than classes must say what: its target= is missing.")
         self.target = classes if self.are_classes else for_images(e.target, image, image + 1, len(e))
         self.model = model
         with prepared(self.net), torch.no_grad():
-            self.chosen = self._choose(self.net(self.x.clone())).detached()
+            output = self.net(self.x.clone())
+            if not self.are_classes and e.target is None and not isinstance(output, Speech):
+                raise Error("an explanation of something else than classes must say what: its target= is missing.")
+            self.chosen = self._choose(output).detached()
         self._check(e.scores[image], picture.name)
 
     def _check(self, before: Tensor, name: str) -> None:

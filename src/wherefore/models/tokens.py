@@ -15,6 +15,7 @@ from wherefore.errors import Error
 from wherefore.registry import unknown
 from wherefore.vocabulary import Piece
 
+SPACES = ("\u0120", "\u2581")  # what stands for the space before a word, of bytes (GPT-2) and of sentencepiece
 ROOM = 16  # questions are filled up to a multiple of so many tokens: a layer that was found serves all as long
 
 
@@ -42,28 +43,31 @@ class Tokens:
 
     def text(self, numbers: Sequence[int]) -> str:
         """The text that tokens make."""
-        made = self.tokenizer.decode(numbers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        made = self.tokenizer.decode(numbers, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+        if any(token.startswith(SPACES) for token in self.tokenizer.convert_ids_to_tokens(numbers)):
+            return str(made)
         # Word pieces come with a space before every mark: "a dog ' s bowl ."
-        return re.sub(r" ([.,!?;:])", r"\1", re.sub(r"(\w) (['-]) (?=\w)", r"\1\2", str(made).strip()))
+        return re.sub(r" ([.,!?;:])", r"\1", re.sub(r"(\w) (['-]) (?=\w)", r"\1\2", str(made)))
 
     def pieces(self, numbers: Sequence[int]) -> list[Piece]:
-        """The words of the text, as spaces part them, each with its tokens; full stops behind a word are none of it."""
+        """The words of the text, as spaces part them, each with its tokens; marks around a word are none of it."""
         # A token belongs to the word that the text ends with once it is there; to an earlier one where a later token
         # joins them: "don", "'", "t".
         ends = [len(self.text(numbers[: i + 1]).split()) - 1 for i in range(len(numbers))]
         of = [max(0, min(ends[i:])) for i in range(len(ends))]
         return [
-            Piece(word, of.index(number), self._stop(numbers, of.index(number), of.count(number)))
+            Piece(word, *self._within(numbers, of.index(number), of.index(number) + of.count(number)))
             for number, word in enumerate(self.text(numbers).split())
             if number in of
         ]
 
-    def _stop(self, numbers: Sequence[int], start: int, count: int) -> int:
-        """Where a word of so many tokens ends, without the marks behind it."""
-        stop = start + count
+    def _within(self, numbers: Sequence[int], start: int, stop: int) -> tuple[int, int]:
+        """Where a word of some tokens begins and ends, without the marks and spaces before it and behind it."""
         while stop > start + 1 and _is_mark(self.text(numbers[stop - 1 : stop])):
             stop -= 1
-        return stop
+        while stop > start + 1 and _is_mark(self.text(numbers[start : start + 1])):
+            start += 1
+        return start, stop
 
 
 @dataclass(frozen=True)

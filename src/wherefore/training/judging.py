@@ -19,7 +19,7 @@ from wherefore.models.answering import CoAttention
 from wherefore.models.scenes import preprocess
 from wherefore.scenes.language import questions
 from wherefore.scenes.phrasing import phrasings
-from wherefore.scenes.truth import Checked, checked
+from wherefore.scenes.truth import checked
 from wherefore.scenes.world import World
 from wherefore.speech import padded, said
 from wherefore.training.data import Wanted, drawn
@@ -57,23 +57,23 @@ def captions_of(net: nn.Module, network: str, mix: Mix = TEST) -> list[tuple[str
 
 
 def of_captions(captions: Sequence[tuple[str, World]]) -> list[Row]:
-    """Shares with their intervals: of captions that are true, and of what they say that is."""
+    """Shares with their intervals: of captions that are true, and of what they say that is; none of nothing."""
     verdicts = [checked(caption, world) for caption, world in captions]
     rows = [_share("captions that are true", [v.true for v in verdicts])]
     for count in (1, 2):
         of = [v.true for v, (_, w) in zip(verdicts, captions, strict=True) if len(w.things) == count]
-        rows.append(_share(f"captions that are true, {count} object{'s' * (count > 1)}", of))
+        rows += [_share(f"captions that are true, {count} object{'s' * (count > 1)}", of)] if of else []
     for name, what in (("objects", "things"), ("colours and textures", "looks"), ("places and relations", "where")):
-        rows.append(_right(f"{name} said that are right", verdicts, what))
+        counts = [(tally.right, tally.claimed) for tally in (getattr(v, what) for v in verdicts) if tally.claimed]
+        rows += [_right(f"{name} said that are right", counts)] if counts else []
     return [*rows, _share("captions that are whole sentences", [v.understood for v in verdicts])]
 
 
-def _right(name: str, verdicts: Sequence[Checked], what: str) -> Row:
-    """The share of claims of a kind that are right, over all captions; resampled by captions."""
-    counts = [(getattr(v, what).right, getattr(v, what).claimed) for v in verdicts if getattr(v, what).claimed]
+def _right(name: str, counts: Sequence[tuple[int, int]]) -> Row:
+    """The share of claims that are right, of how many are so of how many in each caption; resampled by captions."""
 
     def share(some: Any) -> float:
-        return float(sum(right for right, _ in some) / max(1, sum(claimed for _, claimed in some)))
+        return float(sum(right for right, _ in some) / sum(claimed for _, claimed in some))
 
     low, high = interval(counts, 200, statistic=share)
     return {"name": name, "value": share(counts), "low": low, "high": high, "n": len(counts)}

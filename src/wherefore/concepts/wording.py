@@ -56,7 +56,9 @@ class Wording:
         if not self.doubts:
             return first
         more = _listed(self.doubts[:2])
-        return f"{first} With more {more} and less {_listed(self.reasons[:1])} it would rather have said something else."
+        return (
+            f"{first} With more {more} and less {_listed(self.reasons[:1])} it would rather have said something else."
+        )
 
 
 def words(e: Explanation, names: Sequence[Named] | str | Path, most: int = MOST) -> list[list[Wording]]:
@@ -76,9 +78,7 @@ def words(e: Explanation, names: Sequence[Named] | str | Path, most: int = MOST)
                 f"the names are of {len(known)} units, and {e.layer} has {len(units.maps)}: dissect that layer of "
                 f"{e.model.name}."
             )
-        found.append(
-            [_wording(e, image, target, units, known, most) for target in range(len(e.targets[image]))]
-        )
+        found.append([_wording(e, image, target, units, known, most) for target in range(len(e.targets[image]))])
     return found
 
 
@@ -112,7 +112,9 @@ def read(path: Path) -> list[Named]:
             rows = [Named(int(r["unit"]), r["name"], r["category"], float(r["iou"]), float(r["threshold"]))
                     for r in csv.DictReader(file)]  # fmt: skip
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, csv.Error):
-        raise Error(f"{path} does not hold the columns {', '.join(COLUMNS)}, as `wherefore dissect` writes them.") from None
+        raise Error(
+            f"{path} does not hold the columns {', '.join(COLUMNS)}, as `wherefore dissect` writes them."
+        ) from None
     if [each.unit for each in rows] != list(range(len(rows))) or not rows:
         raise Error(f"{path} must list every unit of the layer, from 0, in their order.")
     return rows

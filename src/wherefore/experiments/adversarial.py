@@ -113,7 +113,8 @@ class Attacking:
             for label in sample.labels
             if label in self.outputs and sample.of(label)
         ]
-        second = next(c for c in values[1].topk(min(len(values[1]), 8)).indices.tolist() if c != target)
+        known = {target, *(c for label in sample.labels for c in self.outputs.get(label, ()))}
+        second = next(c for c in values[1].argsort(descending=True).tolist() if c not in known)
         e = self.why([clean, fooled], torch.tensor([[c for _, c in present] + [target, second]]).expand(2, -1))
         before, after = (list(e.placed(i)) for i in range(2))
         masks = [shrunk(sample.mask(label), clean.size) for label, _ in present]

@@ -126,4 +126,4 @@ def _preprocess(model: Model) -> Preprocess:
 
 def _like(model: Model) -> Tensor:
     """A tensor of the device and precision of the network."""
-    return next((w for w in model.net.parameters() if w.is_floating_point()), torch.empty(0)).detach()[:0]
+    return next((w for w in model.net.parameters() if w.is_floating_point()), torch.empty(0)).detach().flatten()[:0]

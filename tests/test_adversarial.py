@@ -37,7 +37,7 @@ def model(scale: float, multilabel: bool = False, bgr: bool = False) -> wf.Model
 
 def pictures(count: int = 2) -> list[Image.Image]:
     dice = np.random.default_rng(0)
-    return [Image.fromarray(dice.integers(80, 160, (12, 9, 3), np.uint8)) for _ in range(count)]
+    return [Image.fromarray(dice.integers(100, 150, (12, 9, 3), np.uint8)) for _ in range(count)]
 
 
 def test_what_is_fed_is_what_the_network_sees_of_the_whole_picture() -> None:

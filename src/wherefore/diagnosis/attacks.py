@@ -79,8 +79,12 @@ def attack(
             if not len(going):
                 break
             moved = x[going] - gradient[~there].sign()
-            x[going] = moved.clamp(clean[going] - largest, clean[going] + largest).clamp(0, 255)
-            taken[going] += 1
+            moved = moved.clamp(clean[going] - largest, clean[going] + largest).clamp(0, 255)
+            stirs = (moved != x[going]).flatten(1).any(1)
+            x[going] = moved
+            taken[going] += stirs
+            if not bool(stirs.any()):  # at the bound everywhere: further steps change nothing
+                break
         if bool((bound > 0).all()):
             break
     arrays = x.byte().numpy()

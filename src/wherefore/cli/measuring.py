@@ -17,7 +17,8 @@ from wherefore.cli.app import AsJson, app
 def experiment(
     name: Annotated[str, typer.Argument(help="One of `wherefore experiments`, or all.", show_default=False)],
     data: Annotated[
-        str, typer.Option(help="scenes, imagenet:DIR, voc:DIR, coco:DIR, vqa:DIR, genome:DIR or folder:DIR.")
+        str,
+        typer.Option(help="scenes, imagenet:DIR, voc:DIR, coco:DIR, vqa:DIR, genome:DIR, folder:DIR or manifest:FILE."),
     ] = "scenes",
     model: Annotated[
         str | None, typer.Option(help="A network in place of the shipped ones.", show_default="scenes:vgg and others")

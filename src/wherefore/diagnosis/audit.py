@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 ALPHA = 0.05
 LEAST = 10  # pictures, below which nothing is tested
 SHUFFLES = 2000
+THING = "the thing itself"
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,16 @@ class Look:
 
 
 def look(seen: Seen) -> Look:
-    """What the first map that was kept of a picture says; it is that of the network's answer."""
+    """What the first map that was kept of a picture with one label says; it is that of the network's answer.
+
+    Where no parts are named but things are annotated, the region is the thing of its label.
+    """
     sample, row = seen.sample, seen.rows[0]
-    heat, parts = seen.explanation.heats(0)[0], sample.parts
+    [label], heat = sample.labels, next(seen.explanation.placed(0))
+    parts = sample.parts or ({THING: sample.mask(label)} if sample.of(label) else {})
     areas = {name: float(mask.mean()) for name, mask in parts.items()}
     said = row["category"] or row["name"]
-    return Look(row["number"], sample.name, sample.labels[0], sample.group, said, shares(heat, parts), areas)
+    return Look(row["number"], sample.name, label, sample.group, said, shares(heat, parts), areas)
 
 
 @dataclass(frozen=True)

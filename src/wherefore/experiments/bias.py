@@ -35,9 +35,13 @@ STANDS_IN = (
 RULE = (
     f"A bias is claimed where the map of an answer has more on a region than its area accounts for (one-sided t test), "
     f"and pictures of that label are recognised less often in one group than in another (permutation test), both at "
-    f"{100 * ALPHA:.0f} % after Holm's correction. The method is {METHOD}, on the answer that was given."
+    f"{100 * ALPHA:.0f} % after Holm's correction. The method is {METHOD}, on the answer that was given. "
+    "Regions are ranked by how many times what an even map has there; by points, large ones would come first."
 )
 LABELS = {"label": "label", "group": "group", "measure": "measured"}
+UNGROUPED = (
+    "No label comes in several groups: without these no bias is claimed, and where the evidence lies is all there is."
+)
 REGIONS = {"label": "answer", "region": "region", "name": "map"}
 NOTHING = (
     "No bias is claimed: nowhere does more evidence lie than the area accounts for while groups of that label differ "
@@ -123,9 +127,9 @@ def _rows(found: Audited) -> Iterator[Row]:
         yield of(METHOD, each.energy, SHARE, each.said, "", each.region)
         yield of("even map", each.area, SHARE, each.said, "", each.region)
         yield of(METHOD, each.times, TIMES, each.said, "", each.region)
-    for label, group in audit.groups:
-        own = Audit([each for each in audit.looks if (each.label, each.group) == (label, group)])
-        yield from (of(METHOD, e.energy, SHARE, e.said, f"{label}, {group}", e.region) for e in own.evidence)
+    for group in sorted({each.group for each in audit.looks}) if audit.gaps else ():
+        own = Audit([each for each in audit.looks if each.group == group])
+        yield from (of(METHOD, e.energy, SHARE, e.said, group, e.region) for e in own.evidence)
     if len(audit.looks) >= 2 * PART:
         yield of("audit", alarms(audit), ALARMS)
 
@@ -187,9 +191,9 @@ def _sections(found: Audited, rows: Sequence[Row]) -> list[Section]:
     within = [each for each in where(rows, measure=SHARE) if each["group"]]
     parts = [table(regions, REGIONS, "evidence", "An even map has what the area is.")] if regions else []
     parts += [table(where(rows, measure=TIMES), REGIONS, "times its area", share=False)] if regions else []
-    parts += [table(within, {"group": "pictures", **REGIONS}, "evidence")] if within else []
+    parts += [table(within, {"label": "answer", "group": "group", "region": "region"}, "evidence")] if within else []
     return [
-        Section(f"{name}: findings", *(told or [NOTHING])),
+        Section(f"{name}: findings", *(told or [NOTHING if audit.gaps else UNGROUPED])),
         Section(f"{name}: groups", *gaps, groups),
         *([Section(f"{name}: where the evidence lies", *found.figures, *parts)] if parts else []),
     ]

@@ -98,7 +98,7 @@ def test_a_planted_bias_is_found_and_told() -> None:
     [(evidence, gap)] = found.findings
     assert (evidence.said, evidence.region) == ("nurse", "hair") == (found.evidence[0].said, found.evidence[0].region)
     assert (gap.label, gap.worst, gap.best) == ("nurse", "b", "a") and gap.figure.value == pytest.approx(0.4, abs=0.15)
-    assert "where it says *nurse*, 3" in str(evidence) and "lies on *hair*, 25.0 % of the picture" in str(evidence)
+    assert "where it says `nurse`, 3" in str(evidence) and "lies on `hair`, 25.0 % of the picture" in str(evidence)
     assert "less often with b than with a" in str(gap)
 
 

@@ -15,10 +15,12 @@ from page_reader import check
 from wherefore import cli
 from wherefore.datasets import opened
 from wherefore.diagnosis.audit import THING, Audit, look
+from wherefore.errors import Error
 from wherefore.experiments import Lab, Settings, run
 from wherefore.experiments.bias import BALANCED, BIASED, PART, alarms
 from wherefore.explainer import Explainer
 from wherefore.models.zoo import load
+from wherefore.saving import write_tensors
 
 
 def command(*arguments: str) -> int:
@@ -47,17 +49,18 @@ def test_a_look_beside_slow_sums(kept: Path) -> None:
             assert found.area[name] == mask.sum() / 64**2
 
 
+@pytest.mark.slow
 def test_the_planted_bias_is_found_and_none_on_the_balanced_network(kept: Path) -> None:
     report = run("bias", Settings(limit=200), kept)
     found = report.json()
     assert found["comparable"] is False and found["n"] == 200
     assert found["settings"]["findings"][BALANCED] == []
     first = found["settings"]["findings"][BIASED][0]
-    assert first.startswith("Where it says *nurse*") and ("*hair*" in first or "*face*" in first)
-    assert "*nurse* is recognised" in first and "less often with short hair than with long hair" in first
+    assert first.startswith("Where it says `nurse`") and ("`hair`" in first or "`face`" in first)
+    assert "`nurse` is recognised" in first and "less often with short hair than with long hair" in first
     assert [each["holds"] for each in found["verdicts"]] == [True] * 5
     page = check(report.save(kept / "page"))
-    assert "not the paper's numbers" in page.words and "Where it says nurse" in page.words.replace("*", "")
+    assert "not the paper's numbers" in page.words and "Where it says nurse" in page.words.replace("`", "")
     truth = opened("scenes:people")
     rows = [r for r in found["rows"] if r["network"] == BIASED and r["measure"] == "accuracy" and r["group"]]
     assert {(r["label"], r["group"]) for r in rows} == {(truth[i].labels[0], truth[i].group) for i in range(200)}
@@ -66,6 +69,31 @@ def test_the_planted_bias_is_found_and_none_on_the_balanced_network(kept: Path) 
 
 def test_what_was_kept_is_not_done_again(tmp_path: Path) -> None:
     kept_again("bias", Settings(data="scenes:people", model=BIASED, limit=20), tmp_path)
+
+
+@pytest.mark.slow
+def test_networks_of_all_seeds_are_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped networks stand in for trained ones, and each for the other in one seed."""
+    asked: list[tuple[str, int]] = []
+
+    def train(name: str, out: Path, seed: int, **options: Any) -> None:
+        asked.append((name, seed))
+        other = {"people-biased": "people-balanced", "people-balanced": "people-biased"}[name] if seed == 1 else name
+        out.mkdir(parents=True, exist_ok=True)
+        write_tensors(out / f"{name}.safetensors", load(f"scenes:{other}").net.state_dict(), {})
+
+    monkeypatch.setattr("wherefore.experiments.retraining.train", train)
+    monkeypatch.setattr("wherefore.experiments.retraining.SEEDS", range(3))
+    for _ in range(2):
+        found = run("bias", Settings(limit=60), tmp_path, retrain=True).json()
+    assert asked == [(name, seed) for seed in range(3) for name in ("people-biased", "people-balanced")]
+    top, _, none = found["verdicts"][5:]
+    assert top["numbers"].startswith("In 2 of 3 seeds") and none["numbers"].startswith("In 2 of 3 seeds")
+    rows = [r for r in found["rows"] if r["measure"] == "accuracy" and r["label"] == "all"]
+    right = {r["network"]: r["value"] for r in rows}
+    assert len(right) == 8 and right[f"{BIASED}, seed 1"] == right[BALANCED] != right[f"{BIASED}, seed 2"]
+    with pytest.raises(Error, match="leave --model out"):
+        run("bias", Settings(model=BIASED, limit=4), tmp_path, retrain=True)
 
 
 def test_alarms_are_counted_over_parts(kept: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from wherefore import console
 from wherefore.cli.app import AsJson, app
+from wherefore.errors import Error
 
 
 @app.command()
@@ -27,6 +28,9 @@ def experiment(
     limit: Annotated[int | None, typer.Option(help="How many pictures.", show_default="the experiment's")] = None,
     seed: Annotated[int, typer.Option(help="Which pictures, and whatever else is drawn.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Few pictures: to see that it works.")] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="bias alone: also of networks of five seeds, trained anew.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pages, JSON and the maps that are kept.")] = Path(
         "results"
@@ -55,13 +59,15 @@ def experiment(
     from wherefore import experiments
     from wherefore.experiments.everything import run_all, write_index
 
+    if retrain and name != "bias":
+        raise Error(f"--retrain is for the experiment bias, not {name}.")
     settings = experiments.Settings(data, model, str(weights) if weights else None, limit, seed, quick, device)
     if name == "all":
         experiments.check(settings)
         found = run_all(settings, out, lambda line: print(line, file=sys.stderr))
         print(json_module.dumps(found, indent=1)) if json else print(out / "index.html")
         raise typer.Exit(1 if any("error" in each for each in found) else 0)
-    report = experiments.run(name, settings, out)
+    report = experiments.run(name, settings, out, **({"retrain": True} if retrain else {}))
     page = report.save(out)
     write_index(out)
     if json:

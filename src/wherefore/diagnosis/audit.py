@@ -82,7 +82,7 @@ class Evidence:
 
     def __str__(self) -> str:
         return (
-            f"where it says *{self.said}*, {percent(self.energy)} of the evidence lies on *{self.region}*, "
+            f"where it says `{self.said}`, {percent(self.energy)} of the evidence lies on `{self.region}`, "
             f"{100 * self.area.value:.1f} % of the picture: {self.times.value:.2f} times "
             f"({self.times.low:.2f} to {self.times.high:.2f}) what an even map would have there"
         )
@@ -106,7 +106,7 @@ class Gap:
 
     def __str__(self) -> str:
         points = f"{100 * self.figure.value:.1f} points ({100 * self.figure.low:.1f} to {100 * self.figure.high:.1f})"
-        return f"*{self.label}* is recognised {points} less often with {self.worst} than with {self.best}"
+        return f"`{self.label}` is recognised {points} less often with {self.worst} than with {self.best}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from wherefore.datasets import Dataset, Sample
 from wherefore.diagnosis.audit import ALPHA, Audit, Evidence, Look, look, percent
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.result import Result
+from wherefore.experiments.retraining import KINDS, retrained, told
 from wherefore.experiments.showing import drawn
 from wherefore.experiments.tables import Row, claim, need, row, table, where
 from wherefore.metrics.resampling import wilson
@@ -36,7 +37,8 @@ RULE = (
     f"A bias is claimed where the map of an answer has more on a region than its area accounts for (one-sided t test), "
     f"and pictures of that label are recognised less often in one group than in another (permutation test), both at "
     f"{100 * ALPHA:.0f} % after Holm's correction. The method is {METHOD}, on the answer that was given. "
-    "Regions are ranked by how many times what an even map has there; by points, large ones would come first."
+    "Regions are ranked by how many times what an even map has there; by points, large ones would come first. A "
+    "finding says what an answer goes along with; whether it should is for those to say who know the task."
 )
 LABELS = {"label": "label", "group": "group", "measure": "measured"}
 UNGROUPED = (
@@ -58,18 +60,27 @@ class Audited(NamedTuple):
 
 
 @EXPERIMENTS("bias", title="Bias audit", section="6.3", minutes=2)
-def bias(lab: Lab) -> Result:
+def bias(lab: Lab, retrain: bool = False) -> Result:
     """Which regions a network's evidence lies on, which groups it does worse on; whether a planted bias is found."""
     dataset = lab.dataset("people")
     numbers = lab.numbers(dataset, 1000, 200, _fits)
     need(numbers, f"no picture of {dataset.spec} has one label, and a group or regions: give manifest:FILE.")
-    found = [_audited(lab, model, dataset, numbers) for model in lab.networks("people-biased", "people-balanced")]
-    rows = [each for one in found for each in _rows(one)]
+    need(not (retrain and lab.settings.model), "--retrain trains its own networks: leave --model out.")
+    found = [_audited(lab, model, dataset, numbers) for model in lab.networks(*KINDS)]
+    again = {model.name: _audited(lab, model, dataset, numbers) for model in (retrained(lab) if retrain else ())}
+    rows = [each for one in (*found, *again.values()) for each in _rows(one)]
+    seeds = [told({name: one.audit for name, one in again.items()}, CHANCE, TRUE)] if again else []
     verdicts = _verdicts({one.model.name: one.audit for one in found})
     opening = [Section("What is claimed, and when", *([STANDS_IN] if lab.on_scenes else []), RULE, *verdicts)]
     sections = [part for one in found for part in _sections(one, where(rows, network=one.model.name))]
-    told = {one.model.name: [f"{sentence}." for sentence in findings(one.audit)] for one in found}
-    return Result(rows, verdicts, [*opening, *sections], {"findings": told, "rule chosen on": "scenes:people dev"})
+    said = {one.model.name: [f"{sentence}." for sentence in findings(one.audit)] for one in (*found, *again.values())}
+    more = [part for section in seeds for part in section.parts if isinstance(part, Verdict)]
+    return Result(
+        rows,
+        [*verdicts, *more],
+        [*opening, *seeds, *sections],
+        {"findings": said, "rule chosen on": "scenes:people dev"},
+    )
 
 
 def _fits(sample: Sample) -> bool:
@@ -184,7 +195,7 @@ def _top(words: str, audit: Audit, regions: Sequence[str], claimed: bool) -> Ver
 
 def _sections(found: Audited, rows: Sequence[Row]) -> list[Section]:
     name, audit = found.model.name, found.audit
-    told = [f"{i}. {sentence}." for i, sentence in enumerate(findings(audit), 1)]
+    listed = [f"{i}. {sentence}." for i, sentence in enumerate(findings(audit), 1)]
     gaps = [f"{_capital(str(gap))}{'' if gap.clear else ', which may be chance'}." for gap in audit.gaps]
     groups = table([*where(rows, measure=ACCURACY), *where(rows, measure="gap")], LABELS, "right")
     regions = [each for each in where(rows, measure=SHARE) if not each["group"]]
@@ -193,7 +204,7 @@ def _sections(found: Audited, rows: Sequence[Row]) -> list[Section]:
     parts += [table(where(rows, measure=TIMES), REGIONS, "times its area", share=False)] if regions else []
     parts += [table(within, {"label": "answer", "group": "group", "region": "region"}, "evidence")] if within else []
     return [
-        Section(f"{name}: findings", *(told or [NOTHING if audit.gaps else UNGROUPED])),
+        Section(f"{name}: findings", *(listed or [NOTHING if audit.gaps else UNGROUPED])),
         Section(f"{name}: groups", *gaps, groups),
         *([Section(f"{name}: where the evidence lies", *found.figures, *parts)] if parts else []),
     ]

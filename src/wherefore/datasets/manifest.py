@@ -107,7 +107,7 @@ class Manifest(Dataset):
 
 @DATASETS("manifest", names="manifest:FILE")
 def manifest(where: str, split: str = "test") -> Manifest:
-    """Pictures with a label, a group and named regions each, listed in a CSV file.
+    """Pictures with labels, groups and named regions, listed in a CSV file.
 
     Its columns are path (below the folder of the file), label, group (what goes along with the label, or should not),
     split (train, dev or val, test) and, where there are some, regions: a JSON object that gives each region's name its

@@ -118,7 +118,7 @@ def _segmentation(each: Scene) -> Array:
     return classes
 
 
-@DATASETS("scenes", names="scenes, scenes:single, scenes:pair, scenes:three, scenes:four, scenes:people")
+@DATASETS("scenes", names="scenes, scenes:single (or pair, three, four, people)")
 def scenes(where: str, split: str = "test") -> Scenes | People:
     """The drawn world of the package, fully annotated; a stand-in.
 

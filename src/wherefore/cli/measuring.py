@@ -19,7 +19,9 @@ def experiment(
     name: Annotated[str, typer.Argument(help="One of `wherefore experiments`, or all.", show_default=False)],
     data: Annotated[
         str,
-        typer.Option(help="scenes, imagenet:DIR, voc:DIR, coco:DIR, vqa:DIR, genome:DIR, folder:DIR or manifest:FILE."),
+        typer.Option(
+            help="scenes, imagenet:DIR, voc:DIR, coco:DIR, vqa:DIR, genome:DIR, broden:DIR, folder:DIR or manifest:FILE."
+        ),
     ] = "scenes",
     model: Annotated[
         str | None, typer.Option(help="A network in place of the shipped ones.", show_default="scenes:vgg and others")

@@ -20,7 +20,7 @@ def experiment(
     data: Annotated[
         str,
         typer.Option(
-            help="scenes, imagenet:DIR, voc:DIR, coco:DIR, vqa:DIR, genome:DIR, broden:DIR, folder:DIR or manifest:FILE."
+            help="scenes, or imagenet, voc, coco, vqa, genome, broden and folder with :DIR, or manifest:FILE."
         ),
     ] = "scenes",
     model: Annotated[

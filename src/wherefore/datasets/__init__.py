@@ -7,6 +7,7 @@ from wherefore.datasets import coco as _coco  # noqa: F401
 from wherefore.datasets import folder as _folder  # noqa: F401
 from wherefore.datasets import genome as _genome  # noqa: F401
 from wherefore.datasets import imagenet as _imagenet  # noqa: F401
+from wherefore.datasets import manifest as _manifest  # noqa: F401
 from wherefore.datasets import scenes as _scenes  # noqa: F401
 from wherefore.datasets import voc as _voc  # noqa: F401
 from wherefore.datasets import vqa as _vqa  # noqa: F401
@@ -25,7 +26,7 @@ __all__ = [
 
 def opened(spec: str, split: str = "test") -> Dataset:
     """The data set that a spec names: ``scenes``, ``scenes:pair``, ``imagenet:DIR``, ``voc:DIR``, ``coco:DIR``,
-    ``genome:DIR``, ``vqa:DIR``, ``broden:DIR``, ``folder:DIR``.
+    ``genome:DIR``, ``vqa:DIR``, ``broden:DIR``, ``folder:DIR``, ``manifest:FILE``, ``scenes:people``.
 
     ``split``: ``test`` is what is measured on, ``dev`` what thresholds are chosen on and ``train`` what is trained on;
     which part of a real data set that is, its reader says. Raises `Error` for an unknown data set, a folder that is

@@ -15,6 +15,7 @@ from typing import Any
 from wherefore.experiments import ablations as _ablations  # noqa: F401  importing them fills EXPERIMENTS
 from wherefore.experiments import adversarial as _adversarial  # noqa: F401
 from wherefore.experiments import answers as _answers  # noqa: F401
+from wherefore.experiments import bias as _bias  # noqa: F401
 from wherefore.experiments import captions as _captions  # noqa: F401
 from wherefore.experiments import claims as _claims  # noqa: F401
 from wherefore.experiments import dissection as _dissection  # noqa: F401

@@ -13,20 +13,30 @@ from wherefore.models.captioning import Captioner
 
 
 def told(net: Any, found: Tensor) -> Tensor:
-    """What the words are given of what the CNN has found in pictures."""
+    """What the words are given of what the CNN has found in pictures: ``(B, embedding)``, or places ``(B, N, hidden)``.
+
+    ``found`` ``(B, features)``, for co-attention ``(B, features, h, w)``; answers of Lu et al. (2015) take it as it is.
+    """
     if isinstance(net, Captioner):
         return net.rectify(net.image(found))
     return net.projected(found) if isinstance(net, CoAttention) else found
 
 
 def scores_of(net: Any, found: Tensor, texts: Tensor) -> Tensor:
-    """The scores of words or answers, of what the CNN has found in ``n`` pictures and ``n each`` texts."""
+    """The scores before softmax of what the CNN has ``found`` in n pictures and of texts ``(n each, L)``.
+
+    Those of captions ``(n each, L + 1, words)``, of the first word and of what follows each; of answers
+    ``(n each, answers)``.
+    """
     pictures = told(net, found).repeat_interleave(len(texts) // len(found), 0)
     return net.decode(pictures, texts) if isinstance(net, Captioner) else net.answered(pictures, texts)
 
 
 def loss_of(net: nn.Module, found: Tensor, texts: Tensor, answers: Tensor) -> Tensor:
-    """Cross-entropy: of the answers, or of all words of captions and their ends; the mean over all of them."""
+    """Cross-entropy: of the answers, or of all words of captions and their ends; the mean over all of them, in nats.
+
+    ``texts`` ``(n each, L)`` of numbers of words, 0 behind the last; ``answers`` ``(n each,)``, of captions not read.
+    """
     scores = scores_of(net, found, texts)
     if not isinstance(net, Captioner):
         return F.cross_entropy(scores, answers)

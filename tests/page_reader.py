@@ -21,7 +21,7 @@ class Page(HTMLParser):
         self.source = path.read_text(encoding="utf-8")
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
-        self.words = ""
+        self.words = self.script = ""
         self.feed(self.source)
         self.close()
         assert not self.open, f"not closed: {self.open}"
@@ -38,7 +38,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes nothing"
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "script" in self.open:
+            self.script += data
+        elif "style" not in self.open:
             self.words += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -56,7 +58,9 @@ def check(path: Path) -> Page:
     """The page, which needs nothing but itself and can be read without its pictures."""
     page = Page(path)
     assert page.source.startswith("<!DOCTYPE html>") and page.all("html") == [{"lang": "en"}]
-    assert not re.search(r"https?:|//[a-z]|url\(|@import|<script|javascript:", page.source.split("base64")[0])
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|javascript:", page.source.split("base64")[0])
+    assert not any(attributes for attributes in page.all("script")), "a script is in the page"
+    assert not re.search(r"fetch|XMLHttp|import|WebSocket|EventSource|https?:|//[a-z]|cookie|Storage", page.script)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     for tag, attributes in page.tags:

@@ -46,6 +46,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("datasets")
     for format in ("imagenet", "voc", "coco", "vqa"):
         write([*shown(format), *TRAIN], root / format, format)
+    write(MIXED, root / "six", "broden")
+    (root / "six" / f"broden1_{SIZE}").rename(root / "broden")
     shutil.copytree(root / "coco", root / "genome")  # which has the descriptions of regions
     shutil.copytree(root / "coco" / "annotations", root / "vqa" / "annotations")
     own = root / "folder"
@@ -56,7 +58,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows += [(f"pictures/{i}.png", t.category, *box) for t, box in zip(one.things, one.boxes.tolist(), strict=True)]
     with (own / "labels.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
+    shutil.copytree(own / "pictures", root / "manifest" / "pictures")
+    regions = [json.dumps({"thing": one.boxes[0].tolist()}) for one in MIXED]
+    rows = [("path", "label", "group", "split", "regions")]
+    rows += [(f"pictures/{i}.png", one.labels[0], "all", "test", regions[i]) for i, one in enumerate(MIXED)]
+    with (root / "manifest" / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
     return root
+
+
+def spec_of(name: str, root: Path) -> str:
+    """What opens one of them."""
+    return "scenes" if name == "scenes" else f"{name}:{root / name}" + "/list.csv" * (name == "manifest")
 
 
 @pytest.fixture
@@ -71,12 +84,12 @@ def copied(written: Path, tmp_path: Path) -> Callable[[str], Path]:
 @pytest.fixture(scope="module", params=list(DATASETS))
 def dataset(request: pytest.FixtureRequest, written: Path) -> Dataset:
     name = str(request.param)
-    return opened(name if name == "scenes" else f"{name}:{written / name}")
+    return opened(spec_of(name, written))
 
 
 def test_every_data_set_is_a_sequence_that_says_what_it_is(dataset: Dataset) -> None:
     count = len(dataset)
-    assert dataset.classes or dataset.name == "genome"
+    assert dataset.classes or dataset.name in ("genome", "broden")
     assert dataset.name == dataset.spec.partition(":")[0] and dataset.split == "test" and not dataset.comparable
     assert isinstance(dataset[0], Sample) and dataset[-1] == dataset[count - 1] and dataset[:2] == [*dataset[0:2]]
     with pytest.raises(IndexError):
@@ -116,7 +129,7 @@ def test_a_whole_data_set_has_no_problems(dataset: Dataset) -> None:
     assert found["classes"] == [*dataset.classes]
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS if name != "scenes"])
+@pytest.mark.parametrize("name", [name for name in DATASETS if name not in ("scenes", "manifest")])
 def test_a_folder_that_is_none(name: str, tmp_path: Path) -> None:
     with pytest.raises(Error, match=f"lies in a folder: give {name}:DIR"):
         opened(name)
@@ -133,9 +146,9 @@ def test_a_folder_that_is_none(name: str, tmp_path: Path) -> None:
 def test_unknown_data_sets_and_splits(written: Path) -> None:
     with pytest.raises(Error, match="no data set is called 'vocc': did you mean voc"):
         opened("vocc:x")
-    for name in ("imagenet", "voc", "coco", "vqa", "genome", "folder"):
+    for name in ("imagenet", "voc", "coco", "vqa", "genome", "broden", "folder", "manifest"):
         with pytest.raises(Error, match=r"(has|have|holds|there is) no?.* 'nonsense'|not 'nonsense'"):
-            opened(f"{name}:{written / name}", "nonsense")
+            opened(spec_of(name, written), "nonsense")
 
 
 # ------------------------------------------------------------------------------------------------ scenes read back

@@ -51,8 +51,8 @@ ROWS = [
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips", "telling"],
-    ["batch", "pages", "training", "segmenting"],
-    ["bench", "panels", "told", "experiments"],
+    ["batch", "concepts", "pages", "training", "segmenting"],
+    ["bench", "panels", "told", "diagnosis", "experiments"],
     ["demo"],
     ["cli", "console", "__main__"],
 ]
@@ -85,8 +85,10 @@ CHAINS = [
     ["explainer", "saying", "sanity"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
+    ["batch", "pages", "concepts"],
     ["training", "segmenting"],
     ["bench", "experiments"],
+    ["diagnosis", "experiments"],
     ["console", "cli", "__main__"],
 ]
 # What users call on a thing of an upper row and what is built on such things; imported when it is called.
@@ -141,7 +143,7 @@ def test_public_names() -> None:
     assert wherefore.__all__ == [
         "Action", "Answer", "Box", "Caption", "Capture", "ClassScore", "Difference", "Error", "Explainer",
         "Explanation", "Grid", "Inputs", "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "Word",
-        "answers", "captions", "embed", "explain", "load", "scenes",
+        "answers", "captions", "embed", "explain", "load", "scenes", "words",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from page_reader import check, picture
 from wherefore import pages
 from wherefore.errors import Error
-from wherefore.pages import Command, Commands, Figure, Figures, Section, Share, Table, Verdict
+from wherefore.pages import Card, Cards, Command, Commands, Figure, Figures, Section, Share, Table, Verdict
 from wherefore.pages.building import STAND_IN, prose
 
 NASTY = "<script>alert('1')</script> & \"quoted\" <b onclick=x>"
@@ -79,6 +80,24 @@ def test_words_are_escaped_wherever_they_stand(tmp_path: Path) -> None:
 
 def test_prose_marks_code_and_escapes_it() -> None:
     assert prose("a `<b>` c & d") == "a <code>&lt;b&gt;</code> c &amp; d"
+
+
+def test_cards_carry_the_facts_that_they_are_sorted_by(tmp_path: Path) -> None:
+    cards = Cards(
+        [
+            Card(f"card {i}", [Figure(noise(i), "one")], {"p": p, "is it": kind, NASTY: NASTY}, "A sentence.")
+            for i, (p, kind) in enumerate([(0.5, "story 10"), (None, "story 2"), (0.25, "story 2")])
+        ],
+        2,
+    )
+    assert cards.numbers == ["p"] and cards.choices == {"is it": ["story 2", "story 10"]}, "one value is no choice"
+    page = check(pages.write(tmp_path, "t", "l", [Section("Cards", cards)]))
+    facts = [json.loads(each["data-facts"] or "") for each in page.all("article")]
+    assert facts == [dict(card.facts) for card in cards.cards]
+    assert [each.get("name") for each in page.all("select")] == ["by", "is is it"]
+    assert "A sentence." in page.words and "card 2" in page.words and page.script
+    assert [each.name for each in tmp_path.iterdir()] == ["index.html"], "their pictures are in the page alone"
+    assert not check(pages.write(tmp_path, "t", "l", sections())).script
 
 
 def test_a_share_is_drawn_to_scale(tmp_path: Path) -> None:

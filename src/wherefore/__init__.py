@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from wherefore import scenes as scenes
     from wherefore.capture import Capture as Capture
+    from wherefore.concepts.wording import words as words
     from wherefore.errors import Error as Error
     from wherefore.explainer import Explainer as Explainer
     from wherefore.explainer import embed as embed
@@ -68,6 +69,7 @@ _HOME = {
     "explain": "explainer",
     "load": "models.zoo",
     "scenes": "",  # a package
+    "words": "concepts.wording",
 }
 __all__ = sorted(_HOME)
 

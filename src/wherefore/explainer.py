@@ -308,6 +308,10 @@ class Explainer:
         """The batch that inputs of one shape make."""
         return self.reader.together(inputs, len(inputs))[0]
 
+    def layer_of(self, batch: Batch, target: Any = None) -> Layer:
+        """The layer that is explained of a batch."""
+        return self._layer(batch, target)
+
     def fed(self, batch: Batch) -> tuple[nn.Module, Tensor]:
         """The network as one that takes the images of a batch alone, and the images where it wants them."""
         device, dtype = self._like

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from wherefore import drawing, tiling
-from wherefore.batch.local import FileRun
+from wherefore.batch.local import FileRun, Words
 from wherefore.errors import Error, ImageError
 from wherefore.explainer import Explainer
 from wherefore.explanation import MOST_DRAWN, Explanation
@@ -234,10 +234,13 @@ def run(
     scale: str = "each",
     truth: bool = False,
     check: bool = False,
+    words: Words | None = None,
 ) -> FileRun | PanelRun:
     """What explains each file: by one explainer, or a page by several."""
     if isinstance(ways, Explainer):
-        return FileRun(ways, paths, target, out, colours=colours, scale=scale, truth=truth, check=check)
+        return FileRun(ways, paths, target, out, colours=colours, scale=scale, truth=truth, check=check, words=words)
+    if words:
+        raise Error("--words tells of the units of one layer: give one --method and one --layer.")
     if check:
         raise Error("--check looks at the maps of one method at one layer: give one --method and one --layer.")
     return PanelRun(ways, paths, target, out, colours, scale, truth)

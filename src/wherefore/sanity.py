@@ -61,11 +61,14 @@ def again(e: Explanation, net: nn.Module) -> Explanation:
         **settings.get("options", {}),
     )
     inputs = [why.prepare(picture) for picture in e.pictures]
-    return why.on(inputs, _target(e, inputs), settings.get("question"))
+    return why.on(inputs, target_of(e, inputs), settings.get("question"))
 
 
-def _target(e: Explanation, inputs: Sequence[Input]) -> Any:
-    """What the explanation is of, whatever another network would choose or say by itself."""
+def target_of(e: Explanation, inputs: Sequence[Input]) -> Any:
+    """What the explanation is of, whatever another network would choose or say by itself.
+
+    Raises `Error` where it does not say what its targets were.
+    """
     question = e.settings.get("question")
     if bool((e.classes >= 0).all()):
         return e.classes

@@ -15,20 +15,22 @@ from wherefore.errors import Error, ImageError
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.inputs import Input, is_scene
-from wherefore.saving import can_be_made, is_drawn, jpeg, made, unique_names, write_tensors, write_whole
+from wherefore.saving import can_be_made, file_name, is_drawn, jpeg, made, unique_names, write_tensors, write_whole
 from wherefore.targets import is_per_image
 
 Report = dict[str, Any]
 Failure = dict[str, str]  # image, error
+Words = Callable[[Explanation], Sequence[Sequence[Any]]]  # by picture and target, each with report() and figure()
 AHEAD = 2  # batches that are decoded before they are needed
 
 
 class Explained(NamedTuple):
-    """One picture of an explanation, and the verdicts on its maps where these were checked."""
+    """One picture of an explanation, and the verdicts on its maps and the words where these were asked for."""
 
     explanation: Explanation
     image: int
     verdicts: list[Report]
+    words: Sequence[Any]
 
 
 def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> list[Path]:
@@ -66,8 +68,9 @@ class FileRun:
 
     With ``out``, overlays and ``NAME.safetensors`` (the raw maps under ``maps`` ``(T, h, w)``) are written there; the
     folder is made when there is something to write; ``truth`` adds ``NAME.truth.jpg``, what is known of the picture
-    beside its maps. With ``check`` each target has what `Explanation.check` finds. ``origin`` says where the results
-    come from, once the first batch is through.
+    beside its maps. With ``check`` each target has what `Explanation.check` finds, with ``words`` its explanation in
+    words, and ``NAME.TARGET.words.jpg`` is the figure of it. ``origin`` says where the results come from, once the
+    first batch is through.
     """
 
     explainer: Explainer
@@ -79,6 +82,7 @@ class FileRun:
     scale: str = "each"
     truth: bool = False
     check: bool = False
+    words: Words | None = None
     origin: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -121,6 +125,7 @@ class FileRun:
             report = self._report(result.explanation, result.image, name)
             for target, verdict in zip(report["targets"], result.verdicts, strict=False):  # none where not asked for
                 target["check"] = verdict
+            self._say(report, result.words, name)
             return report
 
         return finish
@@ -136,12 +141,13 @@ class FileRun:
 
     def _explain(self, inputs: Sequence[Input]) -> list[Explained]:
         explanation = self.explainer.on(inputs, self.target)
+        told = self.words(explanation) if self.words else [()] * len(inputs)
         if not self.origin:
             self.origin.update(explanation.origin())
             if self.out:
                 made(self.out)
         checked = explanation.check().report() if self.check else [[]] * len(inputs)
-        return [Explained(explanation, i, verdicts) for i, verdicts in enumerate(checked)]
+        return [Explained(explanation, i, *both) for i, both in enumerate(zip(checked, told, strict=True))]
 
     def _alone(self, one: Input) -> Explained | Failure:
         try:
@@ -164,6 +170,19 @@ class FileRun:
         for entry in report["targets"]:
             entry["files"]["maps"] = str(file)
         return report
+
+    def _say(self, report: Report, words: Sequence[Any], name: str) -> None:
+        """Adds the explanations in words to the targets of a report, and writes their figures."""
+        for part, target, said in zip(_parts(report), report["targets"], words, strict=False):
+            target["words"] = said.report()
+            if self.out:
+                path = self.out / f"{name}.{part}.words.jpg"
+                target["files"]["words"] = str(write_whole(path, jpeg(said.figure(self.colours))))
+
+
+def _parts(report: Report) -> list[str]:
+    """What stands for each target in the names of files."""
+    return unique_names([file_name(target["name"]) for target in report["targets"]])
 
 
 def _of(name: str, error: Error) -> str:

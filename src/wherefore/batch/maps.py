@@ -33,9 +33,10 @@ NOWHERE = (0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Asked:
-    """Which classes are explained of each sample: those in it (``labels``), the ``first`` or ``top5``, or ``both``.
+    """Which classes are explained of each sample: those in it (``labels``), the ``first`` or ``top5``, or more.
 
-    The first are those that the network predicts, ``both`` are the labels and the top 5.
+    The first are those that the network predicts; ``both`` are the top 5 and the labels, ``answer`` the first and the
+    labels.
     ``outputs`` are the network's classes that stand for each category (`datasets.matching`); of several it is the one
     with the highest score.
     """
@@ -58,9 +59,9 @@ class Asked:
         if self.what == "labels":
             return wanted
         names = {c: category for category, classes in self.outputs.items() for c in classes}
-        most = 1 if self.what == "first" else min(5, len(scores))
+        most = 1 if self.what in ("first", "answer") else min(5, len(scores))
         first = [(names.get(c, ""), c) for c in scores.topk(most).indices.tolist()]
-        return first + [each for each in wanted if self.what == "both" and each not in first]
+        return first + [each for each in wanted if self.what in ("both", "answer") and each not in first]
 
 
 class Explaining:

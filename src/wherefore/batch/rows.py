@@ -90,7 +90,7 @@ def _read(dataset: Dataset, number: int) -> Read:
     try:
         sample: Sample = dataset[number]
         # All that is decoded late is decoded here, where what is damaged is named, and not amidst a measurement.
-        _ = sample.image, sample.segmentation, [each.mask for each in sample.instances]
+        _ = sample.image, sample.segmentation, sample.parts, [each.mask for each in sample.instances]
     except Error as error:
         return error
     return sample

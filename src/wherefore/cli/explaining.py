@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,6 +82,9 @@ def explain(
     check: Annotated[
         bool, typer.Option("--check", help="Say whether each map is true to the network here; some seconds a picture.")
     ] = False,
+    words: Annotated[
+        Path | None, typer.Option(help="Names of units that `wherefore dissect` wrote: say why, and draw the units.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the results (default: explained).")
     ] = None,
@@ -114,11 +118,15 @@ def explain(
 
     wherefore explain cat_dog.jpg --model vgg16 --layer "features.*"
 
+    Why in words, by the names of units:
+
+    wherefore explain scenes:17 --model scenes:places --words units.csv
+
     A method's own options:
 
     wherefore explain cat_dog.jpg --method occlusion -O patch=48 -O stride=24
     """
-    from wherefore import panels
+    from wherefore import concepts, panels
     from wherefore.batch.local import find_pictures
     from wherefore.inputs import is_scene, reads_texts
     from wherefore.progress import track
@@ -138,7 +146,8 @@ def explain(
     paths = paths or ([*images] if reads_texts(loaded) else [*find_pictures(images, folder)])
     ways = asked(loaded, paths, methods, layer, **given)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
-    run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale, truth=truth, check=check)
+    tell = partial(concepts.words, names=concepts.read(words)) if words else None
+    run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale, truth=truth, check=check, words=tell)
     reports = list(track(run, len(paths), "explaining"))
     errors = [r["error"] for r in reports if "error" in r]
     if len(errors) == len(reports):

@@ -11,13 +11,17 @@ import typer
 
 from wherefore import console
 from wherefore.cli.app import AsJson, app
+from wherefore.errors import Error
 
 
 @app.command()
 def experiment(
     name: Annotated[str, typer.Argument(help="One of `wherefore experiments`, or all.", show_default=False)],
     data: Annotated[
-        str, typer.Option(help="scenes, imagenet:DIR, voc:DIR, coco:DIR, vqa:DIR, genome:DIR or folder:DIR.")
+        str,
+        typer.Option(
+            help="scenes, or imagenet, voc, coco, vqa, genome, broden and folder with :DIR, or manifest:FILE."
+        ),
     ] = "scenes",
     model: Annotated[
         str | None, typer.Option(help="A network in place of the shipped ones.", show_default="scenes:vgg and others")
@@ -26,6 +30,9 @@ def experiment(
     limit: Annotated[int | None, typer.Option(help="How many pictures.", show_default="the experiment's")] = None,
     seed: Annotated[int, typer.Option(help="Which pictures, and whatever else is drawn.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Few pictures: to see that it works.")] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="bias alone: also of networks of five seeds, trained anew.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pages, JSON and the maps that are kept.")] = Path(
         "results"
@@ -54,13 +61,15 @@ def experiment(
     from wherefore import experiments
     from wherefore.experiments.everything import run_all, write_index
 
+    if retrain and name != "bias":
+        raise Error(f"--retrain is for the experiment bias, not {name}.")
     settings = experiments.Settings(data, model, str(weights) if weights else None, limit, seed, quick, device)
     if name == "all":
         experiments.check(settings)
         found = run_all(settings, out, lambda line: print(line, file=sys.stderr))
         print(json_module.dumps(found, indent=1)) if json else print(out / "index.html")
         raise typer.Exit(1 if any("error" in each for each in found) else 0)
-    report = experiments.run(name, settings, out)
+    report = experiments.run(name, settings, out, **({"retrain": True} if retrain else {}))
     page = report.save(out)
     write_index(out)
     if json:

@@ -30,8 +30,9 @@ def reports(images: Sequence[dict[str, Any]]) -> None:
             rows.append(["  " + name, score, probability, _peak(t), box, t["files"].get("overlay", "")])
         console.table(None, rows)
         for t in report["targets"]:
-            if "check" in t:
-                print(textwrap.fill(t["check"]["text"], console.WIDE, initial_indent="  ", subsequent_indent="  "))
+            for key in ("check", "words"):
+                if key in t:
+                    print(textwrap.fill(t[key]["text"], console.WIDE, initial_indent="  ", subsequent_indent="  "))
         if "truth" in report:
             print(f"  {report['truth']}")
         if "files" in report:

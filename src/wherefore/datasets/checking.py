@@ -60,6 +60,6 @@ def report(dataset: Dataset) -> dict[str, Any]:
 
 
 def _decode(sample: Sample) -> None:
-    _ = sample.image, sample.segmentation, [each.mask for each in sample.instances]
+    _ = sample.image, sample.segmentation, sample.parts, [each.mask for each in sample.instances]
     for each in sample.questions:
         _ = each.looked and each.looked()

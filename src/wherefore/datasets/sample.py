@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -62,12 +62,27 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Concepts:
+    """What the pixels of a picture show of one kind of concept: color, object, material, part, scene or texture.
+
+    ``where`` ``(h, w)`` holds numbers of ``names`` from 1, 0 for none of them; it may be coarser than the picture. What
+    can be two things of one kind, a wheel and a part of it, has one such map for each.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    where: Array
+
+
+@dataclass(frozen=True)
 class Sample:
     """A picture and what is known of it. It is decoded when ``image`` is first asked for.
 
     ``labels`` are the categories that are said to be in it, each once: of a picture of ILSVRC one. ``segmentation``
     gives the class of each pixel ``(H, W)``: 0 background, else 1 + the place in the data set's classes, 255 unknown.
-    ``regions`` are parts of it with captions of their own, ``questions`` what was asked about it.
+    ``regions`` are parts of it with captions of their own, ``questions`` what was asked about it, ``labelled`` gives
+    the concepts that its pixels show. ``group`` is what goes along with its labels, or should not, and ``parted`` gives
+    the masks of its named ``parts``: for audits.
     ``boxed`` is False where its boxes are not to be counted (ILSVRC's blacklist) or nobody drew any. ``notes`` say what
     was mended in reading: "box clipped to the picture". ``known_size`` is its size as its file's header has it, where
     that was read. Samples are equal where all that is said of them is.
@@ -84,6 +99,9 @@ class Sample:
     known_size: tuple[int, int] | None = None
     regions: tuple[Region, ...] = ()
     questions: tuple[Asked, ...] = ()
+    labelled: Callable[[], tuple[Concepts, ...]] | None = field(default=None, repr=False, compare=False)
+    group: str = ""
+    parted: Callable[[], Mapping[str, Array]] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def image(self) -> Image.Image:
@@ -99,6 +117,16 @@ class Sample:
     def segmentation(self) -> Array | None:
         """The class of each pixel ``(H, W)``, None where it was not annotated."""
         return None if self.segmented is None else self.segmented()
+
+    @cached_property
+    def concepts(self) -> tuple[Concepts, ...]:
+        """The concepts that its pixels show, by kind; none where nobody labelled them."""
+        return () if self.labelled is None else self.labelled()
+
+    @cached_property
+    def parts(self) -> Mapping[str, Array]:
+        """Which pixels show each of its named parts, ``(H, W)`` of bool; none where nobody named any."""
+        return {} if self.parted is None else self.parted()
 
     def of(self, category: str) -> list[Instance]:
         """Its things of a category, difficult ones and crowds among them."""

@@ -6,15 +6,18 @@ from functools import partial
 
 import numpy as np
 
-from wherefore.datasets.sample import Array, Asked, Dataset, Instance, Sample
+from wherefore.datasets.sample import Array, Asked, Concepts, Dataset, Instance, Sample
 from wherefore.errors import Error
 from wherefore.registry import DATASETS
-from wherefore.scenes import Scene, scene
+from wherefore.scenes import Scene, people, scene
+from wherefore.scenes.annotated import CONCEPTS, ENDINGS
 from wherefore.scenes.language import Question
 from wherefore.scenes.world import CATEGORIES, COUNTS, SPLITS
 
 ENDLESS = 100_000  # scenes have no end; a list must have one
 SIDE = 128
+FIGURES = 2000  # people of a split
+PARTS = {"hair": ("hair",), "face": ("face",), "clothing": ("clothes", "arms", "stethoscope")}  # sleeves bare the arms
 
 
 class Scenes(Dataset):
@@ -36,6 +39,37 @@ class Scenes(Dataset):
         return of_scene(scene(number, self.split, self.objects, SIDE))
 
 
+class People(Dataset):
+    """Drawn doctors and nurses, half of each with long hair."""
+
+    name, spec = "scenes", "scenes:people"
+    classes = people.LABELS
+    drawn = True
+
+    def __init__(self, split: str = "test") -> None:
+        self.split = split
+
+    def __len__(self) -> int:
+        return FIGURES
+
+    def sample(self, number: int) -> Sample:
+        each = people.figure(number, self.split)
+        return Sample(
+            f"people {self.split} {number}",
+            lambda: each.image,
+            (each.label,),
+            boxed=False,
+            known_size=(each.size, each.size),
+            group=f"{each.hair} hair",
+            parted=partial(_parts, each),
+        )
+
+
+def _parts(each: people.Figure) -> dict[str, Array]:
+    """What is tied to the label by chance, part by part, and what tells it."""
+    return {name: np.logical_or.reduce([each.masks[part] for part in parts]) for name, parts in PARTS.items()}
+
+
 def of_scene(each: Scene) -> Sample:
     """What is known of a scene that data sets know of their pictures."""
     instances = tuple(
@@ -52,6 +86,7 @@ def of_scene(each: Scene) -> Sample:
         known_size=(each.size, each.size),
         regions=each.regions,
         questions=tuple(_asked(each, question) for question in each.questions),
+        labelled=partial(_concepts, each),
     )
 
 
@@ -69,6 +104,13 @@ def _looked(each: Scene, question: Question) -> tuple[Array, ...]:
     return tuple(grey.astype(np.float32) / np.float32(255) for grey in each.sharpened(question))
 
 
+def _concepts(each: Scene) -> tuple[Concepts, ...]:
+    found = ((kind, *each.concepts(kind)) for kind in CONCEPTS)
+    return tuple(
+        Concepts(kind, tuple(name + ENDINGS.get(kind, "") for name in names), where) for kind, names, where in found
+    )
+
+
 def _segmentation(each: Scene) -> Array:
     classes = np.zeros((each.size, each.size), np.uint8)
     for thing, mask in zip(each.things, each.masks, strict=True):
@@ -76,11 +118,16 @@ def _segmentation(each: Scene) -> Array:
     return classes
 
 
-@DATASETS("scenes", names="scenes, scenes:single, scenes:pair, scenes:three, scenes:four")
-def scenes(where: str, split: str = "test") -> Scenes:
-    """The drawn world of the package, fully annotated; a stand-in."""
-    if where and where not in COUNTS:
-        raise Error(f"scenes come as scenes or scenes:{', scenes:'.join(COUNTS)}, not scenes:{where}.")
+@DATASETS("scenes", names="scenes, scenes:single (or pair, three, four, people)")
+def scenes(where: str, split: str = "test") -> Scenes | People:
+    """The drawn world of the package, fully annotated; a stand-in.
+
+    ``scenes:people`` are doctors and nurses with short and long hair, for audits of bias.
+    """
+    if where and where not in (*COUNTS, "people"):
+        raise Error(f"scenes come as scenes or scenes:{', scenes:'.join((*COUNTS, 'people'))}, not scenes:{where}.")
     if split not in SPLITS:
         raise Error(f"scenes have the splits {', '.join(SPLITS)}, not {split!r}.")
+    if where == "people":
+        return People(split)
     return Scenes(split, COUNTS[where] if where else None)

@@ -10,11 +10,16 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from wherefore.experiments import ablations as _ablations  # noqa: F401  importing them fills EXPERIMENTS
+from wherefore.experiments import adversarial as _adversarial  # noqa: F401
 from wherefore.experiments import answers as _answers  # noqa: F401
+from wherefore.experiments import bias as _bias  # noqa: F401
 from wherefore.experiments import captions as _captions  # noqa: F401
 from wherefore.experiments import claims as _claims  # noqa: F401
+from wherefore.experiments import dissection as _dissection  # noqa: F401
+from wherefore.experiments import failures as _failures  # noqa: F401
 from wherefore.experiments import faithfulness as _faithfulness  # noqa: F401
 from wherefore.experiments import labels as _labels  # noqa: F401
 from wherefore.experiments import layers as _layers  # noqa: F401
@@ -43,8 +48,10 @@ def check(settings: Settings) -> None:
     lab.networks("vgg")
 
 
-def run(name: str, settings: Settings | None = None, out: str | Path = "results") -> Report:
+def run(name: str, settings: Settings | None = None, out: str | Path = "results", **more: Any) -> Report:
     """The report of an experiment; nothing is written but the rows that it keeps under ``out``.
+
+    ``more`` is what one experiment alone takes.
 
     Stopped and started again, it goes on where it was and ends with the same report. Raises `Error` for an unknown
     name, data that cannot be read, and networks that it cannot use.
@@ -53,7 +60,7 @@ def run(name: str, settings: Settings | None = None, out: str | Path = "results"
     settings = settings or Settings()
     lab = Lab(settings, can_be_made(out))
     with one_thread() if settings.small else nullcontext():
-        result: Result = entry.run(lab)
+        result: Result = entry.run(lab, **more)
     said = {**lab.said(), **result.settings}
     about = entry.about["title"], entry.summary, settings.data, lab.n, lab.comparable, lab.on_scenes
     return Report(name, *about, said, lab.problems, result)

@@ -92,6 +92,10 @@ class Lab:
             self._models[name] = moved(load(name, chosen or "default"), self.settings.device)
         return self._models[name]
 
+    def take(self, model: Model) -> Model:
+        """A network that was loaded elsewhere, to be named among those that were used."""
+        return self._models.setdefault(model.name, model)
+
     def networks(self, *shipped: str) -> list[Model]:
         """The network that the user named, else the shipped ones of these names."""
         names = [self.settings.model] if self.settings.model else [f"scenes:{name}" for name in shipped]
@@ -134,7 +138,7 @@ class Lab:
         return self.settings.limit or (quick if self.settings.quick else full)
 
     def asked(self, what: str, dataset: Dataset, model: Model) -> Asked:
-        """Which classes are explained: ``labels``, ``top5`` or ``both``."""
+        """Which classes are explained, in the words of `batch.maps.Asked`."""
         if model.classes is None:
             raise Error(f"{model.name} has no names for its classes: give it wf.Model(net, classes=...).")
         outputs = matched(dataset.classes, model.classes)
@@ -176,7 +180,7 @@ class Lab:
         method: str,
         dataset: Dataset,
         numbers: Sequence[int],
-        ask: str | Asks = "labels",
+        ask: str | Asked | Asks = "labels",
         layer: str | None = None,
         tencrop: bool = False,
         **options: Any,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from wherefore.pages.building import write
-from wherefore.pages.parts import Command, Commands, Figure, Figures, Section, Share, Table, Verdict
+from wherefore.pages.building import STAND_IN, rendered, write
+from wherefore.pages.parts import Card, Cards, Command, Commands, Figure, Figures, Section, Share, Table, Verdict
 
-__all__ = ["Command", "Commands", "Figure", "Figures", "Section", "Share", "Table", "Verdict", "write"]
+__all__ = [
+    "STAND_IN", "Card", "Cards", "Command", "Commands", "Figure", "Figures", "Section", "Share", "Table", "Verdict",
+    "rendered", "write",
+]  # fmt: skip

@@ -42,6 +42,17 @@ def write(
     names = unique_names([f"{anchor}-{file_name(figure.caption)}" for anchor, figure in figures])
     for name, (_, figure) in zip(names, track(figures, len(figures), "writing pictures"), strict=True):
         write_whole(folder / f"{name}.png", encoded(figure.picture, "PNG"))
+    return write_whole(folder / "index.html", rendered(title, lead, sections, facts, notice))
+
+
+def rendered(
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    facts: Mapping[str, str] | None = None,
+    notice: str = STAND_IN,
+) -> bytes:
+    """The page alone, as what is to be in its file; see `write`."""
     page = environment().get_template("page.html").render(
         title=title,
         lead=lead,
@@ -50,7 +61,7 @@ def write(
         facts={"wherefore": __version__, **(facts or {})},
         notice=notice,
     )  # fmt: skip
-    return write_whole(folder / "index.html", page.encode())
+    return page.encode()
 
 
 @cache

@@ -5,7 +5,8 @@ Section("Layers", "The deepest layer tells most.", Figures([Figure(picture, "fea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,6 +38,48 @@ class Figures:
     columns: int = 3
     heading: str = ""
     words: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of many: its name, its pictures, a sentence or two, and facts to sort by (numbers) and filter by (words)."""
+
+    title: str
+    figures: Sequence[Figure]
+    facts: Mapping[str, str | float | None]
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Many of one kind, each with its pictures ``columns`` in a row; whoever looks at the page sorts and filters them.
+
+    Their pictures are in the page alone, and not beside it.
+    """
+
+    cards: Sequence[Card]
+    columns: int = 4
+
+    @property
+    def numbers(self) -> list[str]:
+        """The facts to sort by."""
+        return [name for name, values in self._facts.items() if values and not any(isinstance(v, str) for v in values)]
+
+    @property
+    def choices(self) -> dict[str, list[str]]:
+        """The facts to filter by, and their values."""
+        found = {name: sorted({str(v) for v in values}, key=_natural) for name, values in self._facts.items()}
+        return {name: values for name, values in found.items() if name not in self.numbers and len(values) > 1}
+
+    @property
+    def _facts(self) -> dict[str, list[str | float]]:
+        names = dict.fromkeys(name for card in self.cards for name in card.facts)
+        return {name: [value for card in self.cards if (value := card.facts.get(name)) is not None] for name in names}
+
+
+def _natural(words: str) -> list[str | int]:
+    """What words are sorted by so that story 2 stands before story 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", words)]
 
 
 class Share(NamedTuple):
@@ -108,7 +151,7 @@ class Links:
     links: Sequence[Link]
 
 
-Part = str | Figures | Table | Verdict | Commands | Links
+Part = str | Figures | Cards | Table | Verdict | Commands | Links
 
 
 @dataclass(frozen=True, init=False)

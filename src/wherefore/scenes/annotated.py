@@ -18,6 +18,7 @@ from wherefore.scenes.world import COUNTS, PREFIX, SPLITS, World, imagine, whole
 
 Array = np.ndarray[Any, Any]
 CONCEPTS = ("color", "object", "material", "part", "scene", "texture")  # the six kinds of Broden, in its spelling
+ENDINGS = {"color": "-c", "scene": "-s"}  # of their names, so that sea the scene is not sea the object
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1, inclusive
 # How generously each of three people sharpens around what they look at, in shares of the side.
 PEOPLE = (0.04, 0.02, 0.08)

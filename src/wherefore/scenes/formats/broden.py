@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from wherefore.errors import Error
-from wherefore.scenes.annotated import CONCEPTS, Array, Scene
+from wherefore.scenes.annotated import CONCEPTS, ENDINGS, Array, Scene
 from wherefore.scenes.formats.files import FORMATS, Writer, jpeg, png, table
-
-ENDINGS = {"color": "-c", "scene": "-s"}
 
 
 @FORMATS("broden")

@@ -1,0 +1,112 @@
+"""Targeted attacks: within their bound, whole numbers, read again from files; figures by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import wherefore as wf
+from wherefore.diagnosis.attacks import attack, fed, probabilities, scores
+from wherefore.errors import Error
+from wherefore.experiments import adversarial
+from wherefore.experiments.adversarial import pointed, read, share, shrunk, verified
+
+SEEN = wf.Preprocess(resize=8, crop=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+class Sums(nn.Module):
+    """Three classes: how much red, green and blue there is."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)) * self.weight
+
+
+def model(scale: float, multilabel: bool = False, bgr: bool = False) -> wf.Model:
+    preprocess = wf.Preprocess(resize=8, crop=8, mean=(0.5,) * 3, std=(0.5,) * 3, bgr=bgr)
+    return wf.Model(Sums(scale).eval(), ["red", "green", "blue"], preprocess, multilabel=multilabel)
+
+
+def pictures(count: int = 2) -> list[Image.Image]:
+    dice = np.random.default_rng(0)
+    return [Image.fromarray(dice.integers(100, 150, (12, 9, 3), np.uint8)) for _ in range(count)]
+
+
+def test_what_is_fed_is_what_the_network_sees_of_the_whole_picture() -> None:
+    net = model(1.0)
+    shown = fed(net, pictures()[0])
+    assert shown.size == (8, 8)
+    exact = pictures()[0].resize((8, 8), Image.Resampling.BILINEAR)
+    assert np.abs(np.asarray(shown, int) - np.asarray(exact, int)).max() <= 1
+    assert np.array_equal(np.asarray(fed(net, shown)), np.asarray(shown))  # once more changes nothing
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+@pytest.mark.parametrize("bgr", [False, True])
+def test_an_attack_changes_no_pixel_by_more_than_its_bound(multilabel: bool, bgr: bool, tmp_path: Path) -> None:
+    # Scores are means over 8 x 8 pixels of values of -1..1: a step of 1 moves the wanted one by scale * 2/255.
+    net = model(200.0, multilabel, bgr)
+    clean = [fed(net, each) for each in pictures()]
+    before = probabilities(net, scores(net, clean))
+    targets = [2, 0]
+    found = attack(net, clean, targets)
+    for i, (one, was) in enumerate(zip(found, clean, strict=True)):
+        change = np.abs(one.pixels.astype(int) - np.asarray(was, int))
+        assert one.bound in (2, 4, 8, 16) and 0 < change.max() <= one.bound and one.steps >= change.max()
+        one.picture.save(tmp_path / f"{i}.png")
+        again = probabilities(net, scores(net, [read(tmp_path / f"{i}.png")]))[0]
+        assert again[targets[i]] > 0.9999 > before[i, targets[i]]
+        assert verified(net, tmp_path, {"file": f"{i}.png", "target": targets[i]})
+        assert not verified(net, tmp_path, {"file": f"{i}.png", "target": 1})
+    assert not verified(net, tmp_path, {"file": "none.png", "target": 0})
+
+
+def test_the_steps_are_the_shortest_that_the_gradient_knows() -> None:
+    """The gradient of a mean is the same everywhere: k steps move every pixel of the wanted channel by k."""
+    net = model(300.0)
+    (clean,) = [fed(net, each) for each in pictures(1)]
+    (found,) = attack(net, [clean], [2])
+    change = found.pixels.astype(int) - np.asarray(clean, int)
+    assert (change[..., 2] == found.steps).all() and (change[..., :2] <= 0).all()
+
+
+def test_an_attack_that_fails_says_so() -> None:
+    net = model(1e-3)
+    (found,) = attack(net, [fed(net, pictures(1)[0])], [1], bounds=(1, 2), steps=4)
+    assert found.bound == 0
+    assert np.abs(found.pixels.astype(int) - np.asarray(fed(net, pictures(1)[0]), int)).max() <= 2
+
+
+def test_a_preprocess_of_another_kind_is_refused() -> None:
+    net = wf.Model(Sums(1.0), ["a", "b", "c"], lambda picture: torch.zeros(3, 8, 8))
+    with pytest.raises(Error, match=r"has no wf\.Preprocess"):
+        fed(net, pictures()[0])
+
+
+def test_measures_by_hand() -> None:
+    mask = np.zeros((4, 4), bool)
+    mask[1, 2] = True
+    heat = torch.zeros(4, 4)
+    heat[1, 2], heat[3, 3], heat[0, 0] = 3.0, 1.0, -5.0
+    assert pointed(heat, mask) == 1 and share(heat, mask) == 0.75
+    assert pointed(-heat, mask) == 0 and share(torch.zeros(4, 4), mask) == pointed(torch.zeros(4, 4), mask) == 0
+    assert shrunk(mask.repeat(2, 0).repeat(2, 1), (4, 4)).tolist() == mask.tolist()
+
+
+def test_figures_count_each_picture_once() -> None:
+    kept = [
+        {**{f"{key} {of}": values for key in ("p", "hit", "energy") for of in ("clean", "fooled")},
+         "before": 0.0, "after": 1.0, "absent": values, "rank": values, "areas": values, "area": 0.5, "bound": 2}
+        for values in ([1.0, 0.0], [1.0])
+    ]  # fmt: skip
+    figures = adversarial.figures_of(kept)
+    assert figures[adversarial.CLEAN, "peak on what is there"].value == 0.75
+    assert figures[adversarial.FOOLED, "probability of what is not there"].value == 1

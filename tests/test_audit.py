@@ -1,0 +1,117 @@
+"""Audits: figures by hand, tests beside scipy's, planted biases that are found, and none where none is planted."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from wherefore.diagnosis.audit import Audit, Look, holm
+
+NAN = float("nan")
+
+
+def one(number: int, label: str, group: str, said: str, **energy: float) -> Look:
+    area = {name: 0.25 for name in energy}
+    return Look(number, f"picture {number}", label, group, said, energy, area)
+
+
+def drawn(seed: int, n: int, gap: float, excess: float) -> Audit:
+    """An audit of n pictures: nurses of the group b are recognised less often by ``gap``, the maps of nurses have
+    ``excess`` more on the hair than its area."""
+    dice = np.random.default_rng(seed)
+    looks = []
+    for i in range(n):
+        label, group = ("doctor", "nurse")[i % 2], "ab"[i // 2 % 2]
+        right = dice.random() < 0.9 - (gap if (label, group) == ("nurse", "b") else 0)
+        said = label if right else ("nurse", "doctor")[i % 2]
+        hair = 0.25 + dice.normal(excess if said == "nurse" else 0, 0.1)
+        looks.append(one(i, label, group, said, hair=hair, coat=0.25 + dice.normal(0, 0.1)))
+    return Audit(looks)
+
+
+def test_figures_by_hand() -> None:
+    looks = [
+        one(0, "nurse", "a", "nurse", hair=0.5, coat=0.1),
+        one(1, "nurse", "a", "nurse", hair=0.3, coat=0.2),
+        one(2, "nurse", "b", "doctor", hair=0.1, coat=0.6),
+        one(3, "nurse", "b", "nurse", hair=NAN, coat=NAN),
+        one(4, "doctor", "b", "doctor", hair=0.2),
+    ]
+    found = Audit(looks)
+    assert found.right.value == 0.8
+    assert {cell: each.value for cell, each in found.groups.items()} == {
+        ("doctor", "b"): 1.0,
+        ("nurse", "a"): 1.0,
+        ("nurse", "b"): 0.5,
+    }
+    assert found.worst[0] == ("nurse", "b") and found.worst[1].value == 0.5
+    evidence = {(each.said, each.region): each for each in found.evidence}
+    assert evidence["nurse", "hair"].energy.value == pytest.approx(0.4) and evidence["nurse", "hair"].energy.n == 2
+    assert evidence["nurse", "hair"].times.value == pytest.approx(1.6)
+    assert evidence["doctor", "coat"].times.value == pytest.approx(2.4) and evidence["doctor", "coat"].energy.n == 1
+    assert [each.times.value for each in found.evidence] == sorted(
+        (e.times.value for e in found.evidence), reverse=True
+    )
+    [gap] = found.gaps
+    assert (gap.label, gap.best, gap.worst, gap.figure.value) == ("nurse", "a", "b", 0.5), "doctors have one group"
+    assert not found.findings and not gap.clear and not any(e.clear for e in found.evidence), "too few to be tested"
+
+
+def test_holm_beside_its_definition() -> None:
+    ps = [0.01, 0.04, 0.03, 0.005, 0.5]
+    assert holm(ps) == pytest.approx([0.04, 0.09, 0.09, 0.025, 0.5])
+    rejected = [p < 0.05 for p in holm(ps)]
+    steps = []
+    for i, p in enumerate(sorted(ps)):  # step down: the first that is not below its share ends it
+        if p > 0.05 / (len(ps) - i):
+            break
+        steps.append(p)
+    assert [p in steps for p in ps] == rejected and holm([]) == []
+
+
+def test_tests_beside_scipy() -> None:
+    found = drawn(0, 60, 0.3, 0.03)
+    excess = [each.energy["hair"] - each.area["hair"] for each in found.looks if each.said == "nurse"]
+    assert found._excess("nurse", "hair") == pytest.approx(stats.ttest_1samp(excess, 0, alternative="greater").pvalue)
+    own = [each for each in found.looks if each.label == "nurse"]
+    a, b = ([each.right for each in own if each.group == group] for group in "ab")
+    exact = stats.fisher_exact([[sum(a), len(a) - sum(a)], [sum(b), len(b) - sum(b)]]).pvalue
+    assert found._shuffled("nurse") == pytest.approx(exact, abs=0.03)
+
+
+def test_a_shuffle_is_the_exact_test_on_few_pictures() -> None:
+    right = [1, 1, 1, 1, 1, 1, 0, 1, 0, 0]
+    looks = [one(i, "x", "ab"[i // 6], "x" if r else "y") for i, r in enumerate(right)]
+    gap = abs(np.mean(right[:6]) - np.mean(right[6:])) - 1e-12
+    every = [
+        abs(np.mean([right[i] for i in some]) - np.mean([right[i] for i in range(10) if i not in some])) >= gap
+        for some in combinations(range(10), 6)
+    ]
+    assert Audit(looks)._shuffled("x") == pytest.approx(np.mean(every), abs=0.02)
+
+
+def test_a_planted_bias_is_found_and_told() -> None:
+    found = drawn(1, 400, 0.4, 0.1)
+    [(evidence, gap)] = found.findings
+    assert (evidence.said, evidence.region) == ("nurse", "hair") == (found.evidence[0].said, found.evidence[0].region)
+    assert (gap.label, gap.worst, gap.best) == ("nurse", "b", "a") and gap.figure.value == pytest.approx(0.4, abs=0.15)
+    assert "where it says `nurse`, 3" in str(evidence) and "lies on `hair`, 25.0 % of the picture" in str(evidence)
+    assert "less often with b than with a" in str(gap)
+
+
+def test_either_alone_is_no_finding() -> None:
+    assert not drawn(1, 400, 0.4, 0.0).findings and not drawn(1, 400, 0.0, 0.1).findings
+
+
+def test_false_alarms_are_rare() -> None:
+    """Groups that do not differ, evidence that does lie somewhere: what could go wrong is the test of the groups."""
+    alarms = [bool(drawn(seed, 80, 0.0, 0.1).findings) for seed in range(40)]
+    assert sum(alarms) <= 5, "at a rate of 5 % more come once in 70 times"
+
+
+def test_nothing_annotated_and_one_group() -> None:
+    found = Audit([one(i, "x", "", "x") for i in range(12)])
+    assert found.evidence == [] and found.gaps == [] and found.findings == [] and found.right.value == 1

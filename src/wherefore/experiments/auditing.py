@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from wherefore.concepts.recording import Recording
+from wherefore.concepts.sheets import dimmed
 from wherefore.datasets import Dataset
 from wherefore.diagnosis.audit import PART, Audit, Evidence, look
 from wherefore.diagnosis.regions import COUNT, DRAWN, MOST, Assigning, Drawing, Regions, clustered, drawn, regions
@@ -138,11 +139,12 @@ def _outlined(dataset: Dataset, found: Regions) -> list[Figures]:
 
 
 def _with(dataset: Dataset, found: Regions, number: int, name: str) -> Figure:
-    """A picture with the outline of a region."""
+    """A picture, dimmed but for a region, and that outlined."""
     sample = dataset[number]
     width, height = (max(1, round(side * showing.SIDE / max(sample.size))) for side in sample.size)
-    mask = torch.from_numpy(found.masks(number, (height, width))[name])
-    picture = outlined(sample.image.resize((width, height)), mask, (0.0, 0.0, float(width), float(height)))
+    mask = found.masks(number, (height, width))[name]
+    whole = (0.0, 0.0, float(width), float(height))
+    picture = outlined(dimmed(sample.image.resize((width, height)), mask), torch.from_numpy(mask), whole)
     said = ", ".join(filter(None, [*sample.labels, sample.group]))
     return Figure(picture, sample.name, said, f"{name} in {sample.name}, outlined")
 

@@ -66,13 +66,14 @@ def bias(lab: Lab, retrain: bool = False) -> Result:
     found = [audited(lab, model, dataset, numbers) for model in lab.networks("people-biased", "people-balanced")]
     again = [audited(lab, model, dataset, numbers) for model in (retrained(lab) if retrain else ())]
     rows = [each for one in (*found, *again) for each in rows_of(one)]
-    verdicts, more = [], []
+    verdicts: list[Verdict] = []
+    more: list[Section] = []
     if planted:
         turned = {one.name: _turned(lab, lab.network(one.name), numbers, one.audit) for one in found}
         rows += [row("classification", figure, network=name, measure=TURNED) for name, figure in turned.items()]
         verdicts = _verdicts({one.name: one.audit for one in found}, turned)
         hidden = [audited(lab, lab.network(one.name), dataset, numbers, withheld=True) for one in found]
-        more.append(without_parts(hidden, dataset, CHANCE, TRUE))
+        more += without_parts(hidden, dataset, CHANCE, TRUE)
         rows += [each for one in hidden for each in rows_of(one)]
     if again:
         more.append(told({one.name: one.audit for one in again}, CHANCE, TRUE))

@@ -180,7 +180,7 @@ def rows_of(found: Audited) -> Iterator[Row]:
 # -------------------------------------------------------------------------------------------- the page
 
 
-def sections(found: Audited, rows: Sequence[Row]) -> list[Section]:
+def sections_of(found: Audited, rows: Sequence[Row]) -> list[Section]:
     """What a page says of a network: its findings, its groups, where its evidence lies, and which regions these are."""
     name, audit = found.name, found.audit
     listed = [f"{i}. {sentence}." for i, sentence in enumerate(findings(audit), 1)]

@@ -22,12 +22,12 @@ from wherefore.experiments.auditing import (
     capital,
     findings,
     rows_of,
-    sections,
+    sections_of,
 )
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.result import Result
 from wherefore.experiments.retraining import retrained, told
-from wherefore.experiments.tables import claim, need, row, where
+from wherefore.experiments.tables import Row, claim, need, row, where
 from wherefore.experiments.withheld import without_parts
 from wherefore.explainer import Explainer
 from wherefore.metrics.summary import Summary, difference, summary
@@ -66,23 +66,29 @@ def bias(lab: Lab, retrain: bool = False) -> Result:
     found = [audited(lab, model, dataset, numbers) for model in lab.networks("people-biased", "people-balanced")]
     again = [audited(lab, model, dataset, numbers) for model in (retrained(lab) if retrain else ())]
     rows = [each for one in (*found, *again) for each in rows_of(one)]
-    verdicts: list[Verdict] = []
-    more: list[Section] = []
-    if planted:
-        turned = {one.name: _turned(lab, lab.network(one.name), numbers, one.audit) for one in found}
-        rows += [row("classification", figure, network=name, measure=TURNED) for name, figure in turned.items()]
-        verdicts = _verdicts({one.name: one.audit for one in found}, turned)
-        hidden = [audited(lab, lab.network(one.name), dataset, numbers, withheld=True) for one in found]
-        more += without_parts(hidden, dataset, CHANCE, TRUE)
-        rows += [each for one in hidden for each in rows_of(one)]
-    if again:
-        more.append(told({one.name: one.audit for one in again}, CHANCE, TRUE))
+    more, verdicts, sections = _of_planted(lab, found, dataset, numbers) if planted else ([], [], [])
+    sections += [told({one.name: one.audit for one in again}, CHANCE, TRUE)] if again else []
     return Result(
-        rows,
-        [*verdicts, *(verdict for section in more for verdict in section.verdicts)],
-        [_opening(lab, verdicts), *_pages(found, rows), *more],
+        [*rows, *more],
+        [*verdicts, *(verdict for section in sections for verdict in section.verdicts)],
+        [_opening(lab, verdicts), *_pages(found, rows), *sections],
         {"findings": _said([*found, *again]), "rule chosen on": "scenes:people dev"},
     )
+
+
+def _of_planted(
+    lab: Lab, found: Sequence[Audited], dataset: Dataset, numbers: Sequence[int]
+) -> tuple[list[Row], list[Verdict], list[Section]]:
+    """What can be asked of drawn people alone: the claims, other hair, and the same without what was annotated."""
+    turned = {one.name: _turned(lab, lab.network(one.name), numbers, one.audit) for one in found}
+    hidden = [audited(lab, lab.network(one.name), dataset, numbers, withheld=True) for one in found]
+    rows = [
+        row("classification", figure, network=name, measure=TURNED, label="all", group="", region="")
+        for name, figure in turned.items()
+    ]
+    rows += [each for one in hidden for each in rows_of(one)]
+    verdicts = _verdicts({one.name: one.audit for one in found}, turned)
+    return rows, verdicts, without_parts(hidden, dataset, CHANCE, TRUE)
 
 
 def _fits(sample: Sample) -> bool:
@@ -112,8 +118,8 @@ def _opening(lab: Lab, verdicts: Sequence[Verdict]) -> Section:
     )
 
 
-def _pages(found: Sequence[Audited], rows: Sequence[dict[str, object]]) -> list[Section]:
-    return [part for one in found for part in sections(one, where(rows, network=one.name))]
+def _pages(found: Sequence[Audited], rows: Sequence[Row]) -> list[Section]:
+    return [part for one in found for part in sections_of(one, where(rows, network=one.name))]
 
 
 # -------------------------------------------------------------------------------------------- claims

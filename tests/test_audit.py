@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wherefore.diagnosis.audit import Audit, Look, holm
+from wherefore.diagnosis.audit import LEAST, Audit, Look, holm
 
 NAN = float("nan")
 
@@ -120,6 +120,11 @@ def test_pictures_without_a_group_are_in_no_gap_and_small_audits_are_of_a_hundre
         (gap.label, gap.best, gap.worst, gap.p) for gap in found.gaps
     }
     assert loose.groups["nurse", ""].value == 0
+
+
+def test_what_too_few_pictures_have_comes_last() -> None:
+    looks = [one(i, "x", "a", "x", hair=0.2) for i in range(LEAST)] + [one(99, "y", "a", "y", hair=0.9)]
+    assert [each.said for each in Audit(looks).evidence] == ["x", "y"]
 
 
 def test_nothing_annotated_and_one_group() -> None:

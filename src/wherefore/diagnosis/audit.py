@@ -143,11 +143,11 @@ class Audit:
 
     @cached_property
     def evidence(self) -> list[Evidence]:
-        """Where the evidence for each answer lies, the densest first."""
+        """Where the evidence for each answer lies, the densest first; last what too few pictures have to be tested."""
         pairs = sorted({(each.said, region) for each in self.looks for region in each.energy})
         ps = holm([self._excess(*pair) for pair in pairs])
         found = [self._evidence(*pair, p) for pair, p in zip(pairs, ps, strict=True)]
-        return sorted(found, key=lambda each: -np.nan_to_num(each.times.value))
+        return sorted(found, key=lambda each: (each.energy.n < LEAST, -np.nan_to_num(each.times.value)))
 
     @cached_property
     def gaps(self) -> list[Gap]:

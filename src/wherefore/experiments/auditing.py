@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from wherefore.types import Model
 
 METHOD = "grad-cam"
 TOLD, SHOWN = 3, 4  # of a network's regions on the page, and pictures of each
+MOST_ROWS = 48  # of a table on the page; with many classes there are thousands
 ACCURACY, GAP, SHARE, TIMES = "accuracy", "swap gap", "share of the evidence", "times its area"
 ALARMS = "audits that claim a bias"
 LABELS = {"label": "label", "group": "group", "measure": "measured"}
@@ -185,7 +186,7 @@ def sections_of(found: Audited, rows: Sequence[Row]) -> list[Section]:
     name, audit = found.name, found.audit
     listed = [f"{i}. {sentence}." for i, sentence in enumerate(findings(audit), 1)]
     gaps = [f"{capital(str(gap))}{'' if gap.clear else ', which may be chance'}." for gap in audit.gaps]
-    groups = table([*where(rows, measure=ACCURACY), *where(rows, measure=GAP)], LABELS, "right")
+    groups = _table([*where(rows, measure=ACCURACY), *where(rows, measure=GAP)], LABELS, "right")
     parts = _evidence(rows)
     return [
         Section(f"{name}: findings", *(listed or [NOTHING if audit.gaps else UNGROUPED])),
@@ -205,6 +206,12 @@ def _evidence(rows: Sequence[Row]) -> list[Table]:
     within = [each for each in where(rows, measure=SHARE) if each["group"]]
     if not whole:
         return []
-    found = [table(whole, REGIONS, "evidence", "An even map has what the area is.")]
-    found.append(table(where(rows, measure=TIMES), REGIONS, "times its area", share=False))
-    return [*found, *([table(within, GROUPS, "evidence")] if within else [])]
+    found = [_table(whole, REGIONS, "evidence", "An even map has what the area is.")]
+    found.append(_table(where(rows, measure=TIMES), REGIONS, "times its area", share=False))
+    return [*found, *([_table(within, GROUPS, "evidence")] if within else [])]
+
+
+def _table(rows: Sequence[Row], columns: Mapping[str, str], value: str, caption: str = "", share: bool = True) -> Table:
+    """The first rows as a table."""
+    more = f"The first {MOST_ROWS} of {len(rows)} rows; the JSON has all." if len(rows) > MOST_ROWS else ""
+    return table(rows[:MOST_ROWS], columns, value, f"{caption} {more}".strip(), share)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wherefore.diagnosis.audit import Audit, Look, holm
+from wherefore.diagnosis.audit import LEAST, Audit, Look, holm
 
 NAN = float("nan")
 
@@ -98,7 +98,7 @@ def test_a_planted_bias_is_found_and_told() -> None:
     [(evidence, gap)] = found.findings
     assert (evidence.said, evidence.region) == ("nurse", "hair") == (found.evidence[0].said, found.evidence[0].region)
     assert (gap.label, gap.worst, gap.best) == ("nurse", "b", "a") and gap.figure.value == pytest.approx(0.4, abs=0.15)
-    assert "where it says `nurse`, 3" in str(evidence) and "lies on `hair`, 25.0 % of the picture" in str(evidence)
+    assert "for `nurse`, 3" in str(evidence) and "lies on `hair`, 25.0 % of the picture" in str(evidence)
     assert "less often with b than with a" in str(gap)
 
 
@@ -110,6 +110,21 @@ def test_false_alarms_are_rare() -> None:
     """Groups that do not differ, evidence that does lie somewhere: what could go wrong is the test of the groups."""
     alarms = [bool(drawn(seed, 80, 0.0, 0.1).findings) for seed in range(40)]
     assert sum(alarms) <= 5, "at a rate of 5 % more come once in 70 times"
+
+
+def test_pictures_without_a_group_are_in_no_gap_and_small_audits_are_of_a_hundred() -> None:
+    found = drawn(1, 250, 0.4, 0.1)
+    assert [part.looks[0].number for part in found.parts] == [0, 100] and {len(p.looks) for p in found.parts} == {100}
+    loose = Audit([*found.looks, *(one(n, "nurse", "", "doctor") for n in range(300, 340))])
+    assert {(gap.label, gap.best, gap.worst, gap.p) for gap in loose.gaps} == {
+        (gap.label, gap.best, gap.worst, gap.p) for gap in found.gaps
+    }
+    assert loose.groups["nurse", ""].value == 0
+
+
+def test_what_too_few_pictures_have_comes_last() -> None:
+    looks = [one(i, "x", "a", "x", hair=0.2) for i in range(LEAST)] + [one(99, "y", "a", "y", hair=0.9)]
+    assert [each.said for each in Audit(looks).evidence] == ["x", "y"]
 
 
 def test_nothing_annotated_and_one_group() -> None:

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from wherefore.batch.maps import Seen
+from wherefore.diagnosis.regions import Regions
 from wherefore.metrics.energy import shares
 from wherefore.metrics.summary import Summary, bootstrapped, difference, pooled, summary
 
 Array = np.ndarray[Any, Any]
 ALPHA = 0.05
 LEAST = 10  # pictures, below which nothing is tested
+PART = 100  # pictures of the small audits that power and false alarms are counted over
 SHUFFLES = 2000
 THING = "the thing itself"
 
@@ -48,14 +50,20 @@ class Look:
         return self.said == self.label
 
 
-def look(seen: Seen) -> Look:
+def look(seen: Seen, regions: Regions | None = None) -> Look:
     """What the first map that was kept of a picture with one label says; it is that of the network's answer.
 
-    Where no parts are named but things are annotated, the region is the thing of its label.
+    Where no parts are named but things are annotated, the region is the thing of its label. With ``regions``, which
+    were found, it is each of these, and map and regions are taken at the layer's own places: a place is in one region
+    or another, and nothing is interpolated between two.
     """
     sample, row = seen.sample, seen.rows[0]
-    [label], heat = sample.labels, next(seen.explanation.placed(0))
-    parts = sample.parts or ({THING: sample.mask(label)} if sample.of(label) else {})
+    [label], heat = sample.labels, seen.explanation.maps[0][0]
+    if regions is None:
+        heat = next(seen.explanation.placed(0))
+        parts = sample.parts or ({THING: sample.mask(label)} if sample.of(label) else {})
+    else:
+        parts = regions.masks(row["number"], tuple(heat.shape))
     areas = {name: float(mask.mean()) for name, mask in parts.items()}
     said = row["category"] or row["name"]
     return Look(row["number"], sample.name, label, sample.group, said, shares(heat, parts), areas)
@@ -82,7 +90,7 @@ class Evidence:
 
     def __str__(self) -> str:
         return (
-            f"where it says `{self.said}`, {percent(self.energy)} of the evidence lies on `{self.region}`, "
+            f"for `{self.said}`, {percent(self.energy)} of the evidence lies on `{self.region}`, "
             f"{100 * self.area.value:.1f} % of the picture: {self.times.value:.2f} times "
             f"({self.times.low:.2f} to {self.times.high:.2f}) what an even map would have there"
         )
@@ -90,8 +98,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Gap:
-    """How much more often pictures of a label are recognised in its ``best`` group than in its ``worst``; ``p`` of any
-    difference between its groups, corrected."""
+    """The swap gap: how much more often pictures of a label are recognised in its ``best`` group than in its ``worst``.
+
+    The label is the same, the group another. ``p`` is that of any difference between its groups, corrected. Pictures
+    without a group are left out.
+    """
 
     label: str
     best: str
@@ -132,15 +143,15 @@ class Audit:
 
     @cached_property
     def evidence(self) -> list[Evidence]:
-        """Where the evidence for each answer lies, the densest first."""
+        """Where the evidence for each answer lies, the densest first; last what too few pictures have to be tested."""
         pairs = sorted({(each.said, region) for each in self.looks for region in each.energy})
         ps = holm([self._excess(*pair) for pair in pairs])
         found = [self._evidence(*pair, p) for pair, p in zip(pairs, ps, strict=True)]
-        return sorted(found, key=lambda each: -np.nan_to_num(each.times.value))
+        return sorted(found, key=lambda each: (each.energy.n < LEAST, -np.nan_to_num(each.times.value)))
 
     @cached_property
     def gaps(self) -> list[Gap]:
-        """The difference between the groups of each label that has several, the largest first."""
+        """The swap gap of each label that has several groups, the largest first."""
         labels = sorted({label for label, _ in self._cells})
         several = [label for label in labels if len(self._groups_of(label)) > 1]
         ps = holm([self._shuffled(label) for label in several])
@@ -152,6 +163,11 @@ class Audit:
         clear = {gap.label: gap for gap in self.gaps if gap.clear}
         return [(each, clear[each.said]) for each in self.evidence if each.clear and each.said in clear]
 
+    @cached_property
+    def parts(self) -> list[Audit]:
+        """Audits of a hundred of the pictures each, in their order; none where there are fewer."""
+        return [Audit(self.looks[i : i + PART]) for i in range(0, len(self.looks) - PART + 1, PART)]
+
     # ---------------------------------------------------------------------------------------- accuracy
 
     @cached_property
@@ -159,7 +175,7 @@ class Audit:
         return {(each.label, each.group) for each in self.looks}
 
     def _groups_of(self, label: str) -> list[str]:
-        return sorted(group for other, group in self._cells if other == label)
+        return sorted(group for other, group in self._cells if other == label and group)
 
     def _accuracy(self, label: str, group: str) -> Summary:
         own = [float((each.label, each.group) == (label, group)) for each in self.looks]
@@ -183,7 +199,7 @@ class Audit:
     def _shuffled(self, label: str) -> float:
         """How often groups differ as much when they are dealt out anew (a permutation test, which allows for that the
         best and the worst were chosen by the same pictures)."""
-        own = [each for each in self.looks if each.label == label]
+        own = [each for each in self.looks if each.label == label and each.group]
         names = np.array([self._groups_of(label).index(each.group) for each in own])
         right, dice = np.array([float(each.right) for each in own]), np.random.default_rng(0)
         if len(own) < LEAST:

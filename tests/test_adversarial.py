@@ -12,9 +12,9 @@ from torch import nn
 
 import wherefore as wf
 from wherefore.diagnosis.attacks import attack, fed, probabilities, scores
+from wherefore.diagnosis.fooling import absent, pointed, read, share, shrunk, verified
 from wherefore.errors import Error
 from wherefore.experiments import adversarial
-from wherefore.experiments.adversarial import pointed, read, share, shrunk, verified
 
 SEEN = wf.Preprocess(resize=8, crop=8, mean=(0.5,) * 3, std=(0.5,) * 3)
 

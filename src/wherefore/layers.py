@@ -198,7 +198,8 @@ def _default_layer(net: nn.Module, images: Tensor, choose: Callable[[Any], Chose
     if default is None and not found.certain:
         raise Error(
             f"nothing in {name} has a gradient of the target: parts of it are quantised without one, detached, or not "
-            "differentiable; take a method that needs none, such as occlusion."
+            "differentiable, or the score is at its highest, as a picture's similarity to itself is; name a layer, or "
+            "take a method that needs no gradient, such as occlusion."
         )
     if default is None:
         raise Error(

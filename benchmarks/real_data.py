@@ -145,8 +145,10 @@ def people(out: Path) -> None:
             sizes = {name: float(sample.mask(name).mean()) for name in sample.labels if KINDS.get(name)}
             if sizes:
                 label = max(sizes, key=lambda name: sizes[name])
-                found.append((sample, label, "with people" if sample.of(PERSON) else "without people"))
-    listed(out / "people", [(f"{s.name}.jpg", label, group, masks(out / "people", s, label)) for s, label, group in found])
+                found.append((sample, label, "people" if sample.of(PERSON) else "no people"))
+    listed(
+        out / "people", [(f"{s.name}.jpg", label, group, masks(out / "people", s, label)) for s, label, group in found]
+    )
 
 
 def sizes(out: Path) -> None:

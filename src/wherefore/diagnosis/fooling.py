@@ -20,6 +20,7 @@ from torch import Tensor
 
 from wherefore.batch.store import Row
 from wherefore.datasets import Array, Sample
+from wherefore.datasets.matching import kin
 from wherefore.diagnosis.attacks import BOUNDS, STEPS, SURE, Attacked, attack, fed, probabilities, scores
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
@@ -62,8 +63,7 @@ class Attacking:
         return [[self._row(*each)] for each in zip(samples, pictures, targets, attacks, strict=True)]
 
     def _absent(self, sample: Sample, likely: Tensor) -> int:
-        there = {number for label in sample.labels for number in self.outputs.get(label, ())}
-        found = absent(likely, there, random.Random(f"{self.seed} {sample.name}"))
+        found = absent(likely, self._kin(sample), random.Random(f"{self.seed} {sample.name}"))
         if found is None:
             raise Error(f"{self.model.name} has no class that is not in the picture: take a network of more classes.")
         return found
@@ -75,7 +75,7 @@ class Attacking:
         likely = probabilities(self.model, values)
         labels, boxed = self._there(sample)
         classes = [max(self.outputs[label], key=lambda c: float(values[0, c])) for label in labels]
-        known = {target, *(c for label in sample.labels for c in self.outputs.get(label, ()))}
+        known = {target, *self._kin(sample)}
         sees = [target, *[c for c in values[1].argsort(descending=True).tolist() if c not in known][:1]]
         e = self.why([clean, fooled], torch.tensor([classes + sees]).expand(2, -1))
         masks = [shrunk(sample.mask(label), clean.size) for label in boxed]
@@ -100,6 +100,10 @@ class Attacking:
         boxed = [label for label in known if sample.of(label)]
         return boxed or known, boxed
 
+    def _kin(self, sample: Sample) -> set[int]:
+        """All classes of the network that a label means, and those that are of one kind with them."""
+        return kin((c for label in sample.labels for c in self.outputs.get(label, ())), self.model.classes or ())
+
     def _file(self, sample: Sample, found: Attacked) -> Path:
         digest = hashlib.sha256(sample.name.encode()).hexdigest()[:8]  # names that are alike in their letters
         content = BytesIO()
@@ -110,8 +114,8 @@ class Attacking:
 def absent(likely: Tensor, there: Collection[int], dice: random.Random) -> int | None:
     """A class that is not in a picture, by chance; None where every class is ``there``.
 
-    That a class is no label does not make it absent: a tabby's picture shows a tiger cat, too, or has a second thing in
-    it. So it is one to which the network gives a probability below `UNLIKELY` ``(C,)`` on the clean picture, and where
+    That a class is no label does not make it absent: the picture may show a second thing, or what looks like the first.
+    So it is one to which the network gives the clean picture a probability below `UNLIKELY`, ``likely`` ``(C,)``; where
     there is none, the least likely.
     """
     others = [c for c in range(len(likely)) if c not in there]

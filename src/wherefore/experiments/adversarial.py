@@ -27,6 +27,7 @@ from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
 from wherefore.metrics.summary import Summary, summary
 from wherefore.pages import Figure, Figures, Section, Verdict
+from wherefore.progress import track
 from wherefore.registry import EXPERIMENTS
 from wherefore.saving import file_name
 from wherefore.types import Model
@@ -51,9 +52,9 @@ UNBOXED = (
     "The data set says what is in its pictures, and not where: of maps it is known how much they change, not more."
 )
 RULE = (
-    "The class that is not there is drawn by lot from those that are no label and to which the network gives the clean "
-    f"picture a probability below {UNLIKELY}: a class without a label may be there all the same, as look-alikes and "
-    "second things are, and these are more likely than that."
+    "The class that is not there is drawn by lot from those that are no label (nor, of ILSVRC's classes, another kind "
+    "of the same thing, as far as that is listed: a dog for a dog) and to which the network gives the clean picture a "
+    f"probability below {UNLIKELY}: what is there without a label, and what looks like it, is likelier than that."
 )
 
 
@@ -74,7 +75,8 @@ def adversarial(lab: Lab) -> Result:
         )
         work = Attacking(model, outputs, _folder(lab, model, dataset), lab.settings.seed)
         kept = lab.measured(f"attacks {model.name}", work.about, dataset, numbers, work)
-        fooled = [each for each in kept if each["after"] > SURE and verified(model, work.folder, each)]
+        files = track(kept, len(kept), "reading attacked pictures")
+        fooled = [each for each in files if each["after"] > SURE and verified(model, work.folder, each)]
         need(fooled, f"{model.name} withstood every attack: nothing can be said of maps.")
         counts = {"attacked": len(kept), "fooled": len(fooled), "read again above": SURE}
         checked[model.name] = {"pictures": which, **counts}

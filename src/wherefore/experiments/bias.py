@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from wherefore.datasets import Dataset, Sample
-from wherefore.diagnosis.audit import ALPHA, Audit, Evidence, Look, look, percent
+from wherefore.diagnosis.audit import ALPHA, LEAST, Audit, Evidence, Look, look, percent
 from wherefore.experiments.lab import Lab
 from wherefore.experiments.result import Result
 from wherefore.experiments.retraining import KINDS, retrained, told
@@ -19,7 +19,8 @@ from wherefore.experiments.showing import drawn
 from wherefore.experiments.tables import Row, claim, need, row, table, where
 from wherefore.metrics.resampling import wilson
 from wherefore.metrics.summary import Summary, difference
-from wherefore.pages import Figures, Section, Verdict
+from wherefore.pages import Figures, Section, Table, Verdict
+from wherefore.progress import track
 from wherefore.registry import EXPERIMENTS
 from wherefore.types import Model
 
@@ -42,7 +43,8 @@ RULE = (
 )
 LABELS = {"label": "label", "group": "group", "measure": "measured"}
 UNGROUPED = (
-    "No label comes in several groups: without these no bias is claimed, and where the evidence lies is all there is."
+    f"No label with {LEAST} pictures comes in several groups: without these no bias is claimed, and where the evidence "
+    "lies is all there is."
 )
 REGIONS = {"label": "answer", "region": "region", "name": "map"}
 NOTHING = (
@@ -89,7 +91,8 @@ def _fits(sample: Sample) -> bool:
 
 def _audited(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int]) -> Audited:
     lab.fitting(model, [METHOD], dataset)
-    looks = [look(seen) for seen in lab.seen(model, METHOD, dataset, numbers, "first")]
+    maps = lab.seen(model, METHOD, dataset, numbers, "first")
+    looks = [look(seen) for seen in track(maps, len(numbers), "measuring maps")]
     need(looks, f"no picture of {dataset.spec} could be asked about: `wherefore datasets {dataset.spec}` says why.")
     audit = Audit(looks)
     figures = [_shown(lab, model, dataset, each, looks) for each in audit.evidence[:TOLD]]
@@ -197,14 +200,22 @@ def _sections(found: Audited, rows: Sequence[Row]) -> list[Section]:
     name, audit = found.model.name, found.audit
     listed = [f"{i}. {sentence}." for i, sentence in enumerate(findings(audit), 1)]
     gaps = [f"{_capital(str(gap))}{'' if gap.clear else ', which may be chance'}." for gap in audit.gaps]
-    groups = table([*where(rows, measure=ACCURACY), *where(rows, measure="gap")], LABELS, "right")
+    groups = _table([*where(rows, measure=ACCURACY), *where(rows, measure="gap")], LABELS, "right")
     regions = [each for each in where(rows, measure=SHARE) if not each["group"]]
     within = [each for each in where(rows, measure=SHARE) if each["group"]]
-    parts = [table(regions, REGIONS, "evidence", "An even map has what the area is.")] if regions else []
-    parts += [table(where(rows, measure=TIMES), REGIONS, "times its area", share=False)] if regions else []
-    parts += [table(within, {"label": "answer", "group": "group", "region": "region"}, "evidence")] if within else []
+    parts = [_table(regions, REGIONS, "evidence", "An even map has what the area is.")] if regions else []
+    parts += [_table(where(rows, measure=TIMES), REGIONS, "times its area", share=False)] if regions else []
+    parts += [_table(within, {"label": "answer", "group": "group", "region": "region"}, "evidence")] if within else []
     return [
         Section(f"{name}: findings", *(listed or [NOTHING if audit.gaps else UNGROUPED])),
         Section(f"{name}: groups", *gaps, groups),
         *([Section(f"{name}: where the evidence lies", *found.figures, *parts)] if parts else []),
     ]
+
+
+def _table(rows: Sequence[Row], columns: dict[str, str], value: str, caption: str = "", share: bool = True) -> Table:
+    """A table of the rows that have pictures enough; of all where none has."""
+    told = [each for each in rows if each["n"] >= LEAST or each["measure"] == "gap"] or rows
+    left = len(rows) - len(told)
+    words = f"{left} rows of fewer than {LEAST} pictures are left out here; the JSON has them." if left else ""
+    return table(told, columns, value, f"{caption} {words}".strip(), share)

@@ -97,7 +97,8 @@ def _mistakes(
     by_name, order = {each["sample"]: each for each in wrong}, [each["number"] for each in wrong]
     chosen = _chosen(wrong, lab.settings.seed)
     found, shown = [], dict[int, Seen]()
-    for each in lab.seen(model, GRAD_CAM, dataset, order, both_classes(by_name)) if wrong else ():
+    maps = lab.seen(model, GRAD_CAM, dataset, order, both_classes(by_name)) if wrong else iter(())
+    for each in track(maps, len(order), "measuring failures"):
         found.append(measured(each, by_name[each.sample.name]))
         if found[-1].number in chosen:
             shown[found[-1].number] = each

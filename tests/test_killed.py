@@ -19,8 +19,8 @@ from wherefore import cli
 cli.main(sys.argv[1:])
 """
 RUNS = {
-    "adversarial": ["experiment", "adversarial", "--limit", "4", "--out", "out"],
-    "failures": ["audit", "--failures", "--model", "scenes:alexnet", "--data", "scenes:single", "--limit", "16"],
+    "adversarial": ["experiment", "adversarial", "--model", "scenes:alexnet", "--data", "scenes:single", "--limit", "4"],
+    "failures": ["audit", "--failures", "--model", "scenes:alexnet", "--data", "scenes:single", "--limit", "12"],
     "bias": ["experiment", "bias", "--limit", "8", "--out", "out"],
     "dissect": ["dissect", "--limit", "8", "--out", "out/units.csv"],
     "compare": ["compare", "-m", "scenes:vgg", "-m", "scenes:alexnet", "--data", "scenes:pair", "--limit", "6"],

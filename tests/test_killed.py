@@ -19,7 +19,7 @@ from wherefore import cli
 cli.main(sys.argv[1:])
 """
 RUNS = {
-    "adversarial": ["experiment", "adversarial", "--model", "scenes:alexnet", "--data", "scenes:single", "--limit", "4"],
+    "adversarial": ["experiment", "adversarial", "-m", "scenes:alexnet", "--data", "scenes:single", "--limit", "4"],
     "failures": ["audit", "--failures", "--model", "scenes:alexnet", "--data", "scenes:single", "--limit", "12"],
     "bias": ["experiment", "bias", "--limit", "8", "--out", "out"],
     "dissect": ["dissect", "--limit", "8", "--out", "out/units.csv"],

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
-# As `wherefore` does it, but that rows are kept two pictures at a time, so that few pictures are many slices.
+# As `wherefore` does it, but that rows are kept two pictures at a time, so that few pictures are many slices; and that
+# attacks are short.
 SMALL = """
 import sys
 from wherefore.batch import rows
 rows.SLICE = 2
 from wherefore import cli
+from wherefore.diagnosis import attacks
+attacks.attack.__defaults__ = attacks.SURE, (16,), 60
 cli.main(sys.argv[1:])
 """
 RUNS = {
-    "adversarial": ["experiment", "adversarial", "-m", "scenes:alexnet", "--data", "scenes:single", "--limit", "4"],
+    "adversarial": ["experiment", "adversarial", "--limit", "4", "--out", "out"],
     "failures": ["audit", "--failures", "--model", "scenes:alexnet", "--data", "scenes:single", "--limit", "12"],
     "bias": ["experiment", "bias", "--limit", "8", "--out", "out"],
     "dissect": ["dissect", "--limit", "8", "--out", "out/units.csv"],

@@ -136,7 +136,7 @@ def test_a_list_of_one_s_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert found["settings"]["findings"] == {BIASED: []} and found["verdicts"] == [], "of others nothing is known"
     assert {r["region"] for r in found["rows"]} == {"", "hair"} and found["comparable"] is False
     assert [each["count"] for each in found["problems"].values()] == [1]
-    assert "No bias is claimed" in check(tmp_path / "out" / "bias" / "index.html").words
+    assert "no bias is claimed" in check(tmp_path / "out" / "bias" / "index.html").words
 
 
 def test_things_are_regions_where_no_parts_are_named(tmp_path: Path) -> None:

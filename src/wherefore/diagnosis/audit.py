@@ -8,6 +8,7 @@ Neither alone is one: a network has to look somewhere, and groups may differ in 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,12 +139,13 @@ class Audit:
 
     @cached_property
     def worst(self) -> tuple[tuple[str, str], Summary]:
-        """The label and group with the lowest accuracy, and that of the worst in every draw of pictures."""
-        return min(self.groups, key=lambda cell: self.groups[cell].value), self._over_cells(min)
+        """The label and group with the lowest accuracy, and that of the worst in every draw of pictures; of those with
+        `LEAST` pictures, where there are some."""
+        return min(self._told, key=lambda cell: self.groups[cell].value), self._over_cells(min)
 
     @cached_property
     def evidence(self) -> list[Evidence]:
-        """Where the evidence for each answer lies, the densest first; last what too few pictures have to be tested."""
+        """Where the evidence for each answer lies, the densest first; last what has fewer than `LEAST` pictures."""
         pairs = sorted({(each.said, region) for each in self.looks for region in each.energy})
         ps = holm([self._excess(*pair) for pair in pairs])
         found = [self._evidence(*pair, p) for pair, p in zip(pairs, ps, strict=True)]
@@ -151,9 +153,9 @@ class Audit:
 
     @cached_property
     def gaps(self) -> list[Gap]:
-        """The swap gap of each label that has several groups, the largest first."""
-        labels = sorted({label for label, _ in self._cells})
-        several = [label for label in labels if len(self._groups_of(label)) > 1]
+        """The swap gap of each label that has several groups, and `LEAST` pictures in these, the largest first."""
+        counts = Counter(each.label for each in self.looks if each.group)
+        several = [name for name in sorted(counts) if counts[name] >= LEAST and len(self._groups_of(name)) > 1]
         ps = holm([self._shuffled(label) for label in several])
         return sorted((self._gap(*each) for each in zip(several, ps, strict=True)), key=lambda gap: -gap.figure.value)
 
@@ -174,6 +176,12 @@ class Audit:
     def _cells(self) -> set[tuple[str, str]]:
         return {(each.label, each.group) for each in self.looks}
 
+    @cached_property
+    def _told(self) -> list[tuple[str, str]]:
+        """The labels and groups that have pictures enough; all where none has."""
+        counts = Counter((each.label, each.group) for each in self.looks)
+        return sorted(cell for cell in counts if counts[cell] >= LEAST) or sorted(counts)
+
     def _groups_of(self, label: str) -> list[str]:
         return sorted(group for other, group in self._cells if other == label and group)
 
@@ -183,7 +191,7 @@ class Audit:
 
     def _over_cells(self, choose: Callable[[Any], float]) -> Summary:
         right = np.array([float(each.right) for each in self.looks])
-        member = np.array([[(each.label, each.group) == cell for cell in sorted(self._cells)] for each in self.looks])
+        member = np.array([[(each.label, each.group) == cell for cell in self._told] for each in self.looks])
 
         def figure(times: Array) -> float:
             counts = times @ member
@@ -202,8 +210,6 @@ class Audit:
         own = [each for each in self.looks if each.label == label and each.group]
         names = np.array([self._groups_of(label).index(each.group) for each in own])
         right, dice = np.array([float(each.right) for each in own]), np.random.default_rng(0)
-        if len(own) < LEAST:
-            return 1.0
         counts = np.bincount(names)
 
         def spread(of: Array) -> float:
@@ -225,14 +231,16 @@ class Audit:
         return energy, np.where(np.isnan(energy), np.nan, area)
 
     def _excess(self, said: str, region: str) -> float:
-        """The one-sided p of the mean of energy less area (Student's t)."""
+        """The one-sided p of the mean of energy less area (Student's t); NaN of too few pictures."""
         from scipy.stats import t
 
         energy, area = self._on(said, region)
         excess = (energy - area)[~np.isnan(energy)]
         n = len(excess)
-        spread = excess.std(ddof=1) if n > 1 else 0.0
-        if n < LEAST or not spread:
+        if n < LEAST:
+            return float("nan")
+        spread = excess.std(ddof=1)
+        if not spread:
             return 1.0
         return float(t.sf(excess.mean() / (spread / np.sqrt(n)), n - 1))
 
@@ -243,10 +251,10 @@ class Audit:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """The p values corrected for how many they are, in their order (Holm 1979)."""
-    order = np.argsort(ps, kind="stable")
-    stepped = np.maximum.accumulate([(len(ps) - i) * ps[k] for i, k in enumerate(order)])
-    found = np.empty(len(ps))
+    """The p values corrected for how many they are, in their order (Holm 1979); NaN, what was not tested, becomes 1."""
+    values, found = np.array(ps, float), np.ones(len(ps))
+    order = np.argsort(values, kind="stable")[: int((~np.isnan(values)).sum())]  # NaN is sorted last
+    stepped = np.maximum.accumulate([(len(order) - i) * values[k] for i, k in enumerate(order)])
     found[order] = np.minimum(stepped, 1.0)
     return [float(p) for p in found]
 

@@ -13,7 +13,7 @@ import torch
 from wherefore.concepts.recording import Recording
 from wherefore.concepts.sheets import dimmed
 from wherefore.datasets import Dataset
-from wherefore.diagnosis.audit import PART, Audit, Evidence, look
+from wherefore.diagnosis.audit import LEAST, PART, Audit, Evidence, Look, look
 from wherefore.diagnosis.regions import COUNT, DRAWN, MOST, Assigning, Drawing, Regions, clustered, drawn, regions
 from wherefore.drawing import outlined
 from wherefore.experiments import showing
@@ -22,6 +22,7 @@ from wherefore.experiments.tables import Row, need, row, table, where
 from wherefore.metrics.resampling import wilson
 from wherefore.metrics.summary import Summary
 from wherefore.pages import Figure, Figures, Section, Table
+from wherefore.progress import track
 from wherefore.types import Model
 
 METHOD = "grad-cam"
@@ -33,7 +34,8 @@ LABELS = {"label": "label", "group": "group", "measure": "measured"}
 REGIONS = {"label": "answer", "region": "region", "name": "map"}
 GROUPS = {"label": "answer", "group": "group", "region": "region"}
 UNGROUPED = (
-    "No label comes in several groups: without these no bias is claimed, and where the evidence lies is all there is."
+    f"No label with {LEAST} pictures comes in several groups: without these no bias is claimed, and where the evidence "
+    "lies is all there is."
 )
 NOTHING = (
     "No bias is claimed: nowhere does more evidence lie than the area accounts for while groups of that label differ "
@@ -67,14 +69,21 @@ class Audited:
 def audited(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], withheld: bool = False) -> Audited:
     """The audit of a network; on regions that are found where nothing is annotated, or what is was ``withheld``."""
     lab.fitting(model, [METHOD], dataset)
-    looks = [look(seen) for seen in lab.seen(model, METHOD, dataset, numbers, "first")]
+    looks = _looks(lab, model, dataset, numbers)
     need(looks, f"no picture of {dataset.spec} could be asked about: `wherefore datasets {dataset.spec}` says why.")
     found = found_regions(lab, model, dataset, numbers) if withheld or not any(each.energy for each in looks) else None
     if found:
-        looks = [look(seen, found) for seen in lab.seen(model, METHOD, dataset, numbers, "first")]
+        looks = _looks(lab, model, dataset, numbers, found)
     audit, name = Audit(looks), f"{model.name}, parts withheld" if withheld else model.name
     figures = [_shown(lab, model, dataset, each, audit) for each in audit.evidence[:TOLD]]
     return Audited(name, audit, figures, found, _outlined(dataset, found) if found else ())
+
+
+def _looks(
+    lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], found: Regions | None = None
+) -> list[Look]:
+    maps = lab.seen(model, METHOD, dataset, numbers, "first")
+    return [look(seen, found) for seen in track(maps, len(numbers), "measuring maps")]
 
 
 def found_regions(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int]) -> Regions:
@@ -212,6 +221,8 @@ def _evidence(rows: Sequence[Row]) -> list[Table]:
 
 
 def _table(rows: Sequence[Row], columns: Mapping[str, str], value: str, caption: str = "", share: bool = True) -> Table:
-    """The first rows as a table."""
-    more = f"The first {MOST_ROWS} of {len(rows)} rows; the JSON has all." if len(rows) > MOST_ROWS else ""
-    return table(rows[:MOST_ROWS], columns, value, f"{caption} {more}".strip(), share)
+    """The first of the rows that have pictures enough as a table; of all where none has."""
+    told = [each for each in rows if each["n"] >= LEAST or each["measure"] == GAP] or rows
+    left = len(rows) - len(told[:MOST_ROWS])
+    more = f"{left} rows more, or of fewer than {LEAST} pictures, are left out here; the JSON has them." if left else ""
+    return table(told[:MOST_ROWS], columns, value, f"{caption} {more}".strip(), share)

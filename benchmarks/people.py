@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 def recipe_at(network: str, v: float, seed: int) -> Recipe:
     """The recipe of a network with clothes as visible as ``v``."""
-    return replace(recipe_for(network, seed=seed), data=People(network == "people-balanced", visible(v)))
+    return replace(recipe_for(network, seed=seed), data=People(network.removeprefix("people-"), visible(v)))
 
 
 def trained(network: str, v: float, seed: int, work: Path) -> Model:
@@ -61,7 +61,7 @@ def measured(network: str, v: float, seed: int, split: str, work: Path) -> Row:
     """Accuracy on the balanced pictures of a split, of all and of each label with each hair."""
     net = trained(network, v, seed, work).net
     right = hits(net, recipe_at(network, v, seed).sets(split)["top-1"], network)
-    _, labels, long = drawn_people(split, True, visible(v))
+    _, labels, long = drawn_people(split, "balanced", visible(v))
     by_group = {name: float(right[rows].mean()) for name, rows in groups(labels, long).items()}
     return {"visible": v, "network": network, "seed": seed, "accuracy": float(right.mean()), "groups": by_group}
 

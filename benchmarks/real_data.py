@@ -4,11 +4,17 @@
     wherefore datasets imagenet:real/imagenet
     wherefore datasets coco:real/coco
     wherefore datasets voc:real/voc
+    wherefore audit --data manifest:real/people/list.csv --model mobilenet_v2 ...
+    wherefore audit --data manifest:real/sizes/list.csv --model mobilenet_v2 ...
 
 - ``imagenet``: 650 validation pictures of ILSVRC, squashed to 227x227, with boxes and the 1,000 synsets; part val.
 - ``coco``: part val2017 is 100 pictures with a polygon for each thing (crowds are not marked there), part train2017 50
   others with all annotations and captions. All of them are of COCO's own train2017.
 - ``voc``: 82 pictures of kangaroos with boxes; every fourth is part train, the others are val.
+- ``people``: a manifest of the pictures of COCO. The label is the category that takes most of the picture of those that
+  ILSVRC has kinds of, the group whether a person is there too, the regions are the masks of both.
+- ``sizes``: a manifest of those pictures of ILSVRC whose class is a kind of a category of COCO: that is the label, the
+  group is whether its boxes take half of the picture, the region is these.
 
 Pictures are linked to, and copied where that is impossible; lists and annotations are written anew.
 """
@@ -28,9 +34,12 @@ from typing import Any
 
 from PIL import Image
 
+from wherefore.datasets import Sample, opened
+from wherefore.datasets.kinds import KINDS
 from wherefore.saving import made, write_whole
 
 HERE = Path(__file__).parent
+THING, PERSON = "thing", "person"
 
 
 def put(path: Path, text: str) -> None:
@@ -123,8 +132,60 @@ def voc(data: Path, out: Path) -> None:
         put(root / f"ImageSets/Main/kangaroo_{part}.txt", "".join(f"{name}  1\n" for name in own))
 
 
+# -------------------------------------------------------------------------------------------- manifests
+
+
+def people(out: Path) -> None:
+    """The pictures of COCO by what is the largest thing in them, with and without people."""
+    found = []
+    for split, part in (("test", "val2017"), ("dev", "train2017")):
+        samples = opened(f"coco:{out / 'coco'}", split)
+        link((out / "coco" / part).iterdir(), out / "people/pictures")
+        for sample in samples:
+            sizes = {name: float(sample.mask(name).mean()) for name in sample.labels if KINDS.get(name)}
+            if sizes:
+                label = max(sizes, key=lambda name: sizes[name])
+                found.append((sample, label, "people" if sample.of(PERSON) else "no people"))
+    listed(
+        out / "people", [(f"{s.name}.jpg", label, group, masks(out / "people", s, label)) for s, label, group in found]
+    )
+
+
+def sizes(out: Path) -> None:
+    """The pictures of ILSVRC by the category of COCO that their class is a kind of, large and small."""
+    samples = opened(f"imagenet:{out / 'imagenet'}")
+    link((out / "imagenet/ILSVRC/Data/CLS-LOC/val").iterdir(), out / "sizes/pictures")
+    category, rows = {number: name for name, numbers in KINDS.items() for number in numbers}, []
+    for sample, path in zip(samples, sorted((out / "sizes/pictures").iterdir()), strict=True):
+        [synset] = sample.labels
+        label, large = category.get(samples.number(synset)), sample.mask(synset).mean() >= 0.5
+        if label:
+            rows.append((path.name, label, "large" if large else "small", {THING: sample.boxes(synset)}))
+    listed(out / "sizes", rows)
+
+
+def masks(out: Path, sample: Sample, label: str) -> dict[str, str]:
+    """The masks of a thing and of people, as files below a folder."""
+    found = {}
+    for region, category in ((THING, label), (PERSON, PERSON)):
+        if sample.of(category):
+            found[region] = f"masks/{Path(sample.name).stem}-{region}.png"
+            made(out / "masks")
+            Image.fromarray(sample.mask(category)).save(out / found[region])
+    return found
+
+
+def listed(out: Path, rows: Iterable[tuple[str, str, str, Any]]) -> None:
+    """Writes a manifest, all of it of the part test."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("path", "label", "group", "split", "regions"))
+    writer.writerows((f"pictures/{name}", label, group, "test", json.dumps(said)) for name, label, group, said in rows)
+    put(out / "list.csv", table.getvalue())
+
+
 def main(argv: list[str] | None = None) -> None:
-    """Writes all three."""
+    """Writes all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--out", type=Path, default=Path("real"))
@@ -132,7 +193,9 @@ def main(argv: list[str] | None = None) -> None:
     imagenet(arguments.data / "imagenet", arguments.out / "imagenet")
     coco(arguments.data / "coco_like", arguments.out / "coco")
     voc(arguments.data / "voc_like" / "kangaroo", arguments.out / "voc")
-    print(*(os.fspath(arguments.out / name) for name in ("imagenet", "coco", "voc")), sep="\n")
+    people(arguments.out)
+    sizes(arguments.out)
+    print(*(os.fspath(arguments.out / name) for name in ("imagenet", "coco", "voc", "people", "sizes")), sep="\n")
 
 
 if __name__ == "__main__":

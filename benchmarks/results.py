@@ -1,10 +1,12 @@
-"""The tables of docs/results.md, from what `wherefore experiment` wrote.
+r"""The tables of docs/results.md, from what `wherefore experiment` wrote.
 
     wherefore experiment all --out results                        # on scenes, about twenty minutes
     wherefore experiment segmentation --out results               # trains; it says its own time
     python benchmarks/real_data.py --data ../shared/data --out real
     wherefore experiment localization --data imagenet:real/imagenet --model mobilenet_v2 ... --out photographs
-    python benchmarks/results.py "Scenes=results" "Photographs, mobilenet_v2=photographs"
+    wherefore audit --data manifest:real/people/list.csv --model mobilenet_v2 ... --out people
+    python benchmarks/results.py "Scenes=results" "Photographs, mobilenet_v2=photographs" \
+        "Photographs with and without people, mobilenet_v2=people"
 
 What stands before and after the marks in docs/results.md stays as it is.
 """
@@ -29,6 +31,8 @@ SHOWN: dict[str, Callable[[Row], bool]] = {  # of long tables the rows that are 
     "pointing": lambda row: row["over"] == "classes" and row["tolerance"] != "on the thing",
     "sanity": lambda row: row["measure"] == "spearman of sizes" and row["randomised"] == "cascading",
     "layers": lambda row: row["measure"] in ("localization", "class separation"),
+    "failures": lambda row: not row["name"].startswith("story"),
+    "bias": lambda row: row["n"] >= 10 or row["measure"] == "gap",
     "sanity-labels": lambda row: row["measure"] in ("accuracy", "spearman of sizes"),
 }
 
@@ -55,6 +59,8 @@ def section(report: dict[str, Any]) -> str:
     lines += [f"Pictures: {pictures}. Networks (weights' sha256): {networks}.", ""]
     lines += [f"* **{word(each)}**: {each['claim']}. {each['numbers']}"
               for each in report["verdicts"]]  # fmt: skip
+    for name, found in report["settings"].get("findings", {}).items():
+        lines += [f"* {name}: {sentence}" for sentence in found or ["no bias is claimed."]]
     rows = [row for row in report["rows"] if SHOWN.get(report["experiment"], lambda _: True)(row)]
     summary = f"<details><summary>{len(rows)} rows of {len(report['rows'])}</summary>"
     return "\n".join([*lines, "", summary, "", *table(rows, report["comparable"]), "", "</details>"]) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ from PIL import Image
 from torch import nn
 
 import wherefore as wf
+from wherefore.datasets.matching import kin
 from wherefore.diagnosis.attacks import attack, fed, probabilities, scores
+from wherefore.diagnosis.fooling import absent, pointed, read, share, shrunk, verified
 from wherefore.errors import Error
 from wherefore.experiments import adversarial
-from wherefore.experiments.adversarial import pointed, read, share, shrunk, verified
+from wherefore.experiments.lab import Lab, Settings
+from wherefore.pages import Figures
 
 SEEN = wf.Preprocess(resize=8, crop=8, mean=(0.5,) * 3, std=(0.5,) * 3)
 
@@ -33,6 +37,14 @@ class Sums(nn.Module):
 def model(scale: float, multilabel: bool = False, bgr: bool = False) -> wf.Model:
     preprocess = wf.Preprocess(resize=8, crop=8, mean=(0.5,) * 3, std=(0.5,) * 3, bgr=bgr)
     return wf.Model(Sums(scale).eval(), ["red", "green", "blue"], preprocess, multilabel=multilabel)
+
+
+def seen_by(scale: float) -> wf.Model:
+    """The network of colours with a layer that can be explained."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), Sums(scale)).eval()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.eye(3)[:, :, None, None])  # type: ignore[operator,union-attr]
+    return wf.Model(net, ["red", "green", "blue"], SEEN, "0", name="colours")
 
 
 def pictures(count: int = 2) -> list[Image.Image]:
@@ -99,6 +111,55 @@ def test_measures_by_hand() -> None:
     assert pointed(heat, mask) == 1 and share(heat, mask) == 0.75
     assert pointed(-heat, mask) == 0 and share(torch.zeros(4, 4), mask) == pointed(torch.zeros(4, 4), mask) == 0
     assert shrunk(mask.repeat(2, 0).repeat(2, 1), (4, 4)).tolist() == mask.tolist()
+
+
+def test_what_is_not_there_is_no_label_and_not_likely() -> None:
+    likely = torch.tensor([0.9, 0.05, 5e-4, 0.04, 2e-4, 0.0093])
+    drawn = {absent(likely, {2}, random.Random(seed)) for seed in range(50)}
+    assert drawn == {4}, "2 is there, and the others may be"
+    assert {absent(likely, set(), random.Random(seed)) for seed in range(50)} == {2, 4}, "by lot"
+    assert absent(likely, {2, 4}, random.Random(0)) == 5, "none is unlikely: the least likely one"
+    assert absent(likely, range(6), random.Random(0)) is None
+
+
+def test_classes_of_one_kind_are_there_together() -> None:
+    from torchvision.models._meta import _IMAGENET_CATEGORIES as names
+
+    assert kin([282], names) == {281, 282, 283, 284, 285}, "the cats of ILSVRC"
+    assert {151, 268} <= kin([242], names) and 282 not in kin([242], names), "dogs, and no cats"
+    assert kin([0], names) == {0} and kin([], names) == set(), "a tench is of no category"
+    assert kin([282], [str(i) for i in range(1000)]) == {282} and kin([1], ["red", "green"]) == {1}
+
+
+def test_a_folder_of_labels_is_attacked_without_boxes(tmp_path: Path) -> None:
+    """Two labels a picture, as in Fig. 7: nothing is said of where maps lie, and all else is."""
+    for i, picture in enumerate(pictures(2)):
+        picture.save(tmp_path / f"{i}.png")
+    rows = [f"{i}.png,{label}" for i in range(2) for label in ("red", "green")]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    lab = Lab(Settings(f"folder:{tmp_path}", limit=2), tmp_path / "out")
+    lab.networks = lambda *names: [lab.take(seen_by(200.0))]  # type: ignore[method-assign]
+    found = adversarial.adversarial(lab)
+    assert found.settings["checked"]["colours"] == {
+        "pictures": "two labels, no boxes", "attacked": 2, "fooled": 2, "read again above": 0.9999
+    }  # fmt: skip
+    measures = {row["measure"] for row in found.rows}
+    assert "rank correlation with the clean map" in measures and not any("peak" in each for each in measures)
+    assert not found.verdicts and len(list((tmp_path / "out" / "attacked").rglob("*.png"))) == 2
+    shown = found.sections[1].parts[0]
+    assert isinstance(shown, Figures) and shown.columns == 5, "the picture, the attacked one, two labels, the target"
+
+
+def test_a_network_of_what_is_there_alone_cannot_be_fooled(tmp_path: Path) -> None:
+    for label in ("red", "green", "blue"):
+        (tmp_path / "all" / label).mkdir(parents=True)
+    pictures(1)[0].save(tmp_path / "all" / "1.png")
+    rows = [f"1.png,{label}" for label in ("red", "green", "blue")]
+    (tmp_path / "all" / "labels.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    lab = Lab(Settings(f"folder:{tmp_path / 'all'}"), tmp_path / "out")
+    lab.networks = lambda *names: [lab.take(seen_by(200.0))]  # type: ignore[method-assign]
+    with pytest.raises(Error, match="has no class that is not in the picture"):
+        adversarial.adversarial(lab)
 
 
 def test_figures_count_each_picture_once() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wherefore.diagnosis.audit import Audit, Look, holm
+from wherefore.diagnosis.audit import LEAST, Audit, Look, holm
 
 NAN = float("nan")
 
@@ -40,7 +40,8 @@ def test_figures_by_hand() -> None:
         one(3, "nurse", "b", "nurse", hair=NAN, coat=NAN),
         one(4, "doctor", "b", "doctor", hair=0.2),
     ]
-    found = Audit(looks)
+    assert not Audit(looks).gaps, "of labels with few pictures it is not said how groups differ"
+    found = Audit(looks * 4)
     assert found.right.value == 0.8
     assert {cell: each.value for cell, each in found.groups.items()} == {
         ("doctor", "b"): 1.0,
@@ -49,9 +50,9 @@ def test_figures_by_hand() -> None:
     }
     assert found.worst[0] == ("nurse", "b") and found.worst[1].value == 0.5
     evidence = {(each.said, each.region): each for each in found.evidence}
-    assert evidence["nurse", "hair"].energy.value == pytest.approx(0.4) and evidence["nurse", "hair"].energy.n == 2
+    assert evidence["nurse", "hair"].energy.value == pytest.approx(0.4) and evidence["nurse", "hair"].energy.n == 8
     assert evidence["nurse", "hair"].times.value == pytest.approx(1.6)
-    assert evidence["doctor", "coat"].times.value == pytest.approx(2.4) and evidence["doctor", "coat"].energy.n == 1
+    assert evidence["doctor", "coat"].times.value == pytest.approx(2.4) and evidence["doctor", "coat"].energy.n == 4
     assert [each.times.value for each in found.evidence] == sorted(
         (e.times.value for e in found.evidence), reverse=True
     )
@@ -60,9 +61,21 @@ def test_figures_by_hand() -> None:
     assert not found.findings and not gap.clear and not any(e.clear for e in found.evidence), "too few to be tested"
 
 
+def test_the_worst_group_has_pictures_enough() -> None:
+    looks = [one(i, "nurse", "ab"[i % 2], "nurse" if i % 4 else "doctor") for i in range(30)]
+    lone = [one(30, "doctor", "a", "nurse")]
+    assert Audit(looks + lone).worst[0] == ("nurse", "a") and Audit(looks + lone).groups["doctor", "a"].value == 0
+    assert Audit(looks[:3] + lone).worst[0] == ("doctor", "a"), "unless none has"
+    one_more = [one(31, "doctor", "a", "doctor", hair=0.99)]
+    dense = [one(32 + i, "nurse", "a", "nurse", hair=0.3) for i in range(10)]
+    assert [each.energy.n for each in Audit(dense + one_more).evidence if each.region == "hair"] == [10, 1]
+
+
 def test_holm_beside_its_definition() -> None:
     ps = [0.01, 0.04, 0.03, 0.005, 0.5]
     assert holm(ps) == pytest.approx([0.04, 0.09, 0.09, 0.025, 0.5])
+    assert holm([NAN, 0.01, NAN, 0.04]) == pytest.approx([1, 0.02, 1, 0.04]), "what is not tested does not count"
+    assert holm([NAN]) == [1] and holm([]) == []
     rejected = [p < 0.05 for p in holm(ps)]
     steps = []
     for i, p in enumerate(sorted(ps)):  # step down: the first that is not below its share ends it
@@ -98,7 +111,7 @@ def test_a_planted_bias_is_found_and_told() -> None:
     [(evidence, gap)] = found.findings
     assert (evidence.said, evidence.region) == ("nurse", "hair") == (found.evidence[0].said, found.evidence[0].region)
     assert (gap.label, gap.worst, gap.best) == ("nurse", "b", "a") and gap.figure.value == pytest.approx(0.4, abs=0.15)
-    assert "where it says `nurse`, 3" in str(evidence) and "lies on `hair`, 25.0 % of the picture" in str(evidence)
+    assert "for `nurse`, 3" in str(evidence) and "lies on `hair`, 25.0 % of the picture" in str(evidence)
     assert "less often with b than with a" in str(gap)
 
 
@@ -110,6 +123,21 @@ def test_false_alarms_are_rare() -> None:
     """Groups that do not differ, evidence that does lie somewhere: what could go wrong is the test of the groups."""
     alarms = [bool(drawn(seed, 80, 0.0, 0.1).findings) for seed in range(40)]
     assert sum(alarms) <= 5, "at a rate of 5 % more come once in 70 times"
+
+
+def test_pictures_without_a_group_are_in_no_gap_and_small_audits_are_of_a_hundred() -> None:
+    found = drawn(1, 250, 0.4, 0.1)
+    assert [part.looks[0].number for part in found.parts] == [0, 100] and {len(p.looks) for p in found.parts} == {100}
+    loose = Audit([*found.looks, *(one(n, "nurse", "", "doctor") for n in range(300, 340))])
+    assert {(gap.label, gap.best, gap.worst, gap.p) for gap in loose.gaps} == {
+        (gap.label, gap.best, gap.worst, gap.p) for gap in found.gaps
+    }
+    assert loose.groups["nurse", ""].value == 0
+
+
+def test_what_too_few_pictures_have_comes_last() -> None:
+    looks = [one(i, "x", "a", "x", hair=0.2) for i in range(LEAST)] + [one(99, "y", "a", "y", hair=0.9)]
+    assert [each.said for each in Audit(looks).evidence] == ["x", "y"]
 
 
 def test_nothing_annotated_and_one_group() -> None:

@@ -21,6 +21,7 @@ from wherefore.models import scenes as models
 from wherefore.scenes import people
 from wherefore.scenes.people import Cue, Figure, figure
 from wherefore.scenes.world import Dice
+from wherefore.training.people import COUNTS, KINDS, People, drawn_people
 from wherefore.training.recipes import RECIPES
 
 PLAIN = Cue((0.9, 1.0), (0.4, 0.5), 0.0)
@@ -49,6 +50,25 @@ def test_the_biased_set_shows_the_same_people_with_other_hair() -> None:
         biased, balanced = figure(number, "train", balanced=False), figure(number, "train")
         same = biased if biased.hair == balanced.hair else biased.swapped
         assert np.array_equal(pixels(same), pixels(balanced))
+
+
+def test_hair_says_nothing_in_the_unbiased_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each person is there with both hairs, and so is each label with as many of either; others are as they were."""
+    monkeypatch.setitem(COUNTS, "train", 24)
+    sets = {kind: drawn_people.__wrapped__("train", kind, people.CUE) for kind in KINDS}
+    shown, labels, long = sets["unbiased"]
+    for i in range(0, 24, 2):
+        person = figure(i // 2, "train")
+        both = {each.hair == "long": pixels(each) for each in (person, person.swapped)}
+        assert long[i] != long[i + 1] and labels[i].tolist() == labels[i + 1].tolist()
+        assert all(np.array_equal(shown[n], both[bool(long[n])]) for n in (i, i + 1))
+        assert people.LABELS[labels[i].argmax()] == person.label
+    assert labels.sum(0).tolist() == [12, 12] and labels[long].sum(0).tolist() == [6, 6]
+    for kind in ("biased", "balanced"):
+        assert np.array_equal(sets[kind][0][5], pixels(figure(5, "train", kind == "balanced")))
+    assert People("unbiased").source != People("balanced").source
+    with pytest.raises(wf.Error, match="did you mean biased"):
+        People("baised")
 
 
 def test_another_head_changes_nothing_else() -> None:

@@ -239,6 +239,8 @@ def result(report: dict[str, Any], page: Path) -> None:
     for each in report["verdicts"]:
         word = ("holds" if each["holds"] else "does not hold") + ("" if each["clear"] else ", may be chance")
         print(f"{word}: {each['claim']}\n  {each['numbers']}\n")
+    for network, sentences in report["settings"].get("findings", {}).items():
+        print(f"{network}: {' '.join(sentences) or 'no bias is claimed.'}\n")
     plain = {"name", "value", "low", "high", "n", "degenerate", "paper"}
     about = list(dict.fromkeys(key for row in report["rows"] for key in row if key not in plain))
     table(

@@ -38,14 +38,16 @@ def audit(
 ) -> None:
     """Look for what is wrong with a network on your own pictures: what it relies on, or with --failures where it errs.
 
-    By default a bias audit: which of the regions that the data name the evidence
-    for each class lies on, which groups it recognises less often, and whether both
-    together speak of a bias. A manifest is a CSV file with the columns path, label,
-    group, split and, where there are some, regions (`wherefore datasets` says more).
+    By default a bias audit: on which regions the evidence for each class lies,
+    which groups it recognises less often, and whether both speak of a bias.
+    Regions are the parts, boxes or masks that the data name; where there are
+    none, those that the network itself tells apart, found by clustering.
+    Without groups no bias is claimed. A manifest is a CSV file with the columns
+    path, label, group, split and, where there are some, regions.
 
-    With --failures every picture whose first answer is none of its labels, with the
-    maps of the answer and of the true class, told as few stories by the units that
-    spoke for the wrong answers; one page to be sorted and filtered.
+    With --failures every picture whose first answer is none of its labels, with
+    the maps of the answer and of the true class, told as few stories by the
+    units that spoke for the wrong answers; one page to be sorted and filtered.
 
     What is worked out is kept in --out: an audit that was stopped goes on where it was.
 
@@ -54,6 +56,8 @@ def audit(
     wherefore audit --model scenes:people-biased --data scenes:people
 
     wherefore audit --model resnet50 --weights mine.pth --data manifest:photos/list.csv
+
+    wherefore audit --model resnet50 --data folder:photos      # nothing annotated
 
     wherefore audit --failures --model resnet50 --data folder:photos
 

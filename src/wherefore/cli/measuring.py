@@ -31,7 +31,7 @@ def experiment(
     seed: Annotated[int, typer.Option(help="Which pictures, and whatever else is drawn.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="Few pictures: to see that it works.")] = False,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="bias alone: also of networks of five seeds, trained anew.")
+        bool, typer.Option("--retrain", help="bias alone: also of 15 networks of five seeds, trained anew.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pages, JSON and the maps that are kept.")] = Path(

@@ -115,15 +115,20 @@ class Recording:
         self.layer = self.why.layer_of(self.why.reader.example()).name
 
     def __call__(self, samples: Sequence[Sample]) -> list[list[Row]]:
+        maps = self.maps(samples)
+        return [[{"shape": list(each.shape), "values": each.half().cpu().numpy().tobytes()}] for each in maps]
+
+    def maps(self, samples: Sequence[Sample]) -> Tensor:
+        """The maps ``(B, K, h, w)`` of samples. Raises `Error` for a layer that has no map of pictures."""
         batch = self.why.batch_of([self.why.prepare(Picture(each.name, each.image, NOWHERE)) for each in samples])
         layer = self.why.layer_of(batch)
         net, images = self.why.fed(batch)
         with Capture(net, layer.name) as seen:
             seen(images)
-            maps = layer.grid(seen.activations)
+            maps: Tensor = layer.grid(seen.activations)
         if maps.ndim != 4:
             raise Error(f"the layer {layer.name} has no map of pictures: take another.")
-        return [[{"shape": list(each.shape), "values": each.half().cpu().numpy().tobytes()}] for each in maps]
+        return maps
 
 
 class _Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from wherefore.datasets.kinds import ALIASES, KINDS, NAMED
 from wherefore.errors import Error
@@ -37,6 +37,13 @@ def matched(categories: Sequence[str], outputs: Sequence[str]) -> dict[str, tupl
             f"{len(outputs)} ({_some(outputs)}): give a network for these classes, or name its outputs alike."
         )
     return found
+
+
+def kin(numbers: Iterable[int], outputs: Sequence[str]) -> set[int]:
+    """These outputs of a network and, of one for ILSVRC, the others that are kinds of the same category (`kinds`)."""
+    found = set(numbers)
+    kinds = KINDS.values() if _is_ilsvrc(outputs) else ()
+    return found.union(*(kind for kind in kinds if not found.isdisjoint(kind)))
 
 
 def _plain(name: str) -> str:

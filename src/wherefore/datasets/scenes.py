@@ -40,20 +40,22 @@ class Scenes(Dataset):
 
 
 class People(Dataset):
-    """Drawn doctors and nurses, half of each with long hair."""
+    """Drawn doctors and nurses, half of each with long hair; ``swapped``: each of them with the other hair."""
 
-    name, spec = "scenes", "scenes:people"
+    name = "scenes"
     classes = people.LABELS
     drawn = True
 
-    def __init__(self, split: str = "test") -> None:
-        self.split = split
+    def __init__(self, split: str = "test", swapped: bool = False) -> None:
+        self.split, self.swapped = split, swapped
+        self.spec = "scenes:people, other hair" if swapped else "scenes:people"
 
     def __len__(self) -> int:
         return FIGURES
 
     def sample(self, number: int) -> Sample:
         each = people.figure(number, self.split)
+        each = each.swapped if self.swapped else each
         return Sample(
             f"people {self.split} {number}",
             lambda: each.image,

@@ -47,7 +47,7 @@ def fed(model: Model, picture: Image.Image) -> Image.Image:
     """The whole picture at the size in which the network sees it, before its values are normalised.
 
     The crop is fixed before the attack: what is attacked is what the network is fed. Raises `Error` for a model
-    without a `Preprocess` of wherefore's, whose input cannot be told from a picture.
+    without a `Preprocess` of wherefore's, whose input cannot be told from a picture, and one that takes questions.
     """
     seen = _preprocess(model)
     return seen.picture(seen(picture))
@@ -123,6 +123,8 @@ def _pushed(model: Model, x: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _preprocess(model: Model) -> Preprocess:
+    if model.question is not None:
+        raise Error(f"{model.name} answers questions: attacks are on networks that say of a picture alone what it is.")
     if not isinstance(model.preprocess, Preprocess):
         raise Error(f"{model.name} has no wf.Preprocess: what it is fed cannot be attacked as a picture.")
     return replace(model.preprocess, squash=True)

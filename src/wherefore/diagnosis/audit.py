@@ -8,6 +8,7 @@ Neither alone is one: a network has to look somewhere, and groups may differ in 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from wherefore.batch.maps import Seen
+from wherefore.diagnosis.regions import Regions
 from wherefore.metrics.energy import shares
 from wherefore.metrics.summary import Summary, bootstrapped, difference, pooled, summary
 
 Array = np.ndarray[Any, Any]
 ALPHA = 0.05
 LEAST = 10  # pictures, below which nothing is tested
+PART = 100  # pictures of the small audits that power and false alarms are counted over
 SHUFFLES = 2000
 THING = "the thing itself"
 
@@ -48,14 +51,20 @@ class Look:
         return self.said == self.label
 
 
-def look(seen: Seen) -> Look:
+def look(seen: Seen, regions: Regions | None = None) -> Look:
     """What the first map that was kept of a picture with one label says; it is that of the network's answer.
 
-    Where no parts are named but things are annotated, the region is the thing of its label.
+    Where no parts are named but things are annotated, the region is the thing of its label. With ``regions``, which
+    were found, it is each of these, and map and regions are taken at the layer's own places: a place is in one region
+    or another, and nothing is interpolated between two.
     """
     sample, row = seen.sample, seen.rows[0]
-    [label], heat = sample.labels, next(seen.explanation.placed(0))
-    parts = sample.parts or ({THING: sample.mask(label)} if sample.of(label) else {})
+    [label], heat = sample.labels, seen.explanation.maps[0][0]
+    if regions is None:
+        heat = next(seen.explanation.placed(0))
+        parts = sample.parts or ({THING: sample.mask(label)} if sample.of(label) else {})
+    else:
+        parts = regions.masks(row["number"], tuple(heat.shape))
     areas = {name: float(mask.mean()) for name, mask in parts.items()}
     said = row["category"] or row["name"]
     return Look(row["number"], sample.name, label, sample.group, said, shares(heat, parts), areas)
@@ -82,7 +91,7 @@ class Evidence:
 
     def __str__(self) -> str:
         return (
-            f"where it says `{self.said}`, {percent(self.energy)} of the evidence lies on `{self.region}`, "
+            f"for `{self.said}`, {percent(self.energy)} of the evidence lies on `{self.region}`, "
             f"{100 * self.area.value:.1f} % of the picture: {self.times.value:.2f} times "
             f"({self.times.low:.2f} to {self.times.high:.2f}) what an even map would have there"
         )
@@ -90,8 +99,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Gap:
-    """How much more often pictures of a label are recognised in its ``best`` group than in its ``worst``; ``p`` of any
-    difference between its groups, corrected."""
+    """The swap gap: how much more often pictures of a label are recognised in its ``best`` group than in its ``worst``.
+
+    The label is the same, the group another. ``p`` is that of any difference between its groups, corrected. Pictures
+    without a group are left out.
+    """
 
     label: str
     best: str
@@ -127,22 +139,23 @@ class Audit:
 
     @cached_property
     def worst(self) -> tuple[tuple[str, str], Summary]:
-        """The label and group with the lowest accuracy, and that of the worst in every draw of pictures."""
-        return min(self.groups, key=lambda cell: self.groups[cell].value), self._over_cells(min)
+        """The label and group with the lowest accuracy, and that of the worst in every draw of pictures; of those with
+        `LEAST` pictures, where there are some."""
+        return min(self._told, key=lambda cell: self.groups[cell].value), self._over_cells(min)
 
     @cached_property
     def evidence(self) -> list[Evidence]:
-        """Where the evidence for each answer lies, the densest first."""
+        """Where the evidence for each answer lies, the densest first; last what has fewer than `LEAST` pictures."""
         pairs = sorted({(each.said, region) for each in self.looks for region in each.energy})
         ps = holm([self._excess(*pair) for pair in pairs])
         found = [self._evidence(*pair, p) for pair, p in zip(pairs, ps, strict=True)]
-        return sorted(found, key=lambda each: -np.nan_to_num(each.times.value))
+        return sorted(found, key=lambda each: (each.energy.n < LEAST, -np.nan_to_num(each.times.value)))
 
     @cached_property
     def gaps(self) -> list[Gap]:
-        """The difference between the groups of each label that has several, the largest first."""
-        labels = sorted({label for label, _ in self._cells})
-        several = [label for label in labels if len(self._groups_of(label)) > 1]
+        """The swap gap of each label that has several groups, and `LEAST` pictures in these, the largest first."""
+        counts = Counter(each.label for each in self.looks if each.group)
+        several = [name for name in sorted(counts) if counts[name] >= LEAST and len(self._groups_of(name)) > 1]
         ps = holm([self._shuffled(label) for label in several])
         return sorted((self._gap(*each) for each in zip(several, ps, strict=True)), key=lambda gap: -gap.figure.value)
 
@@ -152,14 +165,25 @@ class Audit:
         clear = {gap.label: gap for gap in self.gaps if gap.clear}
         return [(each, clear[each.said]) for each in self.evidence if each.clear and each.said in clear]
 
+    @cached_property
+    def parts(self) -> list[Audit]:
+        """Audits of a hundred of the pictures each, in their order; none where there are fewer."""
+        return [Audit(self.looks[i : i + PART]) for i in range(0, len(self.looks) - PART + 1, PART)]
+
     # ---------------------------------------------------------------------------------------- accuracy
 
     @cached_property
     def _cells(self) -> set[tuple[str, str]]:
         return {(each.label, each.group) for each in self.looks}
 
+    @cached_property
+    def _told(self) -> list[tuple[str, str]]:
+        """The labels and groups that have pictures enough; all where none has."""
+        counts = Counter((each.label, each.group) for each in self.looks)
+        return sorted(cell for cell in counts if counts[cell] >= LEAST) or sorted(counts)
+
     def _groups_of(self, label: str) -> list[str]:
-        return sorted(group for other, group in self._cells if other == label)
+        return sorted(group for other, group in self._cells if other == label and group)
 
     def _accuracy(self, label: str, group: str) -> Summary:
         own = [float((each.label, each.group) == (label, group)) for each in self.looks]
@@ -167,7 +191,7 @@ class Audit:
 
     def _over_cells(self, choose: Callable[[Any], float]) -> Summary:
         right = np.array([float(each.right) for each in self.looks])
-        member = np.array([[(each.label, each.group) == cell for cell in sorted(self._cells)] for each in self.looks])
+        member = np.array([[(each.label, each.group) == cell for cell in self._told] for each in self.looks])
 
         def figure(times: Array) -> float:
             counts = times @ member
@@ -183,11 +207,9 @@ class Audit:
     def _shuffled(self, label: str) -> float:
         """How often groups differ as much when they are dealt out anew (a permutation test, which allows for that the
         best and the worst were chosen by the same pictures)."""
-        own = [each for each in self.looks if each.label == label]
+        own = [each for each in self.looks if each.label == label and each.group]
         names = np.array([self._groups_of(label).index(each.group) for each in own])
         right, dice = np.array([float(each.right) for each in own]), np.random.default_rng(0)
-        if len(own) < LEAST:
-            return 1.0
         counts = np.bincount(names)
 
         def spread(of: Array) -> float:
@@ -209,14 +231,16 @@ class Audit:
         return energy, np.where(np.isnan(energy), np.nan, area)
 
     def _excess(self, said: str, region: str) -> float:
-        """The one-sided p of the mean of energy less area (Student's t)."""
+        """The one-sided p of the mean of energy less area (Student's t); NaN of too few pictures."""
         from scipy.stats import t
 
         energy, area = self._on(said, region)
         excess = (energy - area)[~np.isnan(energy)]
         n = len(excess)
-        spread = excess.std(ddof=1) if n > 1 else 0.0
-        if n < LEAST or not spread:
+        if n < LEAST:
+            return float("nan")
+        spread = excess.std(ddof=1)
+        if not spread:
             return 1.0
         return float(t.sf(excess.mean() / (spread / np.sqrt(n)), n - 1))
 
@@ -227,10 +251,10 @@ class Audit:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """The p values corrected for how many they are, in their order (Holm 1979)."""
-    order = np.argsort(ps, kind="stable")
-    stepped = np.maximum.accumulate([(len(ps) - i) * ps[k] for i, k in enumerate(order)])
-    found = np.empty(len(ps))
+    """The p values corrected for how many they are, in their order (Holm 1979); NaN, what was not tested, becomes 1."""
+    values, found = np.array(ps, float), np.ones(len(ps))
+    order = np.argsort(values, kind="stable")[: int((~np.isnan(values)).sum())]  # NaN is sorted last
+    stepped = np.maximum.accumulate([(len(order) - i) * values[k] for i, k in enumerate(order)])
     found[order] = np.minimum(stepped, 1.0)
     return [float(p) for p in found]
 

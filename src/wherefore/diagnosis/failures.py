@@ -176,8 +176,9 @@ class Story(NamedTuple):
         (label, said, often), count = self.confusion, len(self.failures)
         alike = sum(failure.said == said for failure in self.failures)
         if often == 1:
-            more = f"{alike} are taken for {said}, such as {label}" if alike > 1 else f"{label} taken for {said}"
-            return more if alike > 1 or count == 1 else f"{more}, and others"
+            many = alike > max(1, count / 10)  # of fewer it would be said as if they were what the group is about
+            more = f"{alike} are taken for {said}, such as {label}" if many else f"{label} taken for {said}"
+            return more if many or count == 1 else f"{more}, and others"
         more = f", and {said} is the answer to {alike}" if alike > often else ""
         return f"most often {label} is taken for {said} ({often} times{more})"
 

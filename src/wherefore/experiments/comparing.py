@@ -22,6 +22,7 @@ from wherefore.guard import one_thread
 from wherefore.metrics.measuring import NAN
 from wherefore.metrics.summary import Summary, difference, summary
 from wherefore.pages import Card, Cards, Figure, Section, Verdict
+from wherefore.progress import track
 from wherefore.saving import can_be_made, write_json
 from wherefore.types import Model
 
@@ -100,7 +101,7 @@ def _pairs(lab: Lab, models: Models, dataset: Dataset, chosen: Sequence[int]) ->
         need(model.classes, f"{model.name} has no names for its classes: give it wf.Model(net, classes=...).")
     first, second = (lab.seen(model, METHOD, dataset, chosen, _asked(lab, model, dataset)) for model in models)
     common = in_common(one, other)
-    return [pair(*both, common) for both in together(first, second)]
+    return [pair(*both, common) for both in track(together(first, second), len(chosen), "comparing")]
 
 
 def _asked(lab: Lab, model: Model, dataset: Dataset) -> Asked:
@@ -208,12 +209,13 @@ def _sections(
         "its mask, else by its box. A map without evidence lies nowhere."
     )
     parts = [Section("Which looks at the object?", *verdicts, object_words, table(own, columns, "value", share=False))]
-    cards = Cards([_card(models, dataset, each) for each in order[:SHOWN]], 4)
-    shown = f"The {len(cards.cards)} of {len(order)}" if len(order) > SHOWN else "All of them, those"
+    shown = track(order[:SHOWN], len(order[:SHOWN]), "drawing pictures")
+    cards = Cards([_card(models, dataset, each) for each in shown], 4)
+    which = f"The {len(cards.cards)} of {len(order)}" if len(order) > SHOWN else "All of them, those"
     return [
         *(parts if own else []),
         Section("Do they agree?", words, table(agree, {"measure": "measured"}, "value", share=False)),
-        Section("Pictures", f"{shown} where they differ most first: two answers, then the least alike maps.", cards),
+        Section("Pictures", f"{which} where they differ most first: two answers, then the least alike maps.", cards),
         *([Section("What does not go together", *refused(lab.refused))] if lab.refused else []),
     ]
 

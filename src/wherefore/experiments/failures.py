@@ -46,7 +46,7 @@ ALL, CLOSE, FAR = "all failures", "true class in the top 5", "true class not in 
 LEAST = 0.5  # the IoU of a right box
 SHOWN = 100  # failures of each list on the page (protocols: section I)
 TOLD = 4  # pictures of a story
-SIDE = 224  # pixels of a picture on a card
+SIDE = 200  # pixels of a picture on a card: 200 cards make a page of 8 MB
 OVERLAP, FOUND, MISLED = "overlap of the two maps", "box of the true class's map right", "box of the answer's map right"
 BOXES = "The white box is that of the map, the blue ones are those of the true class."
 
@@ -97,7 +97,8 @@ def _mistakes(
     by_name, order = {each["sample"]: each for each in wrong}, [each["number"] for each in wrong]
     chosen = _chosen(wrong, lab.settings.seed)
     found, shown = [], dict[int, Seen]()
-    for each in lab.seen(model, GRAD_CAM, dataset, order, both_classes(by_name)) if wrong else ():
+    maps = lab.seen(model, GRAD_CAM, dataset, order, both_classes(by_name)) if wrong else iter(())
+    for each in track(maps, len(order), "measuring failures"):
         found.append(measured(each, by_name[each.sample.name]))
         if found[-1].number in chosen:
             shown[found[-1].number] = each

@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from wherefore.diagnosis.audit import Audit
+from wherefore.diagnosis.audit import ALPHA, PART, Audit
 from wherefore.experiments.lab import Lab
 from wherefore.metrics.resampling import wilson
 from wherefore.models.zoo import load
 from wherefore.pages import Section, Table, Verdict
-from wherefore.training import train
+from wherefore.training.loop import train
+from wherefore.training.people import KINDS, People
+from wherefore.training.recipes import recipe_for
 from wherefore.types import Model
 
 SEEDS = range(5)
-KINDS = ("people-biased", "people-balanced")
+SHARED = "people-balanced"  # whose recipe the unbiased network is trained by, apart from its pictures
+FALSE = f"False alarms: of networks without a planted bias at most {100 * ALPHA:.0f} % of such audits claim one"
+ONCE = (
+    "The unbiased network is trained on as many pictures as the others, of half as many people: each is there with "
+    "short and with long hair, so that hair says nothing of the label, not even by chance. The audits of a network "
+    "are not independent. So there are two intervals of each rate, both Wilson's (1927): as if they were, and as if "
+    "those of a network were one; the truth lies between. All networks are audited on the same pictures."
+)
 
 
 def retrained(lab: Lab) -> Iterator[Model]:
-    """The biased and the balanced network of each seed, trained once and kept."""
+    """The biased, the balanced and the unbiased network of each seed, trained once and kept."""
     for seed in SEEDS:
         for kind in KINDS:
-            folder = lab.folder / "networks" / f"seed-{seed}"
-            path = folder / f"{kind}.safetensors"
+            folder = lab.folder / "networks" / f"seed-{seed}" / kind
+            network = SHARED if kind == "unbiased" else f"people-{kind}"
+            path = folder / f"{network}.safetensors"
             if not path.is_file():
-                train(kind, folder, seed=seed, device=lab.settings.device, say=_say)
-            model = load(f"scenes:{kind}", weights=path)
-            yield lab.take(replace(model, name=f"{model.name}, seed {seed}"))
+                recipe = replace(recipe_for(network, seed=seed), data=People(kind))
+                train(recipe, folder, device=lab.settings.device, say=_say)
+            model = load(f"scenes:{network}", weights=path)
+            yield lab.take(replace(model, name=f"scenes:people-{kind}, seed {seed}"))
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def told(audits: dict[str, Audit], chance: Sequence[str], true: str) -> Section:
+def told(audits: Mapping[str, Audit], chance: Sequence[str], true: str) -> Section:
     """What audits of the networks of all seeds say: how many of them find what was planted, and how many more."""
-    biased, balanced = ([each for name, each in audits.items() if kind in name] for kind in KINDS)
+    biased, balanced, unbiased = ([audits[name] for name in audits if f"-{kind}," in name] for kind in KINDS)
     verdicts = [
         _counted(
             "The top finding on the biased network is the hair or the face", biased, lambda a: _first(a) in chance
@@ -45,18 +56,21 @@ def told(audits: dict[str, Audit], chance: Sequence[str], true: str) -> Section:
             "On the balanced one the evidence is densest on the clothing", balanced, lambda a: _densest(a) == true
         ),
         _counted("On the balanced one no bias is claimed", balanced, lambda a: not a.findings),
+        _counted("On the unbiased one no bias is claimed", unbiased, lambda a: not a.findings),
+        _rated(f"Power: of the biased networks most audits of {PART} pictures claim a bias", biased, lambda r: r > 0.5),
+        _rated(FALSE, [*balanced, *unbiased], lambda rate: rate <= ALPHA),
     ]
-    rows = [
-        [
-            name,
-            f"{each.right.value:.3f}",
-            f"{each.worst[1].value:.3f} ({', '.join(each.worst[0])})",
-            _first(each) or "none",
-        ]
-        for name, each in audits.items()
-    ]
-    table = Table(("network", "right", "worst group", "top finding"), rows, "Each trained anew from its seed.")
-    return Section(f"{len(SEEDS)} seeds", *verdicts, table)
+    header = ("network", "right", "worst group", "top finding", f"audits of {PART} that claim a bias")
+    table = Table(header, [_cells(name, each) for name, each in audits.items()], "Each trained anew from its seed.")
+    return Section(f"{len(SEEDS)} seeds", ONCE, *verdicts, table)
+
+
+def _cells(name: str, audit: Audit) -> list[str]:
+    """A network's line of the table."""
+    label, figure = audit.worst
+    claiming = sum(bool(part.findings) for part in audit.parts)
+    worst = f"{figure.value:.3f} ({', '.join(label)})"
+    return [name, f"{audit.right.value:.3f}", worst, _first(audit) or "none", f"{claiming} of {len(audit.parts)}"]
 
 
 def _first(audit: Audit) -> str:
@@ -73,3 +87,17 @@ def _counted(words: str, audits: Sequence[Audit], so: Callable[[Audit], bool]) -
     low, high = wilson(found, n)
     numbers = f"In {found} of {n} seeds ({100 * low:.0f} to {100 * high:.0f} %)."
     return Verdict(words, 2 * found > n, numbers, low > 0.5 or high < 0.5)
+
+
+def _rated(words: str, audits: Sequence[Audit], so: Callable[[float], bool]) -> Verdict:
+    """A claim on the share of small audits that claim a bias; clear where both ends of the wider interval agree.
+
+    Where networks are audited on too few pictures for small audits, it is of the audits of all of their pictures.
+    """
+    claims = [[bool(part.findings) for part in audit.parts or [audit]] for audit in audits]
+    found, n, networks = sum(map(sum, claims)), sum(map(len, claims)), len(claims)
+    rate = found / n
+    ends, wide = wilson(found, n), wilson(rate * networks, networks)
+    one, other = (f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in (ends, wide))
+    numbers = f"{found} of {n} audits of {networks} networks, {100 * rate:.0f} % ({one}; {other})."
+    return Verdict(words, so(rate), numbers, so(wide[0]) == so(wide[1]))

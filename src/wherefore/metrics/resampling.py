@@ -38,7 +38,7 @@ def interval(
     return low, high
 
 
-def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(right: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927)."""
     share, extra = right / n, z * z / n
     middle, half = share + extra / 2, z * math.sqrt(share * (1 - share) / n + extra / (4 * n))

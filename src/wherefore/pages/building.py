@@ -85,13 +85,14 @@ def prose(text: str) -> Markup:
     return Markup("").join(Markup("<code>") + p + Markup("</code>") if i % 2 else p for i, p in enumerate(pieces))
 
 
-def data_uri(picture: Image.Image) -> str:
-    """A picture as an address that holds it."""
-    return "data:image/jpeg;base64," + base64.b64encode(encoded(picture.convert("RGB"), "JPEG")).decode()
+def data_uri(picture: Image.Image, many: bool = False) -> str:
+    """A picture as an address that holds it; one of ``many`` takes half of the room."""
+    return "data:image/jpeg;base64," + base64.b64encode(encoded(picture.convert("RGB"), "JPEG", many)).decode()
 
 
-def encoded(picture: Image.Image, kind: str) -> bytes:
-    """A picture as a file; JPEG with its colours at full resolution."""
+def encoded(picture: Image.Image, kind: str, many: bool = False) -> bytes:
+    """A picture as a file; JPEG with its colours at full resolution, unless it is one of ``many``."""
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **({"quality": 88, "subsampling": 0, "optimize": True} if kind == "JPEG" else {}))
+    jpeg = {"quality": 75 if many else 88, "subsampling": 2 if many else 0, "optimize": True}
+    picture.save(buffer, kind, **(jpeg if kind == "JPEG" else {}))
     return buffer.getvalue()

@@ -53,7 +53,7 @@ class Run(Resumable):
 
 
 def train(
-    name: str,
+    name: str | Recipe,
     out: str | Path = "trained",
     epochs: int | None = None,
     seed: int | None = None,
@@ -63,12 +63,13 @@ def train(
 ) -> dict[str, Any]:
     """The card of a network that was trained by its recipe; ``NAME.safetensors`` and ``NAME.json`` lie in ``out``.
 
-    After every epoch a checkpoint is kept there, from which a stopped run goes on to the same weights, unless
-    ``resume`` is False. ``say`` gets a line for every epoch. ``device`` is by default a graphics card, if any.
+    ``name``: that of a recipe, or a recipe of one's own for the network that it names. After every epoch a checkpoint
+    is kept there, from which a stopped run goes on to the same weights, unless ``resume`` is False. ``say`` gets a line
+    for every epoch. ``device`` is by default a graphics card, if any.
     """
     recipe = recipe_for(name, epochs, seed)
     folder = made(out)
-    checkpoint = folder / f"{name}.checkpoint.pt"
+    checkpoint = folder / f"{recipe.network}.checkpoint.pt"
     net, start = started(recipe, folder)
     run = Run(recipe, net, device, start)
     if resume and checkpoint.is_file():
@@ -78,7 +79,8 @@ def train(
         fit(run, checkpoint, say)
         return ship(recipe, run.net, folder, run.seconds, start)
     except KeyboardInterrupt:
-        say(f"stopped: `wherefore train {name} --out {folder}` goes on after epoch {run.epoch} of {recipe.epochs}")
+        again = f"`wherefore train {recipe.network} --out {folder}`"
+        say(f"stopped: {again} goes on after epoch {run.epoch} of {recipe.epochs}")
         raise
 
 

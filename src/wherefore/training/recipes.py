@@ -104,18 +104,18 @@ RECIPES = {
     "googlenet": Recipe("googlenet", epochs=6, lr=4e-3),
     "resnet": Recipe("resnet", epochs=4, lr=4e-3),
     "places": Recipe("places", epochs=2, lr=2e-3, start="vgg"),
-    "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, data=People(balanced=False), names=LABELS),
-    "people-balanced": Recipe("people-balanced", epochs=6, lr=2e-3, data=People(balanced=True), names=LABELS),
+    "people-biased": Recipe("people-biased", epochs=6, lr=2e-3, data=People("biased"), names=LABELS),
+    "people-balanced": Recipe("people-balanced", epochs=6, lr=2e-3, data=People("balanced"), names=LABELS),
 }
 
 
-def recipe_for(name: str, epochs: int | None = None, seed: int | None = None) -> Recipe:
-    """The recipe of that name, with another number of epochs or seed where these are given."""
-    if name not in RECIPES:
+def recipe_for(name: str | Recipe, epochs: int | None = None, seed: int | None = None) -> Recipe:
+    """The recipe of that name, or the one given, with another number of epochs or seed where these are given."""
+    if not isinstance(name, Recipe) and name not in RECIPES:
         raise Error(unknown("recipe for a network", name, RECIPES))
     if epochs is not None and epochs < 1:
         raise Error(f"a network is trained for one epoch or more, not {epochs}.")
     if seed is not None and not 0 <= seed < 2**63:
         raise Error(f"a seed is a whole number from 0 to {2**63 - 1}, not {seed}.")
     changes: dict[str, Any] = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
-    return replace(RECIPES[name], **changes)
+    return replace(name if isinstance(name, Recipe) else RECIPES[name], **changes)

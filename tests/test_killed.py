@@ -1,0 +1,70 @@
+"""Long runs that are killed amidst their work go on where they were, and end as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# As `wherefore` does it, but that rows are kept two pictures at a time, so that few pictures are many slices; and that
+# attacks are short.
+SMALL = """
+import sys
+from wherefore.batch import rows
+rows.SLICE = 2
+from wherefore import cli
+from wherefore.diagnosis import attacks
+attacks.attack.__defaults__ = attacks.SURE, (16,), 60
+cli.main(sys.argv[1:])
+"""
+RUNS = {
+    "adversarial": ["experiment", "adversarial", "--limit", "4", "--out", "out"],
+    "failures": ["audit", "--failures", "--model", "scenes:alexnet", "--data", "scenes:single", "--limit", "12"],
+    "bias": ["experiment", "bias", "--limit", "8", "--out", "out"],
+    "dissect": ["dissect", "--limit", "8", "--out", "out/units.csv"],
+    "compare": ["compare", "-m", "scenes:vgg", "-m", "scenes:alexnet", "--data", "scenes:pair", "--limit", "6"],
+}  # fmt: skip
+
+
+def begun(line: list[str], folder: Path) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    out = [] if "--out" in line else ["--out", "out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", SMALL, *line, *out, "--json"], cwd=folder, env=environment, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What a run printed as JSON."""
+    printed, problems = process.communicate(timeout=300)
+    assert process.returncode == 0, problems
+    return printed
+
+
+def kept(folder: Path) -> dict[Path, int]:
+    """The rows that lie there whole, and when they were written."""
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_that_is_killed_goes_on_where_it_was(name: str, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    told = ended(begun(RUNS[name], whole))
+    every = kept(whole)
+    process = begun(RUNS[name], killed)
+    while len(kept(killed)) < len(every) // 2:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    half = kept(killed)
+    assert 0 < len(half) < len(every), "it was amidst its work"
+    assert ended(begun(RUNS[name], killed)) == told
+    after = kept(killed)
+    assert set(after) == set(every)
+    assert {path: after[path] for path in half} == half, "what was done is not done again"

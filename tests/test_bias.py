@@ -165,7 +165,7 @@ def test_a_folder_has_neither_groups_nor_regions(tmp_path: Path) -> None:
             shares = [row["value"] for row in rows if row["name"] == name]
             assert len(shares) in (0, 8) and (not shares or sum(shares) == pytest.approx(1, abs=1e-4))
     words = check(report.save(tmp_path / "page")).words
-    for said in ("pictures comes in several groups", "what the network itself tells apart", "same activations"):
+    for said in ("comes in several groups of", "what the network itself tells apart", "same activations"):
         assert said in " ".join(words.split())
     assert words.count("of all places, in") == 8
 

@@ -13,7 +13,7 @@ import torch
 from wherefore.concepts.recording import Recording
 from wherefore.concepts.sheets import dimmed
 from wherefore.datasets import Dataset
-from wherefore.diagnosis.audit import LEAST, PART, Audit, Evidence, Look, look
+from wherefore.diagnosis.audit import ANY, LEAST, PART, Audit, Evidence, Look, look
 from wherefore.diagnosis.regions import COUNT, DRAWN, MOST, Assigning, Drawing, Regions, clustered, drawn, regions
 from wherefore.drawing import outlined
 from wherefore.experiments import showing
@@ -34,12 +34,13 @@ LABELS = {"label": "label", "group": "group", "measure": "measured"}
 REGIONS = {"label": "answer", "region": "region", "name": "map"}
 GROUPS = {"label": "answer", "group": "group", "region": "region"}
 UNGROUPED = (
-    f"No label with {LEAST} pictures comes in several groups: without these no bias is claimed, and where the evidence "
+    f"No label comes in several groups of {LEAST} pictures: without these no bias is claimed, and where the evidence "
     "lies is all there is."
 )
-NOTHING = (
-    "No bias is claimed: nowhere does more evidence lie than the area accounts for while groups of that label differ "
-    "beyond chance."
+NOTHING = "No bias is claimed: no groups of a label differ beyond chance."
+UNTOLD = (
+    "Groups differ, see below. What the network goes by there the maps do not tell: no region has more of the evidence "
+    "than its area accounts for, and more of it in the group that is recognised than in the other."
 )
 FOUND = (
     f"Nobody has said what these pictures show where: the regions are what the network itself tells apart. At {DRAWN} "
@@ -75,15 +76,19 @@ def audited(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], wi
     if found:
         looks = _looks(lab, model, dataset, numbers, found)
     audit, name = Audit(looks), f"{model.name}, parts withheld" if withheld else model.name
-    figures = [_shown(lab, model, dataset, each, audit) for each in audit.evidence[:TOLD]]
+    figures = [_shown(lab, model, dataset, each, audit) for each in (audit.evidence or audit.overall)[:TOLD]]
     return Audited(name, audit, figures, found, _outlined(dataset, found) if found else ())
 
 
 def _looks(
     lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], found: Regions | None = None
 ) -> list[Look]:
-    maps = lab.seen(model, METHOD, dataset, numbers, "first")
-    return [look(seen, found) for seen in track(maps, len(numbers), "measuring maps")]
+    """What each picture's map says, but of those whose label the network has no class for."""
+    maps, known = lab.seen(model, METHOD, dataset, numbers, "first"), lab.asked("first", dataset, model).outputs
+    looks = [look(seen, found) for seen in track(maps, len(numbers), "measuring maps")]
+    if strange := sum(each.label not in known for each in looks):
+        lab.left[f"{model.name}: the label is no class of it"] = strange
+    return [each for each in looks if each.label in known]
 
 
 def found_regions(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int]) -> Regions:
@@ -123,7 +128,8 @@ def alarms(audit: Audit) -> Summary:
 
 def _shown(lab: Lab, model: Model, dataset: Dataset, evidence: Evidence, audit: Audit) -> Figures:
     """The pictures with most of the evidence for an answer on a region."""
-    own = {each.number: each for each in audit.looks if each.said == evidence.said and evidence.region in each.energy}
+    said = {each.number: each for each in audit.looks if evidence.said in (ANY, each.said)}
+    own = {number: each for number, each in said.items() if evidence.region in each.energy}
     lit = [number for number, each in own.items() if each.energy[evidence.region] > 0]
     chosen = sorted(lit, key=lambda number: -own[number].energy[evidence.region])[:SHOWN]
     pictures = []
@@ -176,11 +182,11 @@ def rows_of(found: Audited) -> Iterator[Row]:
     yield of("classification", figure, "worst group", label, group)
     for gap in audit.gaps:
         yield of("classification", gap.figure, GAP, gap.label, f"{gap.best} less {gap.worst}")
-    for each in audit.evidence:
+    for each in (*audit.overall, *audit.evidence):
         yield of(METHOD, each.energy, SHARE, each.said, "", each.region)
         yield of("even map", each.area, SHARE, each.said, "", each.region)
         yield of(METHOD, each.times, TIMES, each.said, "", each.region)
-    for group in sorted({each.group for each in audit.looks}) if audit.gaps else ():
+    for group in sorted({each.group for each in audit.looks} - {""}) if audit.gaps else ():
         own = Audit([each for each in audit.looks if each.group == group])
         yield from (of(METHOD, e.energy, SHARE, e.said, group, e.region) for e in own.evidence)
     if len(audit.looks) >= 2 * PART:
@@ -198,7 +204,7 @@ def sections_of(found: Audited, rows: Sequence[Row]) -> list[Section]:
     groups = _table([*where(rows, measure=ACCURACY), *where(rows, measure=GAP)], LABELS, "right")
     parts = _evidence(rows)
     return [
-        Section(f"{name}: findings", *(listed or [NOTHING if audit.gaps else UNGROUPED])),
+        Section(f"{name}: findings", *(listed or [_why_none(audit)])),
         Section(f"{name}: groups", *gaps, groups),
         *([Section(f"{name}: where the evidence lies", *found.figures, *parts)] if parts else []),
         *(
@@ -207,6 +213,11 @@ def sections_of(found: Audited, rows: Sequence[Row]) -> list[Section]:
             else []
         ),
     ]
+
+
+def _why_none(audit: Audit) -> str:
+    """Why no bias is claimed."""
+    return UNTOLD if any(gap.clear for gap in audit.gaps) else NOTHING if audit.gaps else UNGROUPED
 
 
 def _evidence(rows: Sequence[Row]) -> list[Table]:

@@ -47,11 +47,12 @@ STANDS_IN = (
     "clothes are was chosen so that the two networks differ about as much as the paper's."
 )
 RULE = (
-    f"A bias is claimed where the map of an answer has more on a region than its area accounts for (one-sided t test), "
-    f"and pictures of that label are recognised less often in one group than in another (permutation test), both at "
-    f"{100 * ALPHA:.0f} % after Holm's correction. The method is {METHOD}, on the answer that was given. "
-    "Regions are ranked by how many times what an even map has there; by points, large ones would come first. A "
-    "finding says what an answer goes along with; whether it should is for those to say who know the task."
+    f"A bias is claimed where pictures of a label are recognised less often in one group than in another (permutation "
+    f"test), the map of that answer has more on a region than its area accounts for (t test), and more in the group "
+    f"that is recognised than in the other (Welch's t test): each at {100 * ALPHA:.0f} % after Holm's correction. The "
+    f"method is {METHOD}, on the answer that was given. Regions are ranked by how many times what an even map has "
+    "there; by points, large ones would come first. A finding says what an answer goes along with; whether it should, "
+    "those have to say who know the task."
 )
 
 
@@ -71,7 +72,12 @@ def bias(lab: Lab, retrain: bool = False) -> Result:
     return Result(
         [*rows, *more],
         [*verdicts, *(verdict for section in sections for verdict in section.verdicts)],
-        [_opening(lab, verdicts), *_pages(found, rows), *sections],
+        [
+            *([_opening(lab, verdicts)] if planted else []),
+            *_pages(found, rows),
+            *sections,
+            *([] if planted else [_end()]),
+        ],
         {"findings": _said([*found, *again]), "rule chosen on": "scenes:people dev"},
     )
 
@@ -116,6 +122,10 @@ def _opening(lab: Lab, verdicts: Sequence[Verdict]) -> Section:
     return Section(
         "What is claimed, and when", NOT_COMPARABLE, *([STANDS_IN] if lab.on_scenes else []), RULE, *verdicts
     )
+
+
+def _end() -> Section:
+    return Section("When a bias is claimed", RULE, NOT_COMPARABLE)
 
 
 def _pages(found: Sequence[Audited], rows: Sequence[Row]) -> list[Section]:

@@ -21,7 +21,7 @@ from wherefore.datasets import Instance, Sample, opened
 from wherefore.datasets.pictures import Pictures
 from wherefore.diagnosis.comparing import Pair, pair, together
 from wherefore.errors import Error
-from wherefore.experiments.comparing import ALIKE, ENERGY, HIT, SAME, compare, in_common, measured
+from wherefore.experiments.comparing import ALIKE, ENERGY, HIT, RIGHT, SAME, compare, in_common, measured
 
 NAN = float("nan")
 MODEL = wf.Model(nn.Identity(), ("cat", "dog"), name="planted")
@@ -120,6 +120,13 @@ def test_outputs_in_common() -> None:
     assert in_common(model("cat", "dog", "cat"), model("cat", "dog", "cat")) == {0: (0,), 1: (1,), 2: (2,)}
     assert in_common(model("cat", "dog", "car"), model("Dog", "tree", "cat")) == {0: (2,), 1: (0,)}
     assert in_common(model("cat", "dog"), model("one", "two")) is None
+
+
+def test_a_network_without_an_output_for_the_label_is_neither_right_nor_wrong() -> None:
+    one, other = planted([("cat", block(0, 0))]), planted([("dog", block(0, 0))])
+    assert pair(one, other, None).right == (True, None), "the second has no map of a cat, for it has no such output"
+    rows, _ = measured(("a", "b"), [pair(one, other, None)] * 3)
+    assert [row["network"] for row in rows if row["measure"] == RIGHT and row["n"]] == ["a"]
 
 
 # -------------------------------------------------------------------------------------------- runs

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wherefore.batch.crops import CROPS, canvas, crops, merged
 from wherefore.batch.store import Row
+from wherefore.classes import class_scores
 from wherefore.datasets import Dataset, Sample
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
@@ -24,7 +25,7 @@ from wherefore.explanation import Explanation
 from wherefore.guard import prepared
 from wherefore.imaging import Preprocess
 from wherefore.inputs import Input
-from wherefore.outputs import logits, select
+from wherefore.outputs import select
 from wherefore.subjects import Picture
 from wherefore.types import Model, Patches
 
@@ -89,12 +90,12 @@ class Explaining:
 
 
 def scored(why: Explainer, inputs: Sequence[Input]) -> list[Tensor]:
-    """The scores ``(C,)`` of all classes for each input."""
+    """The scores ``(C,)`` of all classes for each input; of one output for two named classes both."""
     found: list[Tensor] = []
     with prepared(why.net), torch.no_grad():
         for batch in why.reader.together(inputs, 8):
             net, images = why.fed(batch)
-            found += logits(select(net(images), why.output)).float().cpu()
+            found += class_scores(select(net(images), why.output), why.model.classes).float().cpu()
     return found
 
 

@@ -42,7 +42,7 @@ class Pair(NamedTuple):
     ``ranks`` is the rank correlation, ``shared`` the IoU at 15 %; NaN where a map is empty. ``same`` is None where the
     networks have no classes in common. ``looked``: for each network, its maps of the classes that are annotated and
     that both have an output for, by their names; ``right``: whether the answer is one of the labels, None where the
-    picture has none.
+    network has an output for none of them.
     """
 
     number: int
@@ -98,8 +98,9 @@ def ranks(one: Tensor, other: Tensor) -> float:
 
 
 def _right(seen: Seen) -> bool | None:
-    labels = seen.sample.labels
-    return seen.rows[0]["category"] in labels if labels else None
+    # A label has a map of its own, or is the answer, wherever the network has an output for it (`Asked` "answer").
+    answer, *others = (row["category"] in seen.sample.labels for row in seen.rows)
+    return answer if answer or any(others) else None
 
 
 def looked(seen: Seen) -> dict[str, Looked]:

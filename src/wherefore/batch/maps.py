@@ -239,13 +239,8 @@ def restored(sample: Sample, rows: Sequence[Row], model: Model, settings: dict[s
 
 def about(why: Explainer, asked: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
     """All that the rows of maps depend on; ``asked`` says what is explained of a sample."""
-    from wherefore import __version__
-
     return {
-        "version": __version__,
-        "model": why.model.name,
-        "weights_sha256": why.model.weights_sha256,
-        "preprocess": repr(why.model.preprocess),
+        **of_network(why.model),
         "method": why.method,
         "layer": why.layer,
         "fit": why.fit,
@@ -253,6 +248,14 @@ def about(why: Explainer, asked: Mapping[str, Any], dataset: Dataset) -> dict[st
         **of_data(dataset),
         **asked,
     }
+
+
+def of_network(model: Model) -> dict[str, Any]:
+    """What the answers and the activations of a network depend on, but the pictures."""
+    from wherefore import __version__
+
+    own = {"model": model.name, "weights_sha256": model.weights_sha256, "preprocess": repr(model.preprocess)}
+    return {"version": __version__, **own}
 
 
 def of_data(dataset: Dataset) -> dict[str, Any]:

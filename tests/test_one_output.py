@@ -82,3 +82,5 @@ def test_networks_of_one_output_side_by_side(listed: str, tmp_path: Path) -> Non
     right = {each["image"]: each["networks"][0]["right"] for each in found["images"]}
     assert right == {f"{i}.png": i not in WRONG for i in range(COUNT)}
     assert all(each["same"] for each in found["images"])
+    energy = {each["image"]: each["networks"][0]["regions"]["thing"] for each in found["images"]}
+    assert all(energy[f"{i}.png"] > 0.6 for i in range(COUNT) if i not in WRONG), "its label's map, on the region"

@@ -380,6 +380,8 @@ def test_units_are_named_by_text(toy: Path, tmp_path: Path) -> None:
     for (unit, scores), top in zip(scored, [t for tops in recorded.tops for t in tops], strict=True):
         assert ours[unit, top] == pytest.approx(scores, abs=0.05)
     assert texts.best(scored, namer.classes, 4) == [each.name for each in found.units]
+    texts.by_text(recorded, replace(namer, sha256="of other weights"))
+    assert len(list((tmp_path / "maps").glob("texts-*"))) == 2, "scores are those of one namer"
     with pytest.raises(Error, match="compares nothing with words"):
         texts.by_text(recorded, wf.Model(Channels()))
 

@@ -17,9 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from wherefore.concepts.figures import Unit, figure
-from wherefore.concepts.names import TEXT, Named, read
+from wherefore.concepts.names import TEXT, Named, check, read
 from wherefore.concepts.units import Rival, Weighed, weighed
-from wherefore.errors import Error
 from wherefore.explanation import Explanation
 
 MOST = 5
@@ -125,16 +124,12 @@ def words(e: Explanation, names: Sequence[Named] | str | Path, most: int = MOST)
 
     ``names`` are the units' names, or the CSV file that `wherefore dissect` wrote; units with an IoU below 0.05 have
     none. They are filtered, then ranked by alpha (eq. 1); ``rank`` is the place among all. Raises `Error` for names of
-    another number of units than the layer has, and for a method that explains no layer.
+    another layer or network, as far as that is known, and for a method that explains no layer.
     """
-    known = read(Path(names)) if isinstance(names, str | Path) else list(names)
+    known = read(Path(names)) if isinstance(names, str | Path) else names
     found = []
     for image, units in enumerate(weighed(e)):
-        if len(units.maps) != len(known):
-            raise Error(
-                f"the names are of {len(known)} units, and {e.layer} has {len(units.maps)}: dissect that layer of "
-                f"{e.model.name}."
-            )
+        check(known, e.model, e.layer, len(units.maps))
         found.append([_wording(e, image, target, units, known, most) for target in range(len(e.targets[image]))])
     return found
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -46,9 +48,11 @@ class Manifest(Dataset):
     def fingerprint(self) -> str:
         """What differs when the list, or the size or time of a file that it names, does."""
         digest = hashlib.sha256(self.list.read_bytes())
-        for path in (path for row in self.rows for path in self._files(row)):
-            state = path.lstat() if path.exists() else None
-            digest.update(f"{path.name} {state and state.st_size} {state and state.st_mtime_ns}\n".encode())
+        for row in self.rows:
+            with suppress(Unreadable):  # the list is in it as a whole; whoever reads the sample says what is wrong
+                for path in self._files(row):
+                    state = path.stat() if os.path.isfile(path) else None
+                    digest.update(f"{path.name} {state and state.st_size} {state and state.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
     def __len__(self) -> int:

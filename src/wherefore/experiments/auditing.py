@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
+from wherefore.batch.maps import of_network
 from wherefore.concepts.recording import Recording
 from wherefore.concepts.sheets import dimmed
 from wherefore.datasets import Dataset
@@ -26,6 +26,7 @@ from wherefore.progress import track
 from wherefore.types import Model
 
 METHOD = "grad-cam"
+about = of_network
 TOLD, SHOWN = 3, 4  # of a network's regions on the page, and pictures of each
 MOST_ROWS = 48  # of a table on the page; with many classes there are thousands
 ACCURACY, GAP, SHARE, TIMES = "accuracy", "swap gap", "share of the evidence", "times its area"
@@ -100,11 +101,6 @@ def found_regions(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[in
     centres = clustered(drawn(some), seed)
     kept = {**by, "centres": hashlib.sha256(centres.tobytes()).hexdigest()}
     return regions(lab.measured("regions", kept, dataset, numbers, Assigning(recording, centres)))
-
-
-def about(model: Model) -> dict[str, Any]:
-    """What the answers of a network depend on."""
-    return {"model": model.name, "weights_sha256": model.weights_sha256, "preprocess": repr(model.preprocess)}
 
 
 def findings(audit: Audit) -> list[str]:

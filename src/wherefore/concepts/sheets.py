@@ -18,7 +18,7 @@ from wherefore.progress import track
 from wherefore.saving import write_whole
 
 SIDE, GAP = 120, 4  # pixels of a picture, and between two
-SMALL = 56  # pixels of a picture of a unit without a name: 512 of these make a page of 5 MB
+SMALL = 56  # pixels of a picture of a unit without a name: a sheet takes 7 kB of the page, a third of a large one
 DIMMED = 0.35  # of the light where a unit does not fire
 BY_TEXT = (
     "These names were given by a network that compares pictures with words, not by labelled pixels: another method "

@@ -70,14 +70,19 @@ def test_what_is_said_by_hand() -> None:
     assert [each.active for each in one.reasons] == [False, True, True, True] and not one.doubts
     assert one.turn is not None and one.turn.rival.name == "two"  # 1 red + 2 green - 1 blue
     assert [each.unit.unit for each in one.turn.less] == [2], "of what fires; the fourth unit does not"
-    assert str(one) == "It says 'one' because of red, sky and grass. With less sky it would rather have said 'two'."
+    assert (
+        str(one)
+        == "It says 'one' because of units for red, sky and grass. With less sky it would rather have said 'two'."
+    )
 
 
 def test_of_what_it_does_not_say() -> None:
     [[one]] = wf.words(wf.explain(model(), PICTURE, "two"), UNITS)
     assert [each.unit.plain for each in one.reasons] == ["grass", "red"]
     assert [each.unit.plain for each in one.doubts] == ["street", "sky"], "the strongest first"
-    assert str(one) == "For 'two' speaks: grass and red. With less sky it would rather have said 'two' than 'one'."
+    assert (
+        str(one) == "For 'two' speak units for grass and red. With less sky it would rather have said 'two' than 'one'."
+    )
     [[third]] = wf.words(wf.explain(model(), PICTURE, "three"), UNITS)
     assert str(third) == "No unit with a name that fires here speaks strongly for 'three'."
 
@@ -160,7 +165,7 @@ def test_dissect_and_explain_on_the_command_line(wherefore: Any, tmp_path: Path)
         "explain", "scenes:17", "--model", "scenes:places", "-t", "top5", "--words", out, "--out", tmp_path, "--json"
     )
     targets = json.loads(told.out)["images"][0]["targets"]
-    assert len(targets) == 5 and targets[0]["words"]["text"].startswith("It says 'beach' because of")
+    assert len(targets) == 5 and targets[0]["words"]["text"].startswith("It says 'beach' because of units for")
     for each in targets[0]["words"]["reasons"]:
         assert set(each) == {"unit", "name", "category", "iou", "alpha", "rank", "active"} and each["alpha"] > 0
     assert Path(targets[0]["files"]["words"]).name == "scenes-17.beach.words.jpg"

@@ -81,7 +81,11 @@ class Wording:
         if not reasons:
             return f"No unit with a name that fires here speaks strongly for {self.target!r}."
         names = _listed(reasons)
-        first = f"It says {self.target!r} because of {names}." if said else f"For {self.target!r} speaks: {names}."
+        first = (
+            f"It says {self.target!r} because of units for {names}."
+            if said
+            else f"For {self.target!r} speak units for {names}."
+        )
         by_text = "(Units named by text.)" if reasons[0].unit.category == TEXT else ""
         return " ".join(filter(None, [first, self._turned(said), by_text]))
 

@@ -19,6 +19,7 @@ from wherefore.errors import Error
 from wherefore.registry import DATASETS
 
 SPLITS = {"test": ("test",), "dev": ("dev", "val"), "train": ("train",)}  # what the column may hold for each
+KNOWN = ("train", "dev", "val", "test")
 COLUMNS = ("path", "label", "group", "split")
 FILES = "expected is manifest:FILE with a CSV file of path,label,group,split[,regions]"
 Row = dict[str, str]
@@ -35,6 +36,8 @@ class Manifest(Dataset):
         for row in rows:
             if not row["path"] or not row["label"]:
                 raise Unreadable(list_, "has a row without a path or without a label")
+            if row["split"] not in KNOWN:
+                raise Unreadable(list_, f"gives {row['path']} the split {row['split']!r}, and not {', '.join(KNOWN)}")
         self.rows = [row for row in rows if row["split"] in SPLITS.get(split, (split,))]
         if not self.rows:
             there = ", ".join(sorted({row["split"] or "''" for row in rows})) or "nothing"

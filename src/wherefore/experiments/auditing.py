@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from PIL import Image
 
 from wherefore.batch.maps import of_network
 from wherefore.concepts.recording import Recording
 from wherefore.concepts.sheets import dimmed
-from wherefore.datasets import Dataset
-from wherefore.diagnosis.audit import ANY, LEAST, PART, Audit, Evidence, Look, look
+from wherefore.datasets import Dataset, Sample
+from wherefore.diagnosis.audit import ANY, LEAST, PART, THING, Audit, Evidence, Gap, Look, look, percent
 from wherefore.diagnosis.regions import COUNT, DRAWN, MOST, Assigning, Drawing, Regions, clustered, drawn, regions
 from wherefore.drawing import outlined
 from wherefore.experiments import showing
@@ -26,7 +27,6 @@ from wherefore.progress import track
 from wherefore.types import Model
 
 METHOD = "grad-cam"
-about = of_network
 TOLD, SHOWN = 3, 4  # of a network's regions on the page, and pictures of each
 MOST_ROWS = 48  # of a table on the page; with many classes there are thousands
 ACCURACY, GAP, SHARE, TIMES = "accuracy", "swap gap", "share of the evidence", "times its area"
@@ -72,7 +72,7 @@ def audited(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], wi
     """The audit of a network; on regions that are found where nothing is annotated, or what is was ``withheld``."""
     lab.fitting(model, [METHOD], dataset)
     looks = _looks(lab, model, dataset, numbers)
-    need(looks, f"no picture of {dataset.spec} could be asked about: `wherefore datasets {dataset.spec}` says why.")
+    need(looks, f"no picture of {dataset.spec} could be asked about: {lab.why()}")
     found = found_regions(lab, model, dataset, numbers) if withheld or not any(each.energy for each in looks) else None
     if found:
         looks = _looks(lab, model, dataset, numbers, found)
@@ -96,7 +96,7 @@ def found_regions(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[in
     """The regions that the explained layer tells apart in samples; what was worked out for each of them is kept."""
     layer, seed = lab.layers[f"{model.name} {METHOD}"], lab.settings.seed
     recording = Recording(model, layer)
-    by = {**about(model), "layer": layer, "seed": seed}
+    by = {**of_network(model), "layer": layer, "seed": seed}
     some = lab.measured("places", by, dataset, numbers[: MOST // DRAWN], Drawing(recording, seed))
     centres = clustered(drawn(some), seed)
     kept = {**by, "centres": hashlib.sha256(centres.tobytes()).hexdigest()}
@@ -131,9 +131,20 @@ def _shown(lab: Lab, model: Model, dataset: Dataset, evidence: Evidence, audit: 
     pictures = []
     for seen in lab.seen(model, METHOD, dataset, chosen, "first") if chosen else ():
         its = own[seen.rows[0]["number"]]
-        note = f"{100 * its.energy[evidence.region]:.0f} % on {evidence.region}; {its.label}, {its.group}".rstrip(", ")
-        pictures.append(showing.drawn(seen, note=note, caption=f"Why {its.said}?"))
-    return Figures(pictures, SHOWN, f"{evidence.said}: {evidence.region}", f"{capital(str(evidence))}.")
+        true = f"is {its.label}, {its.group}".rstrip(", ")
+        note = f"{100 * its.energy[evidence.region]:.0f} % on {evidence.region}; {true}"
+        shown = showing.drawn(seen, note=note, caption=f"Why {its.said}?")
+        pictures.append(replace(shown, picture=_marked(shown.picture, seen.sample, evidence.region)))
+    words = f"{capital(str(evidence))}. Below, the pictures with the most, the region outlined."
+    return Figures(pictures, SHOWN, f"{evidence.said}: {evidence.region}", words)
+
+
+def _marked(picture: Image.Image, sample: Sample, region: str) -> Image.Image:
+    """A drawn picture with a region of its sample outlined; as it is where the region is one that was found."""
+    mask = sample.mask(sample.labels[0]) if region == THING else sample.parts.get(region)
+    if mask is None or not mask.any():
+        return picture
+    return outlined(picture, torch.from_numpy(mask), (0.0, 0.0, float(picture.width), float(picture.height)))
 
 
 def _outlined(dataset: Dataset, found: Regions) -> list[Figures]:
@@ -195,12 +206,11 @@ def rows_of(found: Audited) -> Iterator[Row]:
 def sections_of(found: Audited, rows: Sequence[Row]) -> list[Section]:
     """What a page says of a network: its findings, its groups, where its evidence lies, and which regions these are."""
     name, audit = found.name, found.audit
-    listed = [f"{i}. {sentence}." for i, sentence in enumerate(findings(audit), 1)]
-    gaps = [f"{capital(str(gap))}{'' if gap.clear else ', which may be chance'}." for gap in audit.gaps]
+    gaps = [f"{capital(str(gap))}{'' if gap.clear else _doubt(gap)}." for gap in audit.gaps]
     groups = _table([*where(rows, measure=ACCURACY), *where(rows, measure=GAP)], LABELS, "right")
     parts = _evidence(rows)
     return [
-        Section(f"{name}: findings", *(listed or [_why_none(audit)])),
+        Section(f"{name}: in short", *in_short(audit)),
         Section(f"{name}: groups", *gaps, groups),
         *([Section(f"{name}: where the evidence lies", *found.figures, *parts)] if parts else []),
         *(
@@ -209,6 +219,21 @@ def sections_of(found: Audited, rows: Sequence[Row]) -> list[Section]:
             else []
         ),
     ]
+
+
+def in_short(audit: Audit) -> list[str]:
+    """What is to be known of an audit first: how often the network is right, and the biases that are claimed."""
+    (label, group), figure = audit.worst
+    cell = f"{label}, {group}" if group else label
+    least = f", least often for {cell}: {percent(figure)} of {figure.n}" if len(audit.groups) > 1 else ""
+    right = f"It is right for {percent(audit.right)} of {audit.right.n} pictures{least}."
+    listed = [f"{i}. {sentence}." for i, sentence in enumerate(findings(audit), 1)]
+    dense = [f"{capital(str(each))}." for each in (audit.evidence or audit.overall)[:1]]
+    return [right, *(listed or [_why_none(audit), *dense])]
+
+
+def _doubt(gap: Gap) -> str:
+    return f", which may be chance (p {gap.p:.2g}, corrected for the labels and groups that were compared)"
 
 
 def _why_none(audit: Audit) -> str:

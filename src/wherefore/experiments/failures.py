@@ -82,7 +82,7 @@ def failures(lab: Lab, names: Sequence[Named] = ()) -> Result:
         judged = _verdicts(found)
         rows, verdicts = rows + own, verdicts + judged
         sections += _sections(found, own, judged, names)
-        told[model.name] = [story.told(names) for story in found.stories]
+        told[model.name] = [*_weak(found), *(story.told(names) for story in found.stories)]
         every += _listed(found)
     left = [Section("What does not go together", *refused(lab.refused))] if lab.refused else []
     return Result(rows, verdicts, [*sections, *left], {"least IoU": LEAST, "stories": told}, {"failures": every})
@@ -208,13 +208,21 @@ def _sections(
     ]
 
 
+def _weak(found: Mistakes) -> list[str]:
+    """What stands before stories that may as well be told otherwise."""
+    if not found.silhouette < WEAK:
+        return []
+    return [
+        f"The groups are weak (silhouette {found.silhouette:.2f}): take them as an order to look in, not as causes."
+    ]
+
+
 def _told(found: Mistakes, names: Sequence[Named]) -> Section:
     apart = (
         "All failures are one group: there are too few to be grouped."
         if len(found.stories) == 1
         else f"Grouped by the units that spoke for the wrong answer, into as many groups as are best apart: mean "
-        f"silhouette {found.silhouette:.2f}"
-        + (", so weak that the groups may be told otherwise too." if found.silhouette < WEAK else ".")
+        f"silhouette {found.silhouette:.2f}" + (f". {_weak(found)[0]}" if _weak(found) else ".")
     )
     parts: list[Any] = [apart]
     for place, story in enumerate(found.stories, 1):

@@ -252,6 +252,12 @@ class Lab:
         """What was wrong with pictures: how many have each problem, and the first of them."""
         return {kind: {"count": len(names), "first": names[:NAMED]} for kind, names in sorted(self._bad.items())}
 
+    def why(self) -> str:
+        """What was wrong with the pictures, with the first of each kind, as the end of a sentence."""
+        each = [f"{kind} ({', '.join(names[:NAMED])})" for kind, names in sorted(self._bad.items())]
+        left = [f"{what} ({count})" for what, count in self.left.items()]
+        return f"{'; '.join([*each, *left]) or 'there are none'}."
+
     def _note(self, kept: Sequence[Row]) -> None:
         """Remembers what was wrong with pictures, once for each."""
         for row in kept:

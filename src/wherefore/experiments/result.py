@@ -71,7 +71,8 @@ class Report:
         """Writes ``NAME/index.html`` with its figures and ``NAME.json`` into a folder; the path of the page."""
         folder = made(folder)
         write_json(folder / f"{self.name}.json", self.json())
-        notice = notice_of(self.on_scenes, self.comparable)
+        held = self.on_scenes or self.comparable or any(row.get("paper") is not None for row in self.result.rows)
+        notice = notice_of(self.on_scenes, self.comparable) if held else ""  # else there is nothing to hold it against
         facts = {"data": self.data, "n": str(self.n), **{k: _fact(v) for k, v in self.settings.items()}}
         sections = [*self.result.sections, *_problems(self.problems)]
         return pages.write(folder / self.name, self.title, self.lead, sections, facts, notice)

@@ -206,7 +206,7 @@ def test_photographs_are_not_comparable_either(tmp_path: Path, monkeypatch: pyte
 def test_what_cannot_be_audited_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "out")]
     for model, line, sentence in (
-        ("scenes:alexnet", ["--data", "scenes:pair", "--limit", "2"], "has one label alone, as an audit needs"),
+        ("scenes:alexnet", ["--data", "scenes:pair", "--limit", "2"], "no picture with one label, as an audit needs"),
         (BIASED, ["--data", "manifest:none.csv"], "does not exist: expected is manifest:FILE"),
         (BIASED, ["--data", "scenes:people", "--words", "units.csv"], "give both"),
     ):

@@ -18,7 +18,7 @@ from wherefore.experiments.bias import bias
 from wherefore.experiments.comparing import compare
 from wherefore.experiments.failures import failures
 
-SIDE, COUNT, WRONG = 16, 6, (0, 3)
+SIDE, COUNT, WRONG = 16, 24, (0, 3)
 
 
 class Redness(nn.Module):

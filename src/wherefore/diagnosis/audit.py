@@ -171,7 +171,7 @@ class Audit:
         several = [label for label in sorted({label for label, _ in self._cells}) if len(self._groups_of(label)) > 1]
         tested = [self._apart(label) for label in several]
         ps = holm([p for _, _, p in tested])
-        found = [self._gap(label, *pair, p) for label, (*pair, _), p in zip(several, tested, ps, strict=True)]
+        found = [self._gap(name, best, worst, p) for name, (best, worst, _), p in zip(several, tested, ps, strict=True)]
         return sorted(found, key=lambda gap: -gap.figure.value)
 
     @cached_property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +92,16 @@ def test_the_steps_are_the_shortest_that_the_gradient_knows() -> None:
     assert (change[..., 2] == found.steps).all() and (change[..., :2] <= 0).all()
 
 
+def test_what_the_last_step_did_is_looked_at() -> None:
+    net = model(300.0)
+    (clean,) = [fed(net, each) for each in pictures(1)]
+    (free,) = attack(net, [clean], [2])
+    (exact,) = attack(net, [clean], [2], bounds=(16,), steps=free.steps)
+    assert free.bound <= 16 and (exact.bound, exact.steps) == (16, free.steps)
+    (short,) = attack(net, [clean], [2], bounds=(16,), steps=free.steps - 1)
+    assert short.bound == 0
+
+
 def test_an_attack_that_fails_says_so() -> None:
     net = model(1e-3)
     (found,) = attack(net, [fed(net, pictures(1)[0])], [1], bounds=(1, 2), steps=4)
@@ -146,8 +158,33 @@ def test_a_folder_of_labels_is_attacked_without_boxes(tmp_path: Path) -> None:
     measures = {row["measure"] for row in found.rows}
     assert "rank correlation with the clean map" in measures and not any("peak" in each for each in measures)
     assert not found.verdicts and len(list((tmp_path / "out" / "attacked").rglob("*.png"))) == 2
+    success = next(row for row in found.rows if row["measure"] == "attacks that succeed")
+    assert success["value"] == success["high"] == 1 and 0.3 < success["low"] < 0.4 and success["n"] == 2, "Wilson's"
     shown = found.sections[1].parts[0]
     assert isinstance(shown, Figures) and shown.columns == 5, "the picture, the attacked one, two labels, the target"
+
+
+def test_a_lost_file_is_attacked_again_and_other_preprocessing_has_files_of_its_own(tmp_path: Path) -> None:
+    picture = pictures(1)[0]
+    (tmp_path / "some" / "red").mkdir(parents=True)
+    picture.save(tmp_path / "some" / "red" / "1.png")
+
+    def run(net: wf.Model) -> dict[str, Any]:
+        lab = Lab(Settings(f"folder:{tmp_path / 'some'}"), tmp_path / "out")
+        lab.networks = lambda *names: [lab.take(net)]  # type: ignore[method-assign]
+        return adversarial.adversarial(lab).settings["checked"]["colours"]  # type: ignore[no-any-return]
+
+    def files() -> list[Path]:
+        return sorted((tmp_path / "out" / "attacked").rglob("*.png"))
+
+    first, [file] = run(seen_by(200.0)), files()
+    content = file.read_bytes()
+    file.unlink()
+    assert run(seen_by(200.0)) == first and first["fooled"] == 1, "a lost file is no attack withstood"
+    assert files() == [file] and file.read_bytes() == content
+    other = replace(SEEN, std=(0.25,) * 3)
+    assert run(replace(seen_by(200.0), preprocess=other))["fooled"] == 1
+    assert len(files()) == 2, "what is fed otherwise is attacked anew"
 
 
 def test_a_network_of_what_is_there_alone_cannot_be_fooled(tmp_path: Path) -> None:

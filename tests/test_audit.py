@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from wherefore.diagnosis import audit
 from wherefore.diagnosis.audit import LEAST, Audit, Look, holm
 
 NAN = float("nan")
@@ -18,16 +19,17 @@ def one(number: int, label: str, group: str, said: str, **energy: float) -> Look
     return Look(number, f"picture {number}", label, group, said, energy, area)
 
 
-def drawn(seed: int, n: int, gap: float, excess: float) -> Audit:
+def drawn(seed: int, n: int, gap: float, excess: float, linked: bool = True) -> Audit:
     """An audit of n pictures: nurses of the group b are recognised less often by ``gap``, the maps of nurses have
-    ``excess`` more on the hair than its area."""
+    ``excess`` more on the hair than its area; in the group b as much only where that is not ``linked``."""
     dice = np.random.default_rng(seed)
     looks = []
     for i in range(n):
         label, group = ("doctor", "nurse")[i % 2], "ab"[i // 2 % 2]
         right = dice.random() < 0.9 - (gap if (label, group) == ("nurse", "b") else 0)
         said = label if right else ("nurse", "doctor")[i % 2]
-        hair = 0.25 + dice.normal(excess if said == "nurse" else 0, 0.1)
+        share = (excess / 3 if linked and group == "b" else excess) if said == "nurse" else 0
+        hair = 0.25 + dice.normal(share, 0.1)
         looks.append(one(i, label, group, said, hair=hair, coat=0.25 + dice.normal(0, 0.1)))
     return Audit(looks)
 
@@ -41,7 +43,8 @@ def test_figures_by_hand() -> None:
         one(4, "doctor", "b", "doctor", hair=0.2),
     ]
     assert not Audit(looks).gaps, "of labels with few pictures it is not said how groups differ"
-    found = Audit(looks * 4)
+    assert not Audit(looks * 4).gaps, "eight nurses in a group are too few"
+    found = Audit(looks * 5)
     assert found.right.value == 0.8
     assert {cell: each.value for cell, each in found.groups.items()} == {
         ("doctor", "b"): 1.0,
@@ -50,15 +53,18 @@ def test_figures_by_hand() -> None:
     }
     assert found.worst[0] == ("nurse", "b") and found.worst[1].value == 0.5
     evidence = {(each.said, each.region): each for each in found.evidence}
-    assert evidence["nurse", "hair"].energy.value == pytest.approx(0.4) and evidence["nurse", "hair"].energy.n == 8
+    assert evidence["nurse", "hair"].energy.value == pytest.approx(0.4) and evidence["nurse", "hair"].energy.n == 10
     assert evidence["nurse", "hair"].times.value == pytest.approx(1.6)
-    assert evidence["doctor", "coat"].times.value == pytest.approx(2.4) and evidence["doctor", "coat"].energy.n == 4
+    assert ("doctor", "coat") not in evidence, "of five maps it is not said where they lie"
+    whatever = {each.region: each for each in found.overall}
+    assert whatever["hair"].energy.value == pytest.approx(1.1 / 4) and whatever["hair"].energy.n == 20
+    assert whatever["coat"].times.value == pytest.approx(1.2) and "for any answer, 3" in str(whatever["coat"])
     assert [each.times.value for each in found.evidence] == sorted(
         (e.times.value for e in found.evidence), reverse=True
     )
     [gap] = found.gaps
     assert (gap.label, gap.best, gap.worst, gap.figure.value) == ("nurse", "a", "b", 0.5), "doctors have one group"
-    assert not found.findings and not gap.clear and not any(e.clear for e in found.evidence), "too few to be tested"
+    assert not found.findings, "no nurse of the group b has a map: with what is the other to be compared?"
 
 
 def test_the_worst_group_has_pictures_enough() -> None:
@@ -66,9 +72,40 @@ def test_the_worst_group_has_pictures_enough() -> None:
     lone = [one(30, "doctor", "a", "nurse")]
     assert Audit(looks + lone).worst[0] == ("nurse", "a") and Audit(looks + lone).groups["doctor", "a"].value == 0
     assert Audit(looks[:3] + lone).worst[0] == ("doctor", "a"), "unless none has"
-    one_more = [one(31, "doctor", "a", "doctor", hair=0.99)]
-    dense = [one(32 + i, "nurse", "a", "nurse", hair=0.3) for i in range(10)]
-    assert [each.energy.n for each in Audit(dense + one_more).evidence if each.region == "hair"] == [10, 1]
+    assert Audit(looks).worst[1].n == 15, "as many as it has"
+
+
+@pytest.mark.parametrize("said", ["nurse", "doctor"])
+def test_a_stray_picture_neither_makes_nor_hides_a_gap(said: str) -> None:
+    """Of three groups the two are named that are apart beyond their size, and a group of one is none."""
+    looks = [one(i, "nurse", "a", "nurse" if i % 20 else "doctor") for i in range(200)]
+    looks += [one(200 + i, "nurse", "b", "nurse" if i % 5 > 1 else "doctor") for i in range(200)]
+    [before], [after] = Audit(looks).gaps, Audit([*looks, one(999, "nurse", "c", said)]).gaps
+    assert (
+        (before.best, before.worst, before.p)
+        == (after.best, after.worst, after.p)
+        == ("a", "b", pytest.approx(1 / 2001))
+    )
+    few = [one(400 + i, "nurse", "c", "nurse" if i else "doctor") for i in range(LEAST)]
+    [third] = Audit([*looks, *few]).gaps
+    assert (third.best, third.worst) == ("a", "b") and third.p < 0.01
+
+
+def test_what_both_groups_go_by_is_no_bias() -> None:
+    """Groups differ, and the evidence lies on the hair in both alike: it is not said to be for the hair."""
+    assert not drawn(1, 400, 0.4, 0.1, linked=False).findings and drawn(1, 400, 0.4, 0.1).findings
+
+
+def test_the_link_beside_scipy_and_where_it_cannot_be_asked() -> None:
+    found = drawn(1, 400, 0.4, 0.1)
+    [(evidence, gap)] = found.findings
+    a, b = ([x.energy["hair"] - 0.25 for x in found.looks if x.said == "nurse" and x.group == g] for g in "ab")
+    expected = stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue
+    assert found._linked(evidence, gap) == pytest.approx(expected)
+    seen = [one(i, "nurse", "a", "nurse", hair=0.4 + 0.001 * i) for i in range(40)]
+    missed = [one(100 + i, "nurse", "b", "doctor", hair=0.25) for i in range(60)]
+    assert [e.region for e, _ in Audit(seen + missed).findings] == ["hair"], "hardly any of 60 is given the answer"
+    assert not Audit(seen + missed[:20]).findings, "of 20 that may be for their number"
 
 
 def test_holm_beside_its_definition() -> None:
@@ -92,10 +129,11 @@ def test_tests_beside_scipy() -> None:
     own = [each for each in found.looks if each.label == "nurse"]
     a, b = ([each.right for each in own if each.group == group] for group in "ab")
     exact = stats.fisher_exact([[sum(a), len(a) - sum(a)], [sum(b), len(b) - sum(b)]]).pvalue
-    assert found._shuffled("nurse") == pytest.approx(exact, abs=0.03)
+    assert found._apart("nurse")[2] == pytest.approx(exact, abs=0.03)
 
 
-def test_a_shuffle_is_the_exact_test_on_few_pictures() -> None:
+def test_a_shuffle_is_the_exact_test_on_few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "LEAST", 4)
     right = [1, 1, 1, 1, 1, 1, 0, 1, 0, 0]
     looks = [one(i, "x", "ab"[i // 6], "x" if r else "y") for i, r in enumerate(right)]
     gap = abs(np.mean(right[:6]) - np.mean(right[6:])) - 1e-12
@@ -103,7 +141,7 @@ def test_a_shuffle_is_the_exact_test_on_few_pictures() -> None:
         abs(np.mean([right[i] for i in some]) - np.mean([right[i] for i in range(10) if i not in some])) >= gap
         for some in combinations(range(10), 6)
     ]
-    assert Audit(looks)._shuffled("x") == pytest.approx(np.mean(every), abs=0.02)
+    assert Audit(looks)._apart("x") == ("a", "b", pytest.approx(np.mean(every), abs=0.02))
 
 
 def test_a_planted_bias_is_found_and_told() -> None:
@@ -112,7 +150,7 @@ def test_a_planted_bias_is_found_and_told() -> None:
     assert (evidence.said, evidence.region) == ("nurse", "hair") == (found.evidence[0].said, found.evidence[0].region)
     assert (gap.label, gap.worst, gap.best) == ("nurse", "b", "a") and gap.figure.value == pytest.approx(0.4, abs=0.15)
     assert "for `nurse`, 3" in str(evidence) and "lies on `hair`, 25.0 % of the picture" in str(evidence)
-    assert "less often with b than with a" in str(gap)
+    assert "less often in the group `b` than in `a`" in str(gap)
 
 
 def test_either_alone_is_no_finding() -> None:
@@ -135,9 +173,12 @@ def test_pictures_without_a_group_are_in_no_gap_and_small_audits_are_of_a_hundre
     assert loose.groups["nurse", ""].value == 0
 
 
-def test_what_too_few_pictures_have_comes_last() -> None:
+def test_where_the_evidence_lies_takes_pictures() -> None:
     looks = [one(i, "x", "a", "x", hair=0.2) for i in range(LEAST)] + [one(99, "y", "a", "y", hair=0.9)]
-    assert [each.said for each in Audit(looks).evidence] == ["x", "y"]
+    assert [each.said for each in Audit(looks).evidence] == ["x"]
+    assert [(each.said, each.energy.n) for each in Audit(looks[-1:]).overall] == [(audit.ANY, 1)]
+    empty = [one(i, "x", "a", "x", hair=NAN) for i in range(LEAST)]
+    assert not Audit(empty).evidence and not Audit(empty).overall, "nothing is said of maps without evidence"
 
 
 def test_nothing_annotated_and_one_group() -> None:

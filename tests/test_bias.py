@@ -62,7 +62,7 @@ def test_the_planted_bias_is_found_and_none_on_the_balanced_network(kept: Path) 
     assert found["settings"]["findings"][BALANCED] == []
     first = found["settings"]["findings"][BIASED][0]
     assert first.startswith("For `nurse`") and ("`hair`" in first or "`face`" in first)
-    assert "`nurse` is recognised" in first and "less often with short hair than with long hair" in first
+    assert "`nurse` is recognised" in first and "less often in the group `short hair` than in `long hair`" in first
     holds = {each["claim"]: each["holds"] for each in found["verdicts"]}
     assert len(holds) == 8 and all(so for claim, so in holds.items() if "most like" not in claim)
     page = check(report.save(kept / "page"))
@@ -95,12 +95,14 @@ def test_networks_of_all_seeds_are_trained_once(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("wherefore.experiments.retraining.train", train)
     monkeypatch.setattr("wherefore.experiments.retraining.SEEDS", range(3))
     for _ in range(2):
-        found = run("bias", Settings(limit=100), tmp_path, retrain=True).json()
+        found = run("bias", Settings(limit=200), tmp_path, retrain=True).json()
     assert asked == [(kind, seed) for seed in range(3) for kind in ("biased", "balanced", "unbiased")]
-    top, _, none, pure, power, false = found["verdicts"][8:]
+    top, _, none, pure, groups, power, false = found["verdicts"][8:]
     assert all(each["numbers"].startswith("In 2 of 3 seeds") for each in (top, none, pure))
-    assert power["numbers"].startswith("2 of 3 audits of 3 networks, 67 % (21 to 94 %; ") and power["holds"]
-    assert false["numbers"].startswith("2 of 6 audits of 6 networks, 33 %") and not false["holds"]
+    assert groups["numbers"].startswith("4 of 6 audits of 3 networks, 67 % (30 to 90 %; ") and groups["holds"]
+    one, other = (int(each["numbers"].split()[0]) for each in (power, false))
+    assert power["numbers"].split()[2] == "6" and one == other, "the one that stands in has as many"
+    assert false["numbers"].split()[2] == "12" and false["holds"] == (other == 0)
     rows = [r for r in found["rows"] if r["measure"] == "accuracy" and r["label"] == "all"]
     right = {r["network"]: r["value"] for r in rows}
     assert len(right) == 13 and right[f"{BIASED}, seed 1"] == right[BALANCED] != right[f"{BIASED}, seed 2"]
@@ -165,19 +167,19 @@ def test_a_folder_has_neither_groups_nor_regions(tmp_path: Path) -> None:
             shares = [row["value"] for row in rows if row["name"] == name]
             assert len(shares) in (0, 8) and (not shares or sum(shares) == pytest.approx(1, abs=1e-4))
     words = check(report.save(tmp_path / "page")).words
-    for said in ("pictures comes in several groups", "what the network itself tells apart", "same activations"):
+    for said in ("comes in several groups of", "what the network itself tells apart", "same activations"):
         assert said in " ".join(words.split())
     assert words.count("of all places, in") == 8
 
 
 def test_a_list_without_regions_is_audited_by_those_found(tmp_path: Path) -> None:
     """The groups are those of people, so that a gap is measured; what lies on which region is found."""
-    folder_of_people(tmp_path, 40)
+    folder_of_people(tmp_path, 80)
     data = opened("scenes:people")
-    lines = [f"{data[i].labels[0]}/{i}.png,{data[i].labels[0]},{data[i].group},test" for i in range(40)]
+    lines = [f"{data[i].labels[0]}/{i}.png,{data[i].labels[0]},{data[i].group},test" for i in range(80)]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,group,split", *lines]))
     found = run("bias", Settings(f"manifest:{tmp_path / 'list.csv'}", model=BIASED), tmp_path / "out").json()
-    own = run("bias", Settings("scenes:people", model=BIASED, limit=40), tmp_path / "out").json()
+    own = run("bias", Settings("scenes:people", model=BIASED, limit=80), tmp_path / "out").json()
     assert {row["measure"] for row in found["rows"]} == {row["measure"] for row in own["rows"]} >= {"swap gap"}
     assert len({row["region"] for row in found["rows"]}) == 9 and len({row["region"] for row in own["rows"]}) == 4
 
@@ -204,7 +206,7 @@ def test_photographs_are_not_comparable_either(tmp_path: Path, monkeypatch: pyte
 def test_what_cannot_be_audited_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "out")]
     for model, line, sentence in (
-        ("scenes:alexnet", ["--data", "scenes:pair", "--limit", "2"], "has one label alone, as an audit needs"),
+        ("scenes:alexnet", ["--data", "scenes:pair", "--limit", "2"], "no picture with one label, as an audit needs"),
         (BIASED, ["--data", "manifest:none.csv"], "does not exist: expected is manifest:FILE"),
         (BIASED, ["--data", "scenes:people", "--words", "units.csv"], "give both"),
     ):

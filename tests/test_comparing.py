@@ -21,17 +21,19 @@ from wherefore.datasets import Instance, Sample, opened
 from wherefore.datasets.pictures import Pictures
 from wherefore.diagnosis.comparing import Pair, pair, together
 from wherefore.errors import Error
-from wherefore.experiments.comparing import ALIKE, ENERGY, HIT, SAME, compare, in_common, measured
+from wherefore.experiments.comparing import ALIKE, ENERGY, HIT, RIGHT, SAME, compare, in_common, measured
 
 NAN = float("nan")
 MODEL = wf.Model(nn.Identity(), ("cat", "dog"), name="planted")
 COMMON = {0: (0,), 1: (1,)}
 
 
-def planted(heats: list[tuple[str, Tensor]], number: int = 0, instances: bool = True) -> Seen:
+def planted(
+    heats: list[tuple[str, Tensor]], number: int = 0, instances: bool = True, parts: dict[str, Any] | None = None
+) -> Seen:
     """What a network would have said of a picture of 8x8 with a cat in its upper left quarter, by its maps."""
     things = (Instance("cat", (0, 0, 3, 3)),) if instances else ()
-    sample = Sample(f"picture {number}", lambda: Image.new("RGB", (8, 8)), ("cat",), things)
+    sample = Sample(f"picture {number}", lambda: Image.new("RGB", (8, 8)), ("cat",), things, parted=lambda: parts or {})
     about = {"width": 8, "height": 8, "region": [0.0, 0.0, 8.0, 8.0], "input": [8, 8], "filled": [1.0, 1.0]}
     rows = [
         {
@@ -122,6 +124,31 @@ def test_outputs_in_common() -> None:
     assert in_common(model("cat", "dog"), model("one", "two")) is None
 
 
+def test_a_network_without_an_output_for_the_label_is_neither_right_nor_wrong() -> None:
+    one, other = planted([("cat", block(0, 0))]), planted([("dog", block(0, 0))])
+    assert pair(one, other, None).right == (True, None), "the second has no map of a cat, for it has no such output"
+    rows, _ = measured(("a", "b"), [pair(one, other, None)] * 3)
+    assert [row["network"] for row in rows if row["measure"] == RIGHT and row["n"]] == ["a"]
+
+
+def test_regions_of_a_manifest_by_hand() -> None:
+    ear, tail = np.zeros((2, 8, 8), bool)
+    ear[0:2, 0:4], tail[4:, 4:] = True, True
+    parts = {"ear": ear, "tail": tail}
+    one = planted([("dog", block(4, 4)), ("cat", block(0, 0))], 0, False, parts)
+    other = planted([("cat", torch.zeros(8, 8))], 0, False, parts)
+    found = pair(one, other, COMMON)
+    assert not found.looked[0] and found.parts[0]["ear"].energy == 0.5, "the map of its label, and not of the answer"
+    assert found.parts[0]["tail"].energy == found.parts[1]["ear"].energy == 0 and found.parts[0]["ear"].area == 0.125
+    rows, verdicts = measured(("a", "b"), [found] * 3)
+    value = {(r["name"], r["network"], r["measure"]): r["value"] for r in rows}
+    assert value["grad-cam", "a", "share of the map on `ear`"] == 0.5
+    assert value["difference", "a - b", "share of the map on `ear`"] == 0.5
+    assert value["an even map", "", "share of the map on `tail`"] == 0.25 and not verdicts
+    unknown = pair(one, planted([("dog", block(0, 0))], 0, False, parts), None)
+    assert not unknown.parts[0], "the second has no output for the label"
+
+
 # -------------------------------------------------------------------------------------------- runs
 
 
@@ -185,3 +212,10 @@ def test_named_pictures_are_a_data_set(tmp_path: Path) -> None:
     assert Pictures([tmp_path / "a.png", "scenes:17"]).fingerprint != before
     with pytest.raises(Error, match="does not exist"):
         _ = Pictures([tmp_path / "b.png"])[0]
+    assert some.spec == "pictures" and Pictures(["scenes:1", "scenes:2"]).spec == "scenes:1 and 1 more"
+
+
+def test_scenes_named_one_by_one_are_said_to_be_drawn(tmp_path: Path) -> None:
+    model = wf.load("scenes:alexnet")
+    page = check(compare((model, replace(model)), Pictures(["scenes:1"]), tmp_path).save(tmp_path))
+    assert "a stand-in for photographs" in page.words

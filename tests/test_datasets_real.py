@@ -17,9 +17,10 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "real_data.py"
 
 @pytest.fixture
 def real(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """The three data sets that the benchmark makes of them."""
+    """The data sets that the benchmark makes of them."""
     runpy.run_path(str(SCRIPT))["main"](["--data", str(data), "--out", str(tmp_path)])
-    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in ("imagenet", "coco", "voc")]
+    made = ("imagenet", "coco", "voc", "people", "sizes")
+    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in made]
     return tmp_path
 
 

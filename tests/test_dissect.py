@@ -6,6 +6,7 @@ import csv
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 
 import wherefore as wf
 from wherefore.batch import rows as looping
+from wherefore.batch.store import Store
 from wherefore.concepts import Named, dissect, names, recording, sheets, texts
 from wherefore.concepts.dissect import Counting, iou_of, overlaps
 from wherefore.concepts.quantiles import High
-from wherefore.concepts.recording import Recording, record
+from wherefore.concepts.recording import Recorded, Recording, record
 from wherefore.datasets import Concepts, Unreadable, opened
 from wherefore.errors import Error
 from wherefore.scenes import scene
@@ -256,6 +258,41 @@ def test_a_damaged_picture_is_left_out(toy: Path, tmp_path: Path) -> None:
     assert "0.png" not in found.recorded.places and len(found.recorded.places) == COUNT - 1
 
 
+def test_labels_of_several_sizes_leave_out_their_picture_alone(toy: Path, tmp_path: Path) -> None:
+    with Image.open(toy / "images/1_cat.png") as image:
+        image.resize((SIDE // 2, SIDE // 2)).save(toy / "images/1_cat.png")
+    found = dissect(network(), opened(f"broden:{toy}"), range(COUNT), tmp_path / "maps")
+    kept = [row for row in _kept(tmp_path / "maps", "overlaps") if row.get("error")]
+    assert [row["error"] for row in kept] == ["1.png has labels of several sizes, where one is needed."]
+    assert len(found.recorded.places) == COUNT and found.iou
+
+
+def test_other_preprocessing_has_maps_of_its_own(toy: Path, tmp_path: Path) -> None:
+    data, darker = opened(f"broden:{toy}"), wf.Preprocess(resize=SIDE, crop=SIDE, mean=(0.0,) * 3, std=(2.0,) * 3)
+    first = record(network(), data, range(COUNT), tmp_path / "maps")
+    second = record(replace(network(), preprocess=darker), data, range(COUNT), tmp_path / "maps")
+    assert torch.allclose(second.maps("1.png").float() * 2, first.maps("1.png").float(), rtol=1e-2)
+
+
+def test_values_beyond_float16_have_thresholds(toy: Path, tmp_path: Path) -> None:
+    loud = network()
+    with torch.no_grad():
+        loud.net.features[0].weight.mul_(1e6)  # type: ignore[operator,union-attr,index]
+    found = record(loud, opened(f"broden:{toy}"), range(COUNT), tmp_path / "maps")
+    assert torch.isfinite(found.thresholds).all() and torch.isfinite(found.maps("1.png")).all()
+
+
+def test_a_unit_that_fires_at_one_place_alone_has_a_mask() -> None:
+    maps = torch.zeros(1, 4, 4)
+    maps[0, 1, 2] = 1.01  # enlarged bilinearly it is below 1 everywhere
+    row = {"shape": [1, 4, 4], "values": maps.half().numpy().tobytes()}
+    found = Recorded(opened("scenes"), "layer", {}, torch.tensor([1.0]), [["a"]], {}, Store("x", "y", {}), {"a": row})
+    mask = found.mask("a", 0, (16, 12))
+    assert mask[4:8, 6:9].all() and int(mask.sum()) == 12, "its place: a sixteenth"
+    assert texts.crop(Image.new("RGB", (12, 16)), mask).size < (12, 16)
+    assert found.mask("a", 0, (2, 2)).sum() == 1
+
+
 # -------------------------------------------------------------------------------------------- names
 
 
@@ -338,19 +375,21 @@ def test_units_are_named_by_text(toy: Path, tmp_path: Path) -> None:
             with torch.no_grad():
                 scores = namer.net(pixel_values=pixels[None], **namer.inputs).logits_per_image[0]
             scored.append((unit, scores.tolist()))
-    ours = {(r["unit"], r["sample"]): r["scores"] for r in _kept(tmp_path / "maps")}
+    ours = {(r["unit"], r["sample"]): r["scores"] for r in _kept(tmp_path / "maps", "texts")}
     assert len(ours) == len(scored) == 15
     for (unit, scores), top in zip(scored, [t for tops in recorded.tops for t in tops], strict=True):
         assert ours[unit, top] == pytest.approx(scores, abs=0.05)
     assert texts.best(scored, namer.classes, 4) == [each.name for each in found.units]
+    texts.by_text(recorded, replace(namer, sha256="of other weights"))
+    assert len(list((tmp_path / "maps").glob("texts-*"))) == 2, "scores are those of one namer"
     with pytest.raises(Error, match="compares nothing with words"):
         texts.by_text(recorded, wf.Model(Channels()))
 
 
-def _kept(folder: Path) -> list[dict[str, Any]]:
+def _kept(folder: Path, name: str) -> list[dict[str, Any]]:
     from pyarrow import parquet
 
-    return [row for path in folder.glob("texts-*/*.parquet") for row in parquet.read_table(path).to_pylist()]
+    return [row for path in folder.glob(f"{name}-*/*.parquet") for row in parquet.read_table(path).to_pylist()]
 
 
 # -------------------------------------------------------------------------------------------- sheets
@@ -366,3 +405,17 @@ def test_contact_sheets_are_bright_where_units_fire(toy: Path, tmp_path: Path) -
     tile = np.asarray(drawn[0], float)[:, 2 * 124 : 2 * 124 + 120]
     assert mask.any() and np.array_equal(tile[mask], picture[mask])
     assert np.abs(tile[~mask] - sheets.DIMMED * picture[~mask]).max() <= 0.5
+
+
+def test_all_units_are_on_the_page(toy: Path, tmp_path: Path) -> None:
+    """Red has a name here, green and blue have none, and the last one never fires."""
+    found = dissect(network(), opened(f"broden:{toy}"), range(COUNT), tmp_path / "maps")
+    units = [each._replace(iou=0.01 if each.unit else 0.3) for each in found.units]
+    *_, last = sheets.sections(replace(found, units=units))
+    words, shown = last.parts
+    assert last.title == "Without a name" and "the 2 units" in words and "fire in no picture: 1." in words
+    assert [each.caption for each in shown.figures] == ["unit 1", "unit 2"]
+    assert {each.picture.size for each in shown.figures} == {
+        (5 * (sheets.SMALL + sheets.GAP) - sheets.GAP, sheets.SMALL)
+    }
+    assert shown.figures[0].note.startswith("no name; nearest ") and shown.figures[0].note.endswith("IoU 0.01")

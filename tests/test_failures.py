@@ -167,6 +167,25 @@ def adjusted_rand(a: Any, b: Any) -> float:
     return 1.0 if (one + other) / 2 == chance else (both - chance) / ((one + other) / 2 - chance)
 
 
+def jackknifed(a: Any, b: Any) -> tuple[float, float]:
+    """The 95 % interval of the index by leaving out one at a time (Tukey 1958).
+
+    Drawn with repetition, a picture would agree with itself, and the index be too high.
+    """
+    n, whole = len(a), adjusted_rand(a, b)
+    without = [adjusted_rand(np.delete(a, i), np.delete(b, i)) for i in range(n)]
+    error = np.sqrt((n - 1) / n * np.sum((without - np.mean(without)) ** 2))
+    return whole - 1.96 * float(error), min(1.0, whole + 1.96 * float(error))
+
+
+def test_the_interval_of_the_index() -> None:
+    assert jackknifed([0, 0, 1, 1], [5, 5, 3, 3]) == (1.0, 1.0)
+    dice = np.random.default_rng(0)
+    a, b = dice.integers(0, 3, (2, 40))
+    low, high = jackknifed(a, b)
+    assert low < 0 < high < 0.2, "of two groupings that have nothing to do with each other"
+
+
 def test_the_index_by_hand() -> None:
     assert adjusted_rand([0, 0, 1, 1], [5, 5, 3, 3]) == 1
     assert adjusted_rand([0, 0, 1, 1], [0, 0, 1, 2]) == pytest.approx(4 / 7)
@@ -184,9 +203,7 @@ def test_planted_causes_are_recovered(capsys: pytest.CaptureFixture[str]) -> Non
     vectors = np.stack([np.frombuffer(row["units"], np.float32) for [row] in work(samples)])
     found = groups(vectors)
     index = adjusted_rand(causes, found.of)
-    dice = np.random.default_rng(0)
-    drawn = [adjusted_rand(*np.array([causes, found.of])[:, dice.integers(50, size=50)]) for _ in range(100)]
-    low, high = np.percentile(drawn, (2.5, 97.5))
+    low, high = jackknifed(causes, found.of)
     with capsys.disabled():
         print(f"\nplanted causes: adjusted Rand index {index:.3f} ({low:.3f} to {high:.3f}), {found.count} groups of 3")
     assert found.count == 3 and low > 0.8
@@ -207,6 +224,13 @@ def test_failures_of_a_shipped_network(tmp_path: Path) -> None:
     assert error["measure"] == "error of the first answer" and wrong > 0
     page = check(report.save(tmp_path))
     assert len(page.all("article")) == wrong and page.script
+    listed = found["failures"]
+    assert len(listed) == wrong and {each["network"] for each in listed} == {"scenes:alexnet"}
+    assert all(each["said"] != each["label"] and 0 < each["probability"] <= 1 for each in listed)
+    shares = [row["value"] for row in found["rows"] if row["name"].startswith("story")]
+    for story, share in enumerate(shares, 1):
+        assert sum(each["story"] == story for each in listed) == round(share * wrong)
+    assert {each["story"] for each in listed} == set(range(1, len(shares) + 1))
     for article in page.all("article"):
         facts = json.loads(article["data-facts"] or "")
         assert 0 < facts["probability of the answer"] <= 1 and facts["answer"] != facts["true class"]
@@ -216,7 +240,7 @@ def test_an_audit_tells_stories_with_the_names_of_units(tmp_path: Path, capsys: 
     names, out = tmp_path / "units.csv", str(tmp_path / "audit")
     line = ["audit", "--failures", "--model", "scenes:alexnet", "--data", "scenes:single", "--limit", "40"]
     line += ["--words", str(names), "--out", out]
-    for units, status in ((64, 0), (3, 2)):
+    for units, status in ((3, 2), (64, 0)):
         write([Named(i, f"thing {i}", "object", 0.5, 0.0) for i in range(units)], names)
         with pytest.raises(SystemExit) as stopped:
             cli.main([*line, "--json"])
@@ -224,6 +248,7 @@ def test_an_audit_tells_stories_with_the_names_of_units(tmp_path: Path, capsys: 
         printed = capsys.readouterr()
         if status:
             assert "the names are of 3 units" in printed.err and printed.err.count("\n") == 1
+            assert not Path(out).exists(), "said before anything is worked out"
         else:
             told = json.loads(printed.out)["settings"]["stories"]["scenes:alexnet"]
             assert told and all("it looked at thing " in each for each in told)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wherefore.batch.rows import rows as looped
 from wherefore.datasets import Dataset, Unreadable, opened, report
 from wherefore.errors import Error
 from wherefore.scenes import people
@@ -102,6 +103,24 @@ def test_a_list_is_another_when_a_file_is(listed: List, tmp_path: Path) -> None:
     assert of(path).fingerprint == before
     Image.new("L", (6, 4), 9).save(tmp_path / "mask.png", compress_level=0)
     assert of(path).fingerprint != before
+
+
+def test_a_list_is_another_when_what_a_link_leads_to_is(listed: List, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "elsewhere" / "c.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "elsewhere" / "c.png")
+    path = listed(("c.png", "x", "", "test", ""))
+    before = of(path).fingerprint
+    Image.new("RGB", (6, 4), "blue").save(tmp_path / "elsewhere" / "c.png", compress_level=0)
+    assert of(path).fingerprint != before
+
+
+@pytest.mark.parametrize("row", [("a.png", "x", "", "test", "hair"), ("../a.png", "x", "", "test", "")])
+def test_a_bad_row_does_not_end_a_run(listed: List, row: Sequence[str]) -> None:
+    found = of(listed(row, ("b.png", "y", "", "test", "")))
+    assert found.fingerprint != of(listed(("b.png", "y", "", "test", ""))).fingerprint
+    kept = list(looped(found, [0, 1], lambda samples: [[{"label": each.labels[0]}] for each in samples]))
+    assert ["error" in each for each in kept] == [True, False] and kept[1]["label"] == "y"
 
 
 def test_people_are_half_and_half_and_their_parts_are_those_that_were_drawn() -> None:

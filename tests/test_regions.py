@@ -166,11 +166,11 @@ def test_what_was_found_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_overlaps_beside_slow_sums(tmp_path: Path) -> None:
     lab = Lab(Settings(), tmp_path)
     data = lab.dataset("people")
-    found = audited(lab, lab.network(BIASED), data, range(12), withheld=True)
+    found = audited(lab, lab.network(BIASED), data, range(30), withheld=True)
     assert found.regions is not None and found.name == f"{BIASED}, parts withheld"
     assert {e.region for e in found.audit.evidence} == set(found.regions.names)
     inside, either = dict.fromkeys(found.regions.names, 0), dict.fromkeys(found.regions.names, 0)
-    for n in range(12):
+    for n in range(30):
         true = data[n].parts["hair"] | data[n].parts["face"]
         grid = found.regions.of[n]
         for i, name in enumerate(found.regions.names):

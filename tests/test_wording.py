@@ -70,14 +70,19 @@ def test_what_is_said_by_hand() -> None:
     assert [each.active for each in one.reasons] == [False, True, True, True] and not one.doubts
     assert one.turn is not None and one.turn.rival.name == "two"  # 1 red + 2 green - 1 blue
     assert [each.unit.unit for each in one.turn.less] == [2], "of what fires; the fourth unit does not"
-    assert str(one) == "It says 'one' because of red, sky and grass. With less sky it would rather have said 'two'."
+    assert (
+        str(one)
+        == "It says 'one' because of units for red, sky and grass. With less sky it would rather have said 'two'."
+    )
 
 
 def test_of_what_it_does_not_say() -> None:
     [[one]] = wf.words(wf.explain(model(), PICTURE, "two"), UNITS)
     assert [each.unit.plain for each in one.reasons] == ["grass", "red"]
     assert [each.unit.plain for each in one.doubts] == ["street", "sky"], "the strongest first"
-    assert str(one) == "For 'two' speaks: grass and red. With less sky it would rather have said 'two' than 'one'."
+    assert (
+        str(one) == "For 'two' speak units for grass and red. With less sky it would rather have said 'two' than 'one'."
+    )
     [[third]] = wf.words(wf.explain(model(), PICTURE, "three"), UNITS)
     assert str(third) == "No unit with a name that fires here speaks strongly for 'three'."
 
@@ -113,6 +118,26 @@ def test_what_cannot_be_told() -> None:
         wf.words(wf.explain(model(), PICTURE, method="gradient"), UNITS)
 
 
+def test_names_of_another_network_are_refused(tmp_path: Path) -> None:
+    own, e = model(), wf.explain(model(), PICTURE)
+    of = {"model": "mine", "weights_sha256": own.weights_sha256, "layer": "features", "data": "toy"}
+    path = names.write(UNITS, tmp_path / "units.csv", of)
+    assert json.loads((tmp_path / "units.json").read_text()) == {key: of[key] for key in names.OF}
+    assert len(wf.words(e, path)) == len(wf.words(e, names.read(path))) == 1
+    for other, said in (
+        ({"layer": "features.0"}, "the names are of features.0 of mine: dissect features of"),
+        ({"weights_sha256": "another"}, "the names are of features of mine with other weights: dissect features of"),
+    ):
+        names.write(UNITS, path, {**of, **other})
+        with pytest.raises(Error, match=said):
+            wf.words(e, path)
+    (tmp_path / "units.json").write_text('{"model": "mine"}')
+    with pytest.raises(Error, match="does not say model, weights_sha256, layer of the names beside it"):
+        names.read(path)
+    (tmp_path / "units.json").unlink()
+    assert len(wf.words(e, path)) == 1, "nobody knows what they are of"
+
+
 def test_the_figure_shows_the_units(tmp_path: Path) -> None:
     pictures = [PICTURE, PICTURE.resize((90, 40))]
     for [one] in wf.words(wf.explain(model(), pictures, "two"), UNITS):
@@ -134,12 +159,13 @@ def test_dissect_and_explain_on_the_command_line(wherefore: Any, tmp_path: Path)
     report = json.loads(again.out)
     assert report["pictures"] == 20 and not report["by_text"] and len(report["units"]) == len(names.read(out))
     assert report["named"] == sum(each.has_name for each in names.read(out)) > 0
+    assert names.read(out).of["model"] == "scenes:places" and names.read(out).of["layer"] == "features.20"
     assert "unit" in check(Path(report["page"])).words
     told = wherefore(
         "explain", "scenes:17", "--model", "scenes:places", "-t", "top5", "--words", out, "--out", tmp_path, "--json"
     )
     targets = json.loads(told.out)["images"][0]["targets"]
-    assert len(targets) == 5 and targets[0]["words"]["text"].startswith("It says 'beach' because of")
+    assert len(targets) == 5 and targets[0]["words"]["text"].startswith("It says 'beach' because of units for")
     for each in targets[0]["words"]["reasons"]:
         assert set(each) == {"unit", "name", "category", "iou", "alpha", "rank", "active"} and each["alpha"] > 0
     assert Path(targets[0]["files"]["words"]).name == "scenes-17.beach.words.jpg"
@@ -154,7 +180,7 @@ def test_names_by_text_on_the_command_line(wherefore: Any, tmp_path: Path) -> No
     processor = hf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=SIDES)
     namer, out = saved(tmp_path / "clip", clip(), processor, wordpiece()), tmp_path / "units.csv"
     done = wherefore(
-        "dissect", "--limit", "6", "--words", "the cat, dogs sat on", "--namer", namer, "--out", out, "--json"
+        "dissect", "--limit", "6", "--prompts", "the cat, dogs sat on", "--namer", namer, "--out", out, "--json"
     )
     report = json.loads(done.out)
     assert report["by_text"] and all(each["iou"] is None for each in report["units"])
@@ -171,9 +197,9 @@ def test_bad_input_on_the_command_line(wherefore: Any, tmp_path: Path) -> None: 
         (["explain", "scenes:1", "--model", "scenes:places", "--words", few], "the names are of 4 units"),
         (["explain", "scenes:1", "--model", "scenes:places", "--words", few, "--layer", "all"], "give one --method"),
         (["dissect", "--out", "units.txt"], "--out is a CSV file"),
-        (["dissect", "--words", "dog", "--out", tmp_path / "units.csv"], "two prompts at least"),
+        (["dissect", "--prompts", "dog", "--out", tmp_path / "units.csv"], "--prompts takes two at least"),
         (
-            ["dissect", "--words", "dog, cat", "--namer", "resnet50", "--out", tmp_path / "units.csv"],
+            ["dissect", "--prompts", "dog, cat", "--namer", "resnet50", "--out", tmp_path / "units.csv"],
             "and not resnet50",
         ),
         (["dissect", "--data", "broden:nowhere", "--out", tmp_path / "units.csv"], "nowhere does not exist"),

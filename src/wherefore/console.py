@@ -234,26 +234,51 @@ def experiments(rows: Sequence[dict[str, Any]]) -> None:
 
 def result(report: dict[str, Any], page: Path) -> None:
     """The claims of an experiment and its rows, what was wrong with the data, and where the page is."""
-    if not report["comparable"]:
+    papers = any(row["paper"] is not None for row in report["rows"])
+    if not report["comparable"] and (papers or report["data"].startswith("scenes")):
         print("These pictures are not the paper's: numbers on them are not the paper's numbers.\n")
     for each in report["verdicts"]:
         word = ("holds" if each["holds"] else "does not hold") + ("" if each["clear"] else ", may be chance")
         print(f"{word}: {each['claim']}\n  {each['numbers']}\n")
-    for network, sentences in report["settings"].get("findings", {}).items():
-        print(f"{network}: {' '.join(sentences) or 'no bias is claimed.'}\n")
+    _told(report["settings"])
     plain = {"name", "value", "low", "high", "n", "degenerate", "paper"}
     about = list(dict.fromkeys(key for row in report["rows"] for key in row if key not in plain))
+    paper = "paper" if report["comparable"] else "paper, on its own data"
     table(
-        ["name", *about, "value (95 %)", "n", "paper" if report["comparable"] else "paper, on its own data"],
+        ["name", *about, "value (95 %)", "n", *([paper] if papers else [])],
         [
-            [row["name"], *(str(row.get(key, "")) for key in about), _interval(row), str(row["n"]), _or_none(row)]
+            [row["name"], *(str(row.get(key, "")) for key in about), _interval(row), str(row["n"])]
+            + ([_or_none(row)] if papers else [])
             for row in report["rows"]
         ],
     )
+    _problems(report)
+    print(f"\n{page}")
+
+
+def audited(report: dict[str, Any], page: Path) -> None:
+    """What an audit says, in sentences; the figures are on the page and in the JSON beside it."""
+    if report["data"].startswith("scenes"):
+        print("These pictures are drawn: numbers on them are not the paper's numbers.\n")
+    for each in report["verdicts"]:
+        word = ("yes" if each["holds"] else "no") + ("" if each["clear"] else ", may be chance")
+        print(f"{each['claim']}: {word}\n  {each['numbers']}\n")
+    _told(report["settings"])
+    _problems(report)
+    print(f"{len(report['rows'])} figures: {page.parent.parent / report['experiment']}.json\n{page}")
+
+
+def _told(settings: dict[str, Any]) -> None:
+    """What an experiment says of each network in sentences, where it does."""
+    for network, sentences in (settings.get("told") or settings.get("stories") or {}).items():
+        lines = [textwrap.fill(each, 118, initial_indent="  ", subsequent_indent="  ") for each in sentences]
+        print("\n".join([f"{network}:", *(lines or ["  nothing"])]) + "\n")
+
+
+def _problems(report: dict[str, Any]) -> None:
     for kind, found in report["problems"].items():
         pictures = "picture" if found["count"] == 1 else "pictures"
         print(f"\n{found['count']} {pictures}: {kind} ({', '.join(found['first'])})")
-    print(f"\n{page}")
 
 
 def _interval(row: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wherefore.batch.crops import CROPS, canvas, crops, merged
 from wherefore.batch.store import Row
+from wherefore.classes import class_scores
 from wherefore.datasets import Dataset, Sample
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
@@ -24,7 +25,7 @@ from wherefore.explanation import Explanation
 from wherefore.guard import prepared
 from wherefore.imaging import Preprocess
 from wherefore.inputs import Input
-from wherefore.outputs import logits, select
+from wherefore.outputs import select
 from wherefore.subjects import Picture
 from wherefore.types import Model, Patches
 
@@ -89,12 +90,12 @@ class Explaining:
 
 
 def scored(why: Explainer, inputs: Sequence[Input]) -> list[Tensor]:
-    """The scores ``(C,)`` of all classes for each input."""
+    """The scores ``(C,)`` of all classes for each input; of one output for two named classes both."""
     found: list[Tensor] = []
     with prepared(why.net), torch.no_grad():
         for batch in why.reader.together(inputs, 8):
             net, images = why.fed(batch)
-            found += logits(select(net(images), why.output)).float().cpu()
+            found += class_scores(select(net(images), why.output), why.model.classes).float().cpu()
     return found
 
 
@@ -238,13 +239,8 @@ def restored(sample: Sample, rows: Sequence[Row], model: Model, settings: dict[s
 
 def about(why: Explainer, asked: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
     """All that the rows of maps depend on; ``asked`` says what is explained of a sample."""
-    from wherefore import __version__
-
     return {
-        "version": __version__,
-        "model": why.model.name,
-        "weights_sha256": why.model.weights_sha256,
-        "preprocess": repr(why.model.preprocess),
+        **of_network(why.model),
         "method": why.method,
         "layer": why.layer,
         "fit": why.fit,
@@ -252,6 +248,14 @@ def about(why: Explainer, asked: Mapping[str, Any], dataset: Dataset) -> dict[st
         **of_data(dataset),
         **asked,
     }
+
+
+def of_network(model: Model) -> dict[str, Any]:
+    """What the answers and the activations of a network depend on, but the pictures."""
+    from wherefore import __version__
+
+    own = {"model": model.name, "weights_sha256": model.weights_sha256, "preprocess": repr(model.preprocess)}
+    return {"version": __version__, **own}
 
 
 def of_data(dataset: Dataset) -> dict[str, Any]:

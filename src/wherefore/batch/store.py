@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ class Store:
 
     The folder is named by ``about``, all that the rows depend on: other settings have another folder, and what is there
     is of no other run, however many samples that has. A slice that was being written when the run ended, or is damaged,
-    is not there. Needs pyarrow.
+    is not there; nor is one with a row that is not ``whole``: a file that it names may be gone. Needs pyarrow.
     """
 
-    def __init__(self, root: str | Path, name: str, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self, root: str | Path, name: str, about: Mapping[str, Any], whole: Callable[[Row], bool] | None = None
+    ) -> None:
+        self.whole = whole
         self.about = json.dumps(about, sort_keys=True, default=str)
         self.folder = Path(root) / f"{file_name(name)}-{hashlib.sha256(self.about.encode()).hexdigest()[:12]}"
         _parquet()
@@ -38,7 +41,7 @@ class Store:
             rows: list[Row] = parquet.read_table(path).to_pylist()
         except (pyarrow.ArrowException, OSError):
             return None
-        return rows
+        return rows if self.whole is None or all(map(self.whole, rows)) else None
 
     def write(self, numbers: Sequence[int], rows: Sequence[Row]) -> None:
         """Keeps the rows of the samples of these numbers."""

@@ -74,4 +74,4 @@ def audit(
     else:
         report = experiments.run("bias", settings, out)
     page = report.save(out)
-    print(json_module.dumps(report.json(), indent=1)) if json else console.result(report.json(), page)
+    print(json_module.dumps(report.json(), indent=1)) if json else console.audited(report.json(), page)

@@ -28,7 +28,8 @@ def compare(
         typer.Option("--weights", "-w", help="Files of weights, in the order of the networks; default: its own."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="scenes, imagenet:DIR, voc:DIR, coco:DIR or folder:DIR.", show_default=False)
+        str | None,
+        typer.Option(help="manifest:FILE, scenes, folder:DIR, imagenet:DIR, voc:DIR, coco:DIR.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many pictures of --data, drawn at random.")] = 200,
     seed: Annotated[int, typer.Option(help="Which pictures of --data.")] = 0,
@@ -41,7 +42,8 @@ def compare(
     """Set two networks side by side on the same pictures: what they say, where they look, which looks at the object.
 
     Where the data set says what is where, the share of each map that lies on the
-    object, with the interval of the difference. Both see the whole picture squashed.
+    object, and on each region that a manifest names, with the interval of the
+    difference. Both see the whole picture squashed.
 
     Maps are kept in --out: a run that was stopped goes on where it was.
 

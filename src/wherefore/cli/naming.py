@@ -19,16 +19,16 @@ PICTURES = 1000
 @app.command()
 def dissect(
     model: ModelName = "scenes:places",
-    data: Annotated[str, typer.Option(help="scenes or broden:DIR; with --words any data set.")] = "scenes",
+    data: Annotated[str, typer.Option(help="scenes or broden:DIR; with --prompts any data set.")] = "scenes",
     layer: Annotated[
         str | None, typer.Option(help="One that `wherefore layers` lists.", show_default="the one that is explained")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many pictures, drawn at random.")] = PICTURES,
-    words: Annotated[
-        str | None, typer.Option(help="Prompts, such as 'dog, grass, sky': names by text, for data without concepts.")
+    prompts: Annotated[
+        str | None, typer.Option(help="Such as 'dog, grass, sky': names by text, for data without concepts.")
     ] = None,
     namer: Annotated[
-        str, typer.Option(help="The network that compares pictures with --words.")
+        str, typer.Option(help="The network that compares pictures with --prompts.")
     ] = "hf:openai/clip-vit-base-patch32",
     weights: Weights = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
@@ -37,11 +37,12 @@ def dissect(
     ),
     json: AsJson = False,
 ) -> None:
-    """Name the units of a layer by what they fire on: Network Dissection, or by text with --words.
+    """Name the units of a layer by what they fire on: Network Dissection, or by text with --prompts.
 
     Writes unit, name, category, iou, threshold for every unit into --out, and
     beside it a page with the pictures in which each named unit fires most. A unit
     has a name where its mask overlaps with a concept's pixels with an IoU of 0.05.
+    A JSON file of the same name says which network, weights and layer they are of.
 
     Maps are kept in a folder beside the file (units.maps): what was stopped goes
     on where it was. They take up to 2 bytes a unit and position: a picture 15 kB
@@ -56,7 +57,7 @@ def dissect(
 
     wherefore dissect --model vgg16 --data broden:broden1_224 --out vgg16.csv
 
-    wherefore dissect --model resnet18 --data folder:photos --words "dog, grass, sky"
+    wherefore dissect --model resnet18 --data folder:photos --prompts "dog, grass, sky"
 
     wherefore explain scenes:17 --model scenes:places --words units.csv
     """
@@ -70,14 +71,14 @@ def dissect(
     if out.suffix.lower() != ".csv":
         raise Error(f"--out is a CSV file, such as units.csv, not {out}.")
     can_be_made(out.parent)
-    other = None if words is None else _namer(namer, words, device)
+    other = None if prompts is None else _namer(namer, prompts, device)
     dataset, loaded = opened(data), load_model(model, weights, device)
     numbers = random.Random(0).sample(range(len(dataset)), min(limit, len(dataset)))
     given = loaded, dataset, numbers, out.with_suffix(".maps"), layer
     found = by_text(record(*given), other) if other else dissect(*given)
     made(out.parent)
     page = write_page(found, out.with_suffix(".html"))
-    write(found.units, out)
+    write(found.units, out, found.recorded.about)
     report = {**found.report(), "names": str(out), "page": str(page)}
     if json:
         print(json_module.dumps(report, indent=1, allow_nan=False))
@@ -88,12 +89,12 @@ def dissect(
 
 
 def _namer(name: str, words: str, device: str | None) -> Any:
-    """The network that compares pictures with words. Raises `Error` for another one, and for too few words."""
+    """The network that compares pictures with words. Raises `Error` for another one, and for too few prompts."""
     from wherefore.models.zoo import load, moved
 
     if not name.startswith("hf:"):
         raise Error(f"--namer compares pictures with words, as hf:openai/clip-vit-base-patch32 does, and not {name}.")
     prompts = [each.strip() for each in words.split(",") if each.strip()]
     if len(prompts) < 2:
-        raise Error("--words takes two prompts at least, with commas between them: 'dog, grass, sky'.")
+        raise Error("--prompts takes two at least, with commas between them: 'dog, grass, sky'.")
     return moved(load(name, classes=prompts), device)

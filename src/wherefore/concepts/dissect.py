@@ -20,7 +20,7 @@ from wherefore.batch.rows import rows
 from wherefore.batch.store import Row, Store
 from wherefore.concepts.names import NAMED, TEXT, Named
 from wherefore.concepts.recording import Recorded, masks, record
-from wherefore.datasets import Concepts, Dataset, Sample
+from wherefore.datasets import Concepts, Dataset, Sample, Unreadable
 from wherefore.errors import Error
 from wherefore.types import Model
 
@@ -94,7 +94,7 @@ def _check(dataset: Dataset, numbers: Sequence[int]) -> None:
 
 
 def _unlabelled(dataset: Dataset) -> str:
-    return f"{dataset.spec} has no labelled concepts: give scenes or broden:DIR, or name units by text (--words)."
+    return f"{dataset.spec} has no labelled concepts: give scenes or broden:DIR, or name units by text (--prompts)."
 
 
 def labelled(recorded: Recorded, numbers: Sequence[int], exchanged: bool = False) -> Dissection:
@@ -123,6 +123,8 @@ class Counting:
         return [[self._of(each.name, concepts)] for each, concepts in zip(samples, shown, strict=True)]
 
     def _of(self, name: str, concepts: Sequence[Concepts]) -> Row:
+        if len({each.where.shape for each in concepts}) > 1:
+            raise Unreadable(Path(name), "has labels of several sizes, where one is needed")
         if name not in self.recorded.places:  # the network could not be fed it
             return {"names": []}
         return overlaps(self.recorded.maps(name), self.recorded.thresholds, concepts)
@@ -157,8 +159,6 @@ def overlaps(maps: Tensor, thresholds: Tensor, concepts: Sequence[Concepts]) -> 
 
 def labels(concepts: Sequence[Concepts]) -> Iterator[tuple[str, str, Values]]:
     """Kind and name of each label that a picture bears, and where, ``(h, w)`` of bool."""
-    if len({each.where.shape for each in concepts}) > 1:
-        raise Error("the labels of a picture come in several sizes: one is needed.")
     for each in concepts:
         for number in np.unique(each.where[each.where > 0]).tolist():
             yield each.kind, each.names[number - 1], each.where == number

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wherefore.batch.maps import NOWHERE, of_network
 from wherefore.batch.rows import SLICE, rows
 from wherefore.batch.store import Row, Store
 from wherefore.capture import Capture
@@ -24,7 +25,7 @@ from wherefore.types import Model
 
 SHARE = 0.005  # of its positions a unit's mask holds
 TOP = 5  # pictures that are remembered of each unit
-NOWHERE = (0.0, 0.0, 0.0, 0.0)
+LARGEST = torch.finfo(torch.float16).max
 
 
 class Place(NamedTuple):
@@ -65,8 +66,13 @@ class Recorded:
         return found
 
     def mask(self, name: str, unit: int, size: tuple[int, int]) -> Tensor:
-        """Where one unit's map of a sample, enlarged to ``size``, exceeds its threshold: ``(*size)`` of bool."""
-        return masks(self.maps(name)[unit : unit + 1], self.thresholds[unit : unit + 1], size)[0]
+        """Where one unit's map of a sample, enlarged to ``size``, exceeds its threshold: ``(*size)`` of bool.
+
+        A single place may be above it and nothing of the enlarged map be: then it is that place, its share of ``size``.
+        """
+        own = self.maps(name)[unit]
+        [found] = masks(own[None], self.thresholds[unit : unit + 1], size)
+        return found if bool(found.any()) else _highest(own, size)
 
     @property
     def shown(self) -> dict[str, list[int]]:
@@ -85,6 +91,15 @@ def masks(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) -> Tensor:
     return found
 
 
+def _highest(heat: Tensor, size: tuple[int, int]) -> Tensor:
+    """The pixels ``(*size)`` that the highest place of a map ``(h, w)`` takes."""
+    (height, width), (rows, columns) = heat.shape, size
+    y, x = divmod(int(heat.argmax()), width)
+    found = torch.zeros(size, dtype=torch.bool)
+    found[y * rows // height : -(-(y + 1) * rows // height), x * columns // width : -(-(x + 1) * columns // width)] = 1
+    return found
+
+
 def record(model: Model, dataset: Dataset, numbers: Sequence[int], folder: Path, layer: str | None = None) -> Recorded:
     """The maps of all units of a layer, by default that which is explained, kept in ``folder`` as float16.
 
@@ -93,7 +108,7 @@ def record(model: Model, dataset: Dataset, numbers: Sequence[int], folder: Path,
     """
     recording = Recording(model, layer)
     data = {"data": dataset.spec, "split": dataset.split, "fingerprint": dataset.fingerprint}
-    about = {"model": model.name, "weights_sha256": model.weights_sha256, "layer": recording.layer, **data}
+    about = {**of_network(model), "layer": recording.layer, **data}
     store, found, places = Store(folder, "units", about), None, {}
     beside = {n: list(numbers[i // SLICE * SLICE : i // SLICE * SLICE + SLICE]) for i, n in enumerate(numbers)}
     for row in rows(dataset, numbers, recording, store, "units' maps"):
@@ -116,7 +131,8 @@ class Recording:
 
     def __call__(self, samples: Sequence[Sample]) -> list[list[Row]]:
         maps = self.maps(samples)
-        return [[{"shape": list(each.shape), "values": each.half().cpu().numpy().tobytes()}] for each in maps]
+        kept = maps.clamp(-LARGEST, LARGEST).half().cpu()  # else infinite, and thresholds between two of them NaN
+        return [[{"shape": list(each.shape), "values": each.numpy().tobytes()}] for each in kept]
 
     def maps(self, samples: Sequence[Sample]) -> Tensor:
         """The maps ``(B, K, h, w)`` of samples. Raises `Error` for a layer that has no map of pictures."""

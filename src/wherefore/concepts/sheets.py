@@ -18,6 +18,7 @@ from wherefore.progress import track
 from wherefore.saving import write_whole
 
 SIDE, GAP = 120, 4  # pixels of a picture, and between two
+SMALL = 56  # pixels of a picture of a unit without a name: a sheet takes 7 kB of the page, a third of a large one
 DIMMED = 0.35  # of the light where a unit does not fire
 BY_TEXT = (
     "These names were given by a network that compares pictures with words, not by labelled pixels: another method "
@@ -37,16 +38,40 @@ def write_page(found: Dissection, path: Path) -> Path:
 
 
 def sections(found: Dissection) -> list[Section]:
-    """The page of a dissection: a table of kinds, and for each kind the contact sheets of its named units."""
+    """The page of a dissection: a table of kinds, contact sheets of named units by kind, and those of the others."""
     drawn = sheets(found.recorded, found.named())
     table = Table(["kind", "units", "names", "best"], kinds(found))
     first = Section("How many", *([BY_TEXT] if TEXT in found.kinds else []), table)
-    return [first, *(Section(kind, SHEETS, contact(drawn, units)) for kind, units in found.kinds.items())]
+    return [
+        first,
+        *(Section(kind, SHEETS, contact(drawn, units)) for kind, units in found.kinds.items()),
+        *_unnamed(found),
+    ]
 
 
 def contact(drawn: Mapping[int, Image.Image], units: Sequence[Named]) -> Figures:
     """The contact sheets of units, with their names."""
     return Figures([Figure(drawn[each.unit], each.plain, note(each)) for each in units], 2)
+
+
+def _unnamed(found: Dissection) -> list[Section]:
+    """The smaller contact sheets of the units without a name, by their numbers; none where all have one."""
+    units = [each for each in found.units if not each.has_name]
+    firing = [each for each in units if found.recorded.tops[each.unit]]
+    if not units:
+        return []
+    drawn = sheets(found.recorded, firing, SMALL)
+    figures = [Figure(drawn[each.unit], f"unit {each.unit}", _nearest(each)) for each in firing]
+    silent = (
+        f"Left out are those that fire in no picture: {len(units) - len(firing)}." if len(firing) < len(units) else ""
+    )
+    words = f"What the {len(firing)} units fire on whose masks fit no concept well enough. {silent}".rstrip()
+    return [Section("Without a name", words, Figures(figures, 4))]
+
+
+def _nearest(each: Named) -> str:
+    """What a unit without a name is most like."""
+    return f"no name; nearest {each.plain}, IoU {each.iou:.2f}" if each.iou > 0 else "no name"
 
 
 def kinds(found: Dissection) -> list[list[str]]:
@@ -62,18 +87,18 @@ def note(each: Named) -> str:
     return f"unit {each.unit}, by text" if each.category == TEXT else f"unit {each.unit}, IoU {each.iou:.2f}"
 
 
-def sheets(recorded: Recorded, units: Sequence[Named]) -> dict[int, Image.Image]:
-    """The contact sheet of each unit, by its number."""
-    width = TOP * (SIDE + GAP) - GAP
-    found = {each.unit: Image.new("RGB", (width, SIDE), PAPER) for each in units}
+def sheets(recorded: Recorded, units: Sequence[Named], side: int = SIDE) -> dict[int, Image.Image]:
+    """The contact sheet of each unit, by its number; each picture ``side`` pixels wide and high."""
+    width = TOP * (side + GAP) - GAP
+    found = {each.unit: Image.new("RGB", (width, side), PAPER) for each in units}
     for name, some in track(recorded.shown.items(), len(recorded.shown), "drawing units"):
         wanted = [unit for unit in some if unit in found]
         if not wanted:
             continue
-        picture = recorded.sample(name).image.resize((SIDE, SIDE))  # squashed, as the network sees it
+        picture = recorded.sample(name).image.resize((side, side))  # squashed, as the network sees it
         for unit in wanted:
-            mask = recorded.mask(name, unit, (SIDE, SIDE)).numpy()
-            found[unit].paste(dimmed(picture, mask), (recorded.tops[unit].index(name) * (SIDE + GAP), 0))
+            mask = recorded.mask(name, unit, (side, side)).numpy()
+            found[unit].paste(dimmed(picture, mask), (recorded.tops[unit].index(name) * (side + GAP), 0))
     return found
 
 

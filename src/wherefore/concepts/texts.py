@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wherefore.batch.maps import NOWHERE, of_network
 from wherefore.batch.rows import rows
 from wherefore.batch.store import Row, Store
 from wherefore.concepts.dissect import Dissection
 from wherefore.concepts.names import TEXT, Named
-from wherefore.concepts.recording import NOWHERE, Recorded
+from wherefore.concepts.recording import Recorded
 from wherefore.datasets import Sample
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
@@ -39,7 +40,7 @@ def by_text(recorded: Recorded, namer: Model) -> Dissection:
     if not namer.classes:
         raise Error(f"{namer.name} compares nothing with words: give a CLIP-like network and prompts.")
     prompts = [str(each) for each in namer.classes]
-    about = {**recorded.about, "pictures": [*recorded.places], "namer": namer.name, "prompts": prompts}
+    about = {**recorded.about, "pictures": [*recorded.places], "namer": of_network(namer), "prompts": prompts}
     store = Store(recorded.store.folder.parent, "texts", about)
     numbers = [recorded.places[name].number for name in recorded.shown]
     found = rows(recorded.dataset, numbers, Naming(recorded, namer), store, "units' crops")

@@ -17,9 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from wherefore.concepts.figures import Unit, figure
-from wherefore.concepts.names import TEXT, Named, read
+from wherefore.concepts.names import TEXT, Named, check, read
 from wherefore.concepts.units import Rival, Weighed, weighed
-from wherefore.errors import Error
 from wherefore.explanation import Explanation
 
 MOST = 5
@@ -82,7 +81,11 @@ class Wording:
         if not reasons:
             return f"No unit with a name that fires here speaks strongly for {self.target!r}."
         names = _listed(reasons)
-        first = f"It says {self.target!r} because of {names}." if said else f"For {self.target!r} speaks: {names}."
+        first = (
+            f"It says {self.target!r} because of units for {names}."
+            if said
+            else f"For {self.target!r} speak units for {names}."
+        )
         by_text = "(Units named by text.)" if reasons[0].unit.category == TEXT else ""
         return " ".join(filter(None, [first, self._turned(said), by_text]))
 
@@ -125,16 +128,12 @@ def words(e: Explanation, names: Sequence[Named] | str | Path, most: int = MOST)
 
     ``names`` are the units' names, or the CSV file that `wherefore dissect` wrote; units with an IoU below 0.05 have
     none. They are filtered, then ranked by alpha (eq. 1); ``rank`` is the place among all. Raises `Error` for names of
-    another number of units than the layer has, and for a method that explains no layer.
+    another layer or network, as far as that is known, and for a method that explains no layer.
     """
-    known = read(Path(names)) if isinstance(names, str | Path) else list(names)
+    known = read(Path(names)) if isinstance(names, str | Path) else names
     found = []
     for image, units in enumerate(weighed(e)):
-        if len(units.maps) != len(known):
-            raise Error(
-                f"the names are of {len(known)} units, and {e.layer} has {len(units.maps)}: dissect that layer of "
-                f"{e.model.name}."
-            )
+        check(known, e.model, e.layer, len(units.maps))
         found.append([_wording(e, image, target, units, known, most) for target in range(len(e.targets[image]))])
     return found
 

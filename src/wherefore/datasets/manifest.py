@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from wherefore.errors import Error
 from wherefore.registry import DATASETS
 
 SPLITS = {"test": ("test",), "dev": ("dev", "val"), "train": ("train",)}  # what the column may hold for each
+KNOWN = ("train", "dev", "val", "test")
 COLUMNS = ("path", "label", "group", "split")
 FILES = "expected is manifest:FILE with a CSV file of path,label,group,split[,regions]"
 Row = dict[str, str]
@@ -33,6 +36,8 @@ class Manifest(Dataset):
         for row in rows:
             if not row["path"] or not row["label"]:
                 raise Unreadable(list_, "has a row without a path or without a label")
+            if row["split"] not in KNOWN:
+                raise Unreadable(list_, f"gives {row['path']} the split {row['split']!r}, and not {', '.join(KNOWN)}")
         self.rows = [row for row in rows if row["split"] in SPLITS.get(split, (split,))]
         if not self.rows:
             there = ", ".join(sorted({row["split"] or "''" for row in rows})) or "nothing"
@@ -46,9 +51,11 @@ class Manifest(Dataset):
     def fingerprint(self) -> str:
         """What differs when the list, or the size or time of a file that it names, does."""
         digest = hashlib.sha256(self.list.read_bytes())
-        for path in (path for row in self.rows for path in self._files(row)):
-            state = path.lstat() if path.exists() else None
-            digest.update(f"{path.name} {state and state.st_size} {state and state.st_mtime_ns}\n".encode())
+        for row in self.rows:
+            with suppress(Unreadable):  # the list is in it as a whole; whoever reads the sample says what is wrong
+                for path in self._files(row):
+                    state = path.stat() if os.path.isfile(path) else None
+                    digest.update(f"{path.name} {state and state.st_size} {state and state.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
     def __len__(self) -> int:

@@ -18,11 +18,14 @@ from wherefore.scenes.world import CATEGORIES
 class Pictures(Dataset):
     """Files of pictures, and scenes (``scenes:17``), in the order in which they are given."""
 
-    name = spec = "pictures"
+    name = "pictures"
     split = "test"
 
     def __init__(self, sources: Sequence[str | Path]) -> None:
         self.sources = [str(source) for source in sources]
+        # Of scenes alone its pages say, as of other scenes, that they are drawn.
+        more = f" and {len(self.sources) - 1} more" if len(self.sources) > 1 else ""
+        self.spec = f"{self.sources[0]}{more}" if self.sources and all(map(_is_scene, self.sources)) else self.name
         self.classes = CATEGORIES if any(map(_is_scene, self.sources)) else ()
 
     def __len__(self) -> int:

@@ -70,25 +70,26 @@ def attack(
     x, wanted = clean.clone(), torch.tensor(list(targets))
     bound, taken = torch.zeros(len(x), dtype=torch.long), torch.zeros(len(x), dtype=torch.long)
     for largest in bounds:
-        for _ in range(steps):
-            left = bound == 0
+        for last in [False] * steps + [True]:  # the last time it is but looked at what the last step did
+            left = (bound == 0).nonzero()[:, 0]
+            if not len(left):
+                break
             values, gradient = _pushed(model, x[left], wanted[left])
             there = probabilities(model, values).gather(1, wanted[left][:, None])[:, 0] > sure
-            bound[left.nonzero()[there, 0]] = largest
-            going = left.nonzero()[~there, 0]
-            if not len(going):
-                break
-            moved = x[going] - gradient[~there].sign()
-            moved = moved.clamp(clean[going] - largest, clean[going] + largest).clamp(0, 255)
+            bound[left[there]], going = largest, left[~there]
+            moved = _moved(x[going], gradient[~there], clean[going], largest)
             stirs = (moved != x[going]).flatten(1).any(1)
+            if last or not bool(stirs.any()):  # at the bound everywhere: further steps change nothing
+                break
             x[going] = moved
             taken[going] += stirs
-            if not bool(stirs.any()):  # at the bound everywhere: further steps change nothing
-                break
-        if bool((bound > 0).all()):
-            break
     arrays = x.byte().numpy()
     return [Attacked(p, int(b), int(t)) for p, b, t in zip(arrays, bound, taken, strict=True)]
+
+
+def _moved(x: Tensor, gradient: Tensor, clean: Tensor, largest: int) -> Tensor:
+    """Pixels after one step against the gradient, within the bound around the clean ones."""
+    return (x - gradient.sign()).clamp(clean - largest, clean + largest).clamp(0, 255)
 
 
 def scores(model: Model, pictures: Sequence[Image.Image]) -> Tensor:

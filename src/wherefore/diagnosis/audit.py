@@ -1,16 +1,17 @@
 """Audit: which regions a network's evidence for each class lies on, and which groups of pictures it does worse on.
 
-Section 6.3 of Selvaraju et al. (2020; protocols: section I). A bias is claimed where both are seen at once, each by a
-test at 5 % that is corrected for how many are made (Holm 1979): the map of a class has more of its energy on a region
-than the region has of the picture, and pictures of that class are recognised less often in one group than in another.
-Neither alone is one: a network has to look somewhere, and groups may differ in how hard they are.
+Section 6.3 of Selvaraju et al. (2020; protocols: section I). A bias is claimed where three things are seen at once,
+each by a test at 5 % that is corrected for how many are made (Holm 1979): pictures of a class are recognised less often
+in one group than in another; the map of that class has more of its energy on a region than the region has of the
+picture; and more of it lies there in the group that is recognised than in the other. None alone is one: groups may
+differ in how hard they are, a network has to look somewhere, and what both groups are recognised by favours neither.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +27,7 @@ ALPHA = 0.05
 LEAST = 10  # pictures, below which nothing is tested
 PART = 100  # pictures of the small audits that power and false alarms are counted over
 SHUFFLES = 2000
-THING = "the thing itself"
+THING, ANY = "the thing itself", "any answer"
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ class Evidence:
         return self.p < ALPHA
 
     def __str__(self) -> str:
+        said = self.said if self.said == ANY else f"`{self.said}`"
         return (
-            f"for `{self.said}`, {percent(self.energy)} of the evidence lies on `{self.region}`, "
+            f"for {said}, {percent(self.energy)} of the evidence lies on `{self.region}`, "
             f"{100 * self.area.value:.1f} % of the picture: {self.times.value:.2f} times "
             f"({self.times.low:.2f} to {self.times.high:.2f}) what an even map would have there"
         )
@@ -118,7 +120,7 @@ class Gap:
 
     def __str__(self) -> str:
         points = f"{100 * self.figure.value:.1f} points ({100 * self.figure.low:.1f} to {100 * self.figure.high:.1f})"
-        return f"`{self.label}` is recognised {points} less often with {self.worst} than with {self.best}"
+        return f"`{self.label}` is recognised {points} less often in the group `{self.worst}` than in `{self.best}`"
 
 
 @dataclass(frozen=True)
@@ -139,31 +141,46 @@ class Audit:
 
     @cached_property
     def worst(self) -> tuple[tuple[str, str], Summary]:
-        """The label and group with the lowest accuracy, and that of the worst in every draw of pictures; of those with
-        `LEAST` pictures, where there are some."""
-        return min(self._told, key=lambda cell: self.groups[cell].value), self._over_cells(min)
+        """The label and group with the lowest accuracy, of those with `LEAST` pictures, where there are some.
+
+        The interval is that of the lowest in every draw of pictures, whichever group that is; ``n`` is of this one.
+        """
+        cell = min(self._told, key=lambda cell: self.groups[cell].value)
+        return cell, replace(self._over_cells(min), n=self.groups[cell].n)
 
     @cached_property
     def evidence(self) -> list[Evidence]:
-        """Where the evidence for each answer lies, the densest first; last what has fewer than `LEAST` pictures."""
-        pairs = sorted({(each.said, region) for each in self.looks for region in each.energy})
+        """Where the evidence lies for each answer that is given to `LEAST` pictures with a map, the densest first."""
+        lit = Counter((look.said, region) for look in self.looks for region, e in look.energy.items() if e == e)
+        return self._tested([pair for pair in sorted(lit) if lit[pair] >= LEAST])
+
+    @cached_property
+    def overall(self) -> list[Evidence]:
+        """Where the evidence lies whatever the answer, the densest first."""
+        regions = sorted({region for each in self.looks for region, e in each.energy.items() if e == e})
+        return self._tested([(ANY, region) for region in regions])
+
+    def _tested(self, pairs: Sequence[tuple[str, str]]) -> list[Evidence]:
         ps = holm([self._excess(*pair) for pair in pairs])
         found = [self._evidence(*pair, p) for pair, p in zip(pairs, ps, strict=True)]
-        return sorted(found, key=lambda each: (each.energy.n < LEAST, -np.nan_to_num(each.times.value)))
+        return sorted(found, key=lambda each: -np.nan_to_num(each.times.value))
 
     @cached_property
     def gaps(self) -> list[Gap]:
-        """The swap gap of each label that has several groups, and `LEAST` pictures in these, the largest first."""
-        counts = Counter(each.label for each in self.looks if each.group)
-        several = [name for name in sorted(counts) if counts[name] >= LEAST and len(self._groups_of(name)) > 1]
-        ps = holm([self._shuffled(label) for label in several])
-        return sorted((self._gap(*each) for each in zip(several, ps, strict=True)), key=lambda gap: -gap.figure.value)
+        """The swap gap of each label that has several groups of `LEAST` pictures, the largest first."""
+        several = [label for label in sorted({label for label, _ in self._cells}) if len(self._groups_of(label)) > 1]
+        tested = [self._apart(label) for label in several]
+        ps = holm([p for _, _, p in tested])
+        found = [self._gap(name, best, worst, p) for name, (best, worst, _), p in zip(several, tested, ps, strict=True)]
+        return sorted(found, key=lambda gap: -gap.figure.value)
 
-    @property
+    @cached_property
     def findings(self) -> list[tuple[Evidence, Gap]]:
         """The biases that are claimed, the densest evidence first, each with the gap of its label."""
         clear = {gap.label: gap for gap in self.gaps if gap.clear}
-        return [(each, clear[each.said]) for each in self.evidence if each.clear and each.said in clear]
+        both = [(each, clear[each.said]) for each in self.evidence if each.clear and each.said in clear]
+        ps = holm([self._linked(*each) for each in both])
+        return [each for each, p in zip(both, ps, strict=True) if p < ALPHA]
 
     @cached_property
     def parts(self) -> list[Audit]:
@@ -183,7 +200,8 @@ class Audit:
         return sorted(cell for cell in counts if counts[cell] >= LEAST) or sorted(counts)
 
     def _groups_of(self, label: str) -> list[str]:
-        return sorted(group for other, group in self._cells if other == label and group)
+        counts = Counter(each.group for each in self.looks if each.label == label and each.group)
+        return sorted(group for group in counts if counts[group] >= LEAST)
 
     def _accuracy(self, label: str, group: str) -> Summary:
         own = [float((each.label, each.group) == (label, group)) for each in self.looks]
@@ -199,24 +217,30 @@ class Audit:
 
         return bootstrapped(figure, len(self.looks))
 
-    def _gap(self, label: str, p: float) -> Gap:
-        names = sorted(self._groups_of(label), key=lambda group: self.groups[label, group].value)
-        worst, best = names[0], names[-1]
+    def _gap(self, label: str, best: str, worst: str, p: float) -> Gap:
         return Gap(label, best, worst, difference(self.groups[label, best], self.groups[label, worst]), p)
 
-    def _shuffled(self, label: str) -> float:
-        """How often groups differ as much when they are dealt out anew (a permutation test, which allows for that the
-        best and the worst were chosen by the same pictures)."""
-        own = [each for each in self.looks if each.label == label and each.group]
-        names = np.array([self._groups_of(label).index(each.group) for each in own])
-        right, dice = np.array([float(each.right) for each in own]), np.random.default_rng(0)
-        counts = np.bincount(names)
+    def _apart(self, label: str) -> tuple[str, str, float]:
+        """The two groups that are furthest apart for how many pictures they have, the better first; and the p of that.
 
-        def spread(of: Array) -> float:
-            return float(np.ptp(np.bincount(of, right) / counts))
+        How often groups that are dealt out anew have any two as far apart (a permutation test): it allows for that the
+        two were chosen by the same pictures.
+        """
+        names = self._groups_of(label)
+        own = [each for each in self.looks if each.label == label and each.group in names]
+        of, dice = np.array([names.index(each.group) for each in own]), np.random.default_rng(0)
+        right, counts = np.array([float(each.right) for each in own]), np.bincount(of)
+        spread = np.sqrt(1 / counts[:, None] + 1 / counts)
 
-        seen = spread(names) - 1e-12
-        return (1 + sum(spread(dice.permutation(names)) >= seen for _ in range(SHUFFLES))) / (1 + SHUFFLES)
+        def apart(of: Array) -> Array:
+            means = np.bincount(of, right) / counts
+            found: Array = (means[:, None] - means) / spread
+            return found
+
+        seen = apart(of)
+        best, worst = np.unravel_index(seen.argmax(), seen.shape)
+        as_far = sum(apart(dice.permutation(of)).max() >= seen.max() - 1e-12 for _ in range(SHUFFLES))
+        return names[best], names[worst], (1 + as_far) / (1 + SHUFFLES)
 
     # ---------------------------------------------------------------------------------------- evidence
 
@@ -224,7 +248,7 @@ class Audit:
         """Energy and area on a region for each picture; NaN where another answer was given, or the map is empty."""
         nothing = float("nan"), float("nan")
         known = [
-            (each.energy[region], each.area[region]) if each.said == said and region in each.energy else nothing
+            (each.energy[region], each.area[region]) if said in (ANY, each.said) and region in each.energy else nothing
             for each in self.looks
         ]
         energy, area = np.array(known).T
@@ -243,6 +267,23 @@ class Audit:
         if not spread:
             return 1.0
         return float(t.sf(excess.mean() / (spread / np.sqrt(n)), n - 1))
+
+    def _linked(self, evidence: Evidence, gap: Gap) -> float:
+        """The one-sided p of that more of the evidence beyond the area lies there in the better group (Welch's t).
+
+        It cannot be asked where too few pictures of a group are given the answer: 1, or 0 where the worse group has
+        pictures of the label enough, so that hardly any being given it speaks for itself.
+        """
+        from scipy.stats import ttest_ind
+
+        energy, area = self._on(evidence.said, evidence.region)
+        excess, group = energy - area, np.array([each.group for each in self.looks])
+        better, worse = (excess[(group == name) & ~np.isnan(excess)] for name in (gap.best, gap.worst))
+        if min(len(better), len(worse)) < LEAST:
+            return float(len(better) < LEAST or self.groups[gap.label, gap.worst].n < 3 * LEAST)
+        if not better.std() and not worse.std():
+            return float(better.mean() <= worse.mean())
+        return float(ttest_ind(better, worse, equal_var=False, alternative="greater").pvalue)
 
     def _evidence(self, said: str, region: str, p: float) -> Evidence:
         energy, area = self._on(said, region)

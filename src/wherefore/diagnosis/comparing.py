@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wherefore.batch.maps import Seen
 from wherefore.batch.store import Row
+from wherefore.datasets import Array
 from wherefore.diagnosis.failures import overlap
 from wherefore.imaging import peak, resample
 from wherefore.metrics.agreement import spearman
@@ -42,7 +43,8 @@ class Pair(NamedTuple):
     ``ranks`` is the rank correlation, ``shared`` the IoU at 15 %; NaN where a map is empty. ``same`` is None where the
     networks have no classes in common. ``looked``: for each network, its maps of the classes that are annotated and
     that both have an output for, by their names; ``right``: whether the answer is one of the labels, None where the
-    picture has none.
+    network has an output for none of them. ``parts``: for each network, its map of the picture's label on every named
+    region, where both have an output for it.
     """
 
     number: int
@@ -52,6 +54,7 @@ class Pair(NamedTuple):
     shared: float
     right: tuple[bool | None, bool | None]
     looked: tuple[dict[str, Looked], dict[str, Looked]]
+    parts: tuple[dict[str, Looked], dict[str, Looked]]
 
     @property
     def alike(self) -> tuple[bool, float]:
@@ -79,8 +82,6 @@ def pair(one: Seen, other: Seen, common: Mapping[int, Sequence[int]] | None) -> 
     """
     first, second = (resample(each.explanation.heats(0)[:1], (SIDE, SIDE))[0] for each in (one, other))
     said = [int(each.rows[0]["target"]) for each in (one, other)]
-    found = [looked(each) for each in (one, other)]
-    both = [name for name in found[0] if name in found[1]]
     return Pair(
         one.rows[0]["number"],
         (one.rows, other.rows),
@@ -88,8 +89,14 @@ def pair(one: Seen, other: Seen, common: Mapping[int, Sequence[int]] | None) -> 
         ranks(first, second),
         overlap(first, second),
         (_right(one), _right(other)),
-        ({name: found[0][name] for name in both}, {name: found[1][name] for name in both}),
+        _both(looked(one), looked(other)),
+        _both(on_parts(one), on_parts(other)),
     )
+
+
+def _both(one: dict[str, Looked], other: dict[str, Looked]) -> tuple[dict[str, Looked], dict[str, Looked]]:
+    """What both have, by name."""
+    return {name: one[name] for name in one if name in other}, {name: other[name] for name in one if name in other}
 
 
 def ranks(one: Tensor, other: Tensor) -> float:
@@ -98,8 +105,9 @@ def ranks(one: Tensor, other: Tensor) -> float:
 
 
 def _right(seen: Seen) -> bool | None:
-    labels = seen.sample.labels
-    return seen.rows[0]["category"] in labels if labels else None
+    # A label has a map of its own, or is the answer, wherever the network has an output for it (`Asked` "answer").
+    answer, *others = (row["category"] in seen.sample.labels for row in seen.rows)
+    return answer if answer or any(others) else None
 
 
 def looked(seen: Seen) -> dict[str, Looked]:
@@ -111,11 +119,26 @@ def looked(seen: Seen) -> dict[str, Looked]:
     for _, _, case in cases(seen.explanation, [seen.sample]):
         masks = in_masks(case.sample, case.category)
         inside = in_boxes(case.sample, case.category) if masks is None else masks
-        x, y = case.found(peak)
-        top = float(case.heat.max())
-        energy = shares(case.heat, {"inside": inside})["inside"] if top > 0 else 0.0
-        found[case.category] = Looked(energy, float(top > 0 and bool(inside[y, x])), float(inside.mean()), top)
+        found[case.category] = _looked(case.heat, inside, case.found(peak))
     return found
+
+
+def on_parts(seen: Seen) -> dict[str, Looked]:
+    """Where the map of a picture's label lies among its named parts; nothing where the network has no output for it."""
+    e, parts = seen.explanation, seen.sample.parts
+    own = next((t for t, name in enumerate(e.targets[0]) if name in seen.sample.labels), None)
+    if own is None or not parts:
+        return {}
+    heat = list(e.placed(0))[own]
+    return {name: _looked(heat, mask, peak(heat)) for name, mask in parts.items()}
+
+
+def _looked(heat: Tensor, inside: Array, highest: Sequence[int]) -> Looked:
+    """What a map ``(H, W)`` does, whose highest point is ``x, y``, by where its thing is."""
+    x, y = highest
+    top = float(heat.max())
+    energy = shares(heat, {"inside": inside})["inside"] if top > 0 else 0.0
+    return Looked(energy, float(top > 0 and bool(inside[y, x])), float(inside.mean()), top)
 
 
 def together(one: Iterable[Seen], other: Iterable[Seen]) -> Iterator[tuple[Seen, Seen]]:

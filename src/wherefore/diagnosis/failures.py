@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -202,8 +202,3 @@ def stories(failures: Sequence[Failure], contributions: Array, of: Array) -> lis
         units = [int(k) for k in np.argsort(-means, kind="stable")[:TOLD] if means[k] > 0]
         found.append(Story(tuple(own), len(failures), (label, said, confused[label, said]), tuple(units)))
     return found
-
-
-def as_json(failure: Failure) -> dict[str, Any]:
-    """A failure as JSON can hold it."""
-    return {key: None if value != value else value for key, value in vars(failure).items()}

@@ -18,14 +18,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from wherefore.batch.maps import of_data, of_network
 from wherefore.batch.store import Row
-from wherefore.datasets import Array, Sample
+from wherefore.datasets import Array, Dataset, Sample
 from wherefore.datasets.matching import kin
 from wherefore.diagnosis.attacks import BOUNDS, STEPS, SURE, Attacked, attack, fed, probabilities, scores
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.imaging import peak
 from wherefore.metrics.agreement import spearman
+from wherefore.metrics.energy import shares
 from wherefore.metrics.measuring import NAN
 from wherefore.metrics.pointing import hits
 from wherefore.saving import file_name, made, write_whole
@@ -41,19 +43,25 @@ class Attacking:
     """What attacks samples and measures the maps before and after, for `wherefore.batch.rows.rows`.
 
     ``outputs`` are the network's classes that stand for each category (`datasets.matching`). Where a picture has boxes,
-    what is there is what they are of; else its labels, and nothing is said of where the maps lie.
+    what is there is what they are of; else its labels, and nothing is said of where the maps lie. Attacked pictures lie
+    in ``folder``, one of its own below ``root`` for all that they depend on.
     """
 
-    def __init__(self, model: Model, outputs: Outputs, folder: Path, seed: int) -> None:
-        self.model, self.outputs, self.folder, self.seed = model, outputs, folder, seed
+    def __init__(self, model: Model, outputs: Outputs, dataset: Dataset, root: Path, seed: int) -> None:
+        self.model, self.outputs, self.dataset, self.seed = model, outputs, dataset, seed
         self.why = Explainer(model, METHOD, fit="squash")
+        digest = hashlib.sha256(repr(self.about).encode()).hexdigest()[:12]
+        self.folder = root / f"{file_name(model.name)}-{digest}"
 
     @property
     def about(self) -> dict[str, Any]:
-        """All that its rows depend on, but the data."""
-        own = {"model": self.model.name, "weights_sha256": self.model.weights_sha256}
+        """All that its rows and its files depend on."""
         attacks = {"sure": SURE, "unlikely": UNLIKELY, "bounds": BOUNDS, "steps": STEPS, "seed": self.seed}
-        return {**own, "method": METHOD, **attacks}
+        return {**of_network(self.model), **of_data(self.dataset), "method": METHOD, **attacks}
+
+    def whole(self, row: Row) -> bool:
+        """Whether a row that was kept still has its file; else the picture is attacked again."""
+        return not row.get("file") or (self.folder / row["file"]).is_file()
 
     def __call__(self, samples: Sequence[Sample]) -> list[list[Row]]:
         pictures = [fed(self.model, each.image) for each in samples]
@@ -164,5 +172,4 @@ def pointed(heat: Tensor, mask: Array) -> float:
 
 def share(heat: Tensor, mask: Array) -> float:
     """The share of a map's positive evidence on the mask; 0 where there is none."""
-    positive = heat.double().clamp(min=0).numpy()
-    return float(positive[mask].sum() / positive.sum()) if positive.any() else 0.0
+    return float(np.nan_to_num(shares(heat, {"there": mask})["there"]))

@@ -6,8 +6,8 @@ attacked picture is written as a file of 8 bits, read again, and judged by what 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,16 @@ from wherefore.experiments.showing import SIDE, pictured
 from wherefore.experiments.tables import Row, claim, need, row, table
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
+from wherefore.metrics.resampling import wilson
 from wherefore.metrics.summary import Summary, summary
 from wherefore.pages import Figure, Figures, Section, Verdict
 from wherefore.progress import track
 from wherefore.registry import EXPERIMENTS
-from wherefore.saving import file_name
 from wherefore.types import Model
 
 NETWORKS = ("vgg",)
 CLEAN, FOOLED = "clean pictures", "attacked pictures"
-ABSENT = "the two classes it now sees"
+ABSENT, SUCCESS = "the two classes it now sees", "attacks that succeed"
 DRAWN = 4
 PICTURES = {  # of the first kind of which there are some: at least so many classes that the network has, with boxes
     "two classes with boxes": (2, True),
@@ -67,31 +67,31 @@ def adversarial(lab: Lab) -> Result:
     shown: list[Figures] = []
     checked: dict[str, Any] = {}
     for model in lab.networks(*NETWORKS):
-        lab.fitting(model, [METHOD], dataset)
-        outputs = lab.asked("labels", dataset, model).outputs
-        numbers, which = _chosen(lab, dataset, outputs)
-        need(
-            numbers, f"no picture of {dataset.spec} has a label that {model.name} has a class for: give such pictures."
-        )
-        work = Attacking(model, outputs, _folder(lab, model, dataset), lab.settings.seed)
-        kept = lab.measured(f"attacks {model.name}", work.about, dataset, numbers, work)
+        kept, folder, which = _attacked(lab, model, dataset)
         files = track(kept, len(kept), "reading attacked pictures")
-        fooled = [each for each in files if each["after"] > SURE and verified(model, work.folder, each)]
+        fooled = [each for each in files if each["after"] > SURE and verified(model, folder, each)]
         need(fooled, f"{model.name} withstood every attack: nothing can be said of maps.")
         counts = {"attacked": len(kept), "fooled": len(fooled), "read again above": SURE}
         checked[model.name] = {"pictures": which, **counts}
         figures = figures_of(fooled)
+        success = Summary(len(fooled) / len(kept), *wilson(len(fooled), len(kept)), len(kept))
+        rows.append(row("attack", success, network=model.name, pictures=CLEAN, measure=SUCCESS))
         rows += [row(METHOD, f, network=model.name, pictures=of, measure=what) for (of, what), f in figures.items()]
         claims += _claims(model, figures)
-        shown.append(_gallery(model, dataset, work.folder, fooled))
+        shown.append(_gallery(model, dataset, folder, fooled))
     settings = {"attack": f"PGD, steps of 1, {STEPS} for each bound of {BOUNDS}, of 255", "checked": checked}
     return Result(rows, claims, _sections(rows, claims, shown), settings)
 
 
-def _folder(lab: Lab, model: Model, dataset: Dataset) -> Path:
-    """Where attacked pictures are kept: those of other weights, data or another seed elsewhere, as their rows are."""
-    about = model.weights_sha256, dataset.spec, dataset.split, lab.settings.seed
-    return lab.folder / "attacked" / f"{file_name(model.name)}-{hashlib.sha256(repr(about).encode()).hexdigest()[:12]}"
+def _attacked(lab: Lab, model: Model, dataset: Dataset) -> tuple[list[Kept], Path, str]:
+    """The rows of attacked pictures, the folder that these are in, and which kind of pictures they are."""
+    lab.fitting(model, [METHOD], dataset)
+    outputs = lab.asked("labels", dataset, model).outputs
+    numbers, which = _chosen(lab, dataset, outputs)
+    need(numbers, f"no picture of {dataset.spec} has a label that {model.name} has a class for: give such pictures.")
+    work = Attacking(model, outputs, dataset, lab.folder / "attacked", lab.settings.seed)
+    kept = lab.measured(f"attacks {model.name}", work.about, dataset, numbers, work, work.whole)
+    return kept, work.folder, which
 
 
 def _chosen(lab: Lab, dataset: Dataset, outputs: Outputs) -> tuple[list[int], str]:
@@ -178,8 +178,6 @@ def _small(picture: Image.Image) -> Image.Image:
 
 
 def _one(e: Explanation, target: int) -> Explanation:
-    from dataclasses import replace
-
     assert isinstance(e.maps, Tensor)
     part = slice(target, target + 1)
     return replace(

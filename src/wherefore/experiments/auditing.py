@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from PIL import Image
 
+from wherefore.batch.maps import of_network
 from wherefore.concepts.recording import Recording
 from wherefore.concepts.sheets import dimmed
-from wherefore.datasets import Dataset
-from wherefore.diagnosis.audit import LEAST, PART, Audit, Evidence, Look, look
+from wherefore.datasets import Dataset, Sample
+from wherefore.diagnosis.audit import ANY, LEAST, PART, THING, Audit, Evidence, Gap, Look, look, percent
 from wherefore.diagnosis.regions import COUNT, DRAWN, MOST, Assigning, Drawing, Regions, clustered, drawn, regions
 from wherefore.drawing import outlined
 from wherefore.experiments import showing
@@ -34,12 +35,13 @@ LABELS = {"label": "label", "group": "group", "measure": "measured"}
 REGIONS = {"label": "answer", "region": "region", "name": "map"}
 GROUPS = {"label": "answer", "group": "group", "region": "region"}
 UNGROUPED = (
-    f"No label with {LEAST} pictures comes in several groups: without these no bias is claimed, and where the evidence "
+    f"No label comes in several groups of {LEAST} pictures: without these no bias is claimed, and where the evidence "
     "lies is all there is."
 )
-NOTHING = (
-    "No bias is claimed: nowhere does more evidence lie than the area accounts for while groups of that label differ "
-    "beyond chance."
+NOTHING = "No bias is claimed: no groups of a label differ beyond chance."
+UNTOLD = (
+    "Groups differ, see below. What the network goes by there the maps do not tell: no region has more of the evidence "
+    "than its area accounts for, and more of it in the group that is recognised than in the other."
 )
 FOUND = (
     f"Nobody has said what these pictures show where: the regions are what the network itself tells apart. At {DRAWN} "
@@ -70,36 +72,35 @@ def audited(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], wi
     """The audit of a network; on regions that are found where nothing is annotated, or what is was ``withheld``."""
     lab.fitting(model, [METHOD], dataset)
     looks = _looks(lab, model, dataset, numbers)
-    need(looks, f"no picture of {dataset.spec} could be asked about: `wherefore datasets {dataset.spec}` says why.")
+    need(looks, f"no picture of {dataset.spec} could be asked about: {lab.why()}")
     found = found_regions(lab, model, dataset, numbers) if withheld or not any(each.energy for each in looks) else None
     if found:
         looks = _looks(lab, model, dataset, numbers, found)
     audit, name = Audit(looks), f"{model.name}, parts withheld" if withheld else model.name
-    figures = [_shown(lab, model, dataset, each, audit) for each in audit.evidence[:TOLD]]
+    figures = [_shown(lab, model, dataset, each, audit) for each in (audit.evidence or audit.overall)[:TOLD]]
     return Audited(name, audit, figures, found, _outlined(dataset, found) if found else ())
 
 
 def _looks(
     lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], found: Regions | None = None
 ) -> list[Look]:
-    maps = lab.seen(model, METHOD, dataset, numbers, "first")
-    return [look(seen, found) for seen in track(maps, len(numbers), "measuring maps")]
+    """What each picture's map says, but of those whose label the network has no class for."""
+    maps, known = lab.seen(model, METHOD, dataset, numbers, "first"), lab.asked("first", dataset, model).outputs
+    looks = [look(seen, found) for seen in track(maps, len(numbers), "measuring maps")]
+    if strange := sum(each.label not in known for each in looks):
+        lab.left[f"{model.name}: the label is no class of it"] = strange
+    return [each for each in looks if each.label in known]
 
 
 def found_regions(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int]) -> Regions:
     """The regions that the explained layer tells apart in samples; what was worked out for each of them is kept."""
     layer, seed = lab.layers[f"{model.name} {METHOD}"], lab.settings.seed
     recording = Recording(model, layer)
-    by = {**about(model), "layer": layer, "seed": seed}
+    by = {**of_network(model), "layer": layer, "seed": seed}
     some = lab.measured("places", by, dataset, numbers[: MOST // DRAWN], Drawing(recording, seed))
     centres = clustered(drawn(some), seed)
     kept = {**by, "centres": hashlib.sha256(centres.tobytes()).hexdigest()}
     return regions(lab.measured("regions", kept, dataset, numbers, Assigning(recording, centres)))
-
-
-def about(model: Model) -> dict[str, Any]:
-    """What the answers of a network depend on."""
-    return {"model": model.name, "weights_sha256": model.weights_sha256, "preprocess": repr(model.preprocess)}
 
 
 def findings(audit: Audit) -> list[str]:
@@ -123,15 +124,27 @@ def alarms(audit: Audit) -> Summary:
 
 def _shown(lab: Lab, model: Model, dataset: Dataset, evidence: Evidence, audit: Audit) -> Figures:
     """The pictures with most of the evidence for an answer on a region."""
-    own = {each.number: each for each in audit.looks if each.said == evidence.said and evidence.region in each.energy}
+    said = {each.number: each for each in audit.looks if evidence.said in (ANY, each.said)}
+    own = {number: each for number, each in said.items() if evidence.region in each.energy}
     lit = [number for number, each in own.items() if each.energy[evidence.region] > 0]
     chosen = sorted(lit, key=lambda number: -own[number].energy[evidence.region])[:SHOWN]
     pictures = []
     for seen in lab.seen(model, METHOD, dataset, chosen, "first") if chosen else ():
         its = own[seen.rows[0]["number"]]
-        note = f"{100 * its.energy[evidence.region]:.0f} % on {evidence.region}; {its.label}, {its.group}".rstrip(", ")
-        pictures.append(showing.drawn(seen, note=note, caption=f"Why {its.said}?"))
-    return Figures(pictures, SHOWN, f"{evidence.said}: {evidence.region}", f"{capital(str(evidence))}.")
+        true = f"is {its.label}, {its.group}".rstrip(", ")
+        note = f"{100 * its.energy[evidence.region]:.0f} % on {evidence.region}; {true}"
+        shown = showing.drawn(seen, note=note, caption=f"Why {its.said}?")
+        pictures.append(replace(shown, picture=_marked(shown.picture, seen.sample, evidence.region)))
+    words = f"{capital(str(evidence))}. Below, the pictures with the most, the region outlined."
+    return Figures(pictures, SHOWN, f"{evidence.said}: {evidence.region}", words)
+
+
+def _marked(picture: Image.Image, sample: Sample, region: str) -> Image.Image:
+    """A drawn picture with a region of its sample outlined; as it is where the region is one that was found."""
+    mask = sample.mask(sample.labels[0]) if region == THING else sample.parts.get(region)
+    if mask is None or not mask.any():
+        return picture
+    return outlined(picture, torch.from_numpy(mask), (0.0, 0.0, float(picture.width), float(picture.height)))
 
 
 def _outlined(dataset: Dataset, found: Regions) -> list[Figures]:
@@ -176,11 +189,11 @@ def rows_of(found: Audited) -> Iterator[Row]:
     yield of("classification", figure, "worst group", label, group)
     for gap in audit.gaps:
         yield of("classification", gap.figure, GAP, gap.label, f"{gap.best} less {gap.worst}")
-    for each in audit.evidence:
+    for each in (*audit.overall, *audit.evidence):
         yield of(METHOD, each.energy, SHARE, each.said, "", each.region)
         yield of("even map", each.area, SHARE, each.said, "", each.region)
         yield of(METHOD, each.times, TIMES, each.said, "", each.region)
-    for group in sorted({each.group for each in audit.looks}) if audit.gaps else ():
+    for group in sorted({each.group for each in audit.looks} - {""}) if audit.gaps else ():
         own = Audit([each for each in audit.looks if each.group == group])
         yield from (of(METHOD, e.energy, SHARE, e.said, group, e.region) for e in own.evidence)
     if len(audit.looks) >= 2 * PART:
@@ -193,12 +206,11 @@ def rows_of(found: Audited) -> Iterator[Row]:
 def sections_of(found: Audited, rows: Sequence[Row]) -> list[Section]:
     """What a page says of a network: its findings, its groups, where its evidence lies, and which regions these are."""
     name, audit = found.name, found.audit
-    listed = [f"{i}. {sentence}." for i, sentence in enumerate(findings(audit), 1)]
-    gaps = [f"{capital(str(gap))}{'' if gap.clear else ', which may be chance'}." for gap in audit.gaps]
+    gaps = [f"{capital(str(gap))}{'' if gap.clear else _doubt(gap)}." for gap in audit.gaps]
     groups = _table([*where(rows, measure=ACCURACY), *where(rows, measure=GAP)], LABELS, "right")
     parts = _evidence(rows)
     return [
-        Section(f"{name}: findings", *(listed or [NOTHING if audit.gaps else UNGROUPED])),
+        Section(f"{name}: in short", *in_short(audit)),
         Section(f"{name}: groups", *gaps, groups),
         *([Section(f"{name}: where the evidence lies", *found.figures, *parts)] if parts else []),
         *(
@@ -207,6 +219,26 @@ def sections_of(found: Audited, rows: Sequence[Row]) -> list[Section]:
             else []
         ),
     ]
+
+
+def in_short(audit: Audit) -> list[str]:
+    """What is to be known of an audit first: how often the network is right, and the biases that are claimed."""
+    (label, group), figure = audit.worst
+    cell = f"{label}, {group}" if group else label
+    least = f", least often for {cell}: {percent(figure)} of {figure.n}" if len(audit.groups) > 1 else ""
+    right = f"It is right for {percent(audit.right)} of {audit.right.n} pictures{least}."
+    listed = [f"{i}. {sentence}." for i, sentence in enumerate(findings(audit), 1)]
+    dense = [f"{capital(str(each))}." for each in (audit.evidence or audit.overall)[:1]]
+    return [right, *(listed or [_why_none(audit), *dense])]
+
+
+def _doubt(gap: Gap) -> str:
+    return f", which may be chance (p {gap.p:.2g}, corrected for the labels and groups that were compared)"
+
+
+def _why_none(audit: Audit) -> str:
+    """Why no bias is claimed."""
+    return UNTOLD if any(gap.clear for gap in audit.gaps) else NOTHING if audit.gaps else UNGROUPED
 
 
 def _evidence(rows: Sequence[Row]) -> list[Table]:

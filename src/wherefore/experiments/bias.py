@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wherefore.batch.maps import of_network
 from wherefore.datasets import Dataset, Sample
 from wherefore.datasets.scenes import People
 from wherefore.diagnosis.audit import ALPHA, PART, Audit, percent
@@ -16,11 +17,11 @@ from wherefore.diagnosis.failures import Answering
 from wherefore.experiments.auditing import (
     METHOD,
     Audited,
-    about,
     alarms,
     audited,
     capital,
     findings,
+    in_short,
     rows_of,
     sections_of,
 )
@@ -37,6 +38,9 @@ from wherefore.types import Model
 
 BIASED, BALANCED = "scenes:people-biased", "scenes:people-balanced"
 CHANCE, TRUE = ("hair", "face"), "clothing"  # regions of drawn people: what goes along with the label, what tells it
+LABELLED = (
+    "put pictures into a folder for each class (folder:DIR), or list them with labels and groups (manifest:FILE)."
+)
 TURNED = "answers turned by other hair"
 NOT_COMPARABLE = (
     "Not comparable with the paper: its photographs of doctors and nurses are not public, so that no figure here can "
@@ -47,21 +51,22 @@ STANDS_IN = (
     "clothes are was chosen so that the two networks differ about as much as the paper's."
 )
 RULE = (
-    f"A bias is claimed where the map of an answer has more on a region than its area accounts for (one-sided t test), "
-    f"and pictures of that label are recognised less often in one group than in another (permutation test), both at "
-    f"{100 * ALPHA:.0f} % after Holm's correction. The method is {METHOD}, on the answer that was given. "
-    "Regions are ranked by how many times what an even map has there; by points, large ones would come first. A "
-    "finding says what an answer goes along with; whether it should is for those to say who know the task."
+    f"A bias is claimed where pictures of a label are recognised less often in one group than in another (permutation "
+    f"test), the map of that answer has more on a region than its area accounts for (t test), and more in the group "
+    f"that is recognised than in the other (Welch's t test): each at {100 * ALPHA:.0f} % after Holm's correction. The "
+    f"method is {METHOD}, on the answer that was given. Regions are ranked by how many times what an even map has "
+    "there; by points, large ones would come first. A finding says what an answer goes along with; whether it should, "
+    "those have to say who know the task."
 )
 
 
 @EXPERIMENTS("bias", title="Bias audit", section="6.3", minutes=3)
 def bias(lab: Lab, retrain: bool = False) -> Result:
-    """Which regions a network's evidence lies on, which groups it does worse on; whether a planted bias is found."""
+    """Which regions a network's evidence lies on, and which groups of pictures it does worse on."""
     dataset, planted = lab.dataset("people"), _is_planted(lab)
     lab.comparable = False  # on photographs neither: the paper's own are not public
     numbers = lab.numbers(dataset, 1000, 200, _fits)
-    need(numbers, f"no picture of {dataset.spec} has one label alone, as an audit needs: give manifest:FILE.")
+    need(numbers, f"{dataset.spec} has no picture with one label, as an audit needs: {LABELLED}")
     need(planted or not retrain, "--retrain trains its own networks of people: leave --model and --data out.")
     found = [audited(lab, model, dataset, numbers) for model in lab.networks("people-biased", "people-balanced")]
     again = [audited(lab, model, dataset, numbers) for model in (retrained(lab) if retrain else ())]
@@ -71,8 +76,17 @@ def bias(lab: Lab, retrain: bool = False) -> Result:
     return Result(
         [*rows, *more],
         [*verdicts, *(verdict for section in sections for verdict in section.verdicts)],
-        [_opening(lab, verdicts), *_pages(found, rows), *sections],
-        {"findings": _said([*found, *again]), "rule chosen on": "scenes:people dev"},
+        [
+            *([_opening(lab, verdicts)] if planted else []),
+            *_pages(found, rows),
+            *sections,
+            *([] if planted else [_end()]),
+        ],
+        {
+            "findings": _said([*found, *again]),
+            "told": {one.name: in_short(one.audit) for one in found},
+            "rule chosen on": "scenes:people dev",
+        },
     )
 
 
@@ -104,7 +118,7 @@ def _turned(lab: Lab, model: Model, numbers: Sequence[int], audit: Audit) -> Sum
     """How many get another answer when they have the other hair, all else unchanged: the swap gap as cause."""
     other: Dataset = People(swapped=True)
     work = Answering(Explainer(model, METHOD, fit="squash"), lab.asked("first", other, model).outputs)
-    said = {each["number"]: each["said"] for each in lab.measured("answers", about(model), other, numbers, work)}
+    said = {each["number"]: each["said"] for each in lab.measured("answers", of_network(model), other, numbers, work)}
     return summary([float(said[each.number] != each.said) for each in audit.looks])
 
 
@@ -116,6 +130,10 @@ def _opening(lab: Lab, verdicts: Sequence[Verdict]) -> Section:
     return Section(
         "What is claimed, and when", NOT_COMPARABLE, *([STANDS_IN] if lab.on_scenes else []), RULE, *verdicts
     )
+
+
+def _end() -> Section:
+    return Section("When a bias is claimed", RULE, NOT_COMPARABLE)
 
 
 def _pages(found: Sequence[Audited], rows: Sequence[Row]) -> list[Section]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from wherefore.datasets.matching import matched
 from wherefore.diagnosis.comparing import Pair, pair, together
 from wherefore.errors import Error
 from wherefore.experiments.lab import Lab, Settings
-from wherefore.experiments.result import Report, Result
+from wherefore.experiments.result import Report, Result, number
 from wherefore.experiments.showing import drawn
 from wherefore.experiments.tables import Row, claim, need, refused, row, table, unchanged, where
 from wherefore.guard import one_thread
@@ -147,11 +147,27 @@ def measured(names: tuple[str, str], pairs: Sequence[Pair]) -> tuple[list[Row], 
     area = summary([each.area for each in pairs])
     for what, two in each_of.items():
         rows += [row(METHOD, f, network=n, measure=what) for n, f in zip(names, two, strict=True) if f.n]
-        if two[0].n:
-            rows.append(row("difference", difference(*two), network=f"{names[0]} - {names[1]}", measure=what))
+        rows += _difference(names, two, what)
         if what == ENERGY and area.n:
             rows.append(row(EVEN, area, network="", measure=what))
-    return rows, [_verdict(names, each_of[ENERGY])] if area.n else []
+    return [*rows, *_regions(names, pairs)], [_verdict(names, each_of[ENERGY])] if area.n else []
+
+
+def _regions(names: tuple[str, str], pairs: Sequence[Pair]) -> Iterator[Row]:
+    """The share of each network's maps of the labels on every named region, their difference, and the region's area."""
+    for region in sorted({region for each in pairs for region in each.parts[0]}):
+        some = [each.parts for each in pairs if region in each.parts[0]]
+        two = [summary([p[i][region].energy for p in some], [p[i][region].evidence for p in some]) for i in (0, 1)]
+        what = f"share of the map on `{region}`"
+        yield from (row(METHOD, f, network=n, measure=what) for n, f in zip(names, two, strict=True))
+        yield from _difference(names, two, what)
+        yield row(EVEN, summary([p[0][region].area for p in some]), network="", measure=what)
+
+
+def _difference(names: tuple[str, str], two: Sequence[Summary], what: str) -> list[Row]:
+    """The difference of two networks, paired by picture; none where no picture has both figures."""
+    found = difference(*two)
+    return [row("difference", found, network=f"{names[0]} - {names[1]}", measure=what)] if found.n else []
 
 
 def _evidence(pairs: Sequence[Pair], which: int) -> list[float]:
@@ -178,17 +194,14 @@ def _image(each: Pair, names: tuple[str, str]) -> dict[str, Any]:
             "answer": row["category"] or row["name"],
             "probability": row["probability"],
             "right": right,
-            "energy": _or_none(each.energy(i)),
-            "pointing": _or_none(each.hit(i)),
+            "energy": number(each.energy(i)),
+            "pointing": number(each.hit(i)),
+            "regions": {region: number(found.energy) for region, found in each.parts[i].items()},
         }
         for i, (name, row, right) in enumerate(zip(names, first, each.right, strict=True))
     ]
-    alike = {"spearman": _or_none(each.ranks), "iou": _or_none(each.shared)}
+    alike = {"spearman": number(each.ranks), "iou": number(each.shared)}
     return {"image": first[0]["sample"], "same": each.same, **alike, "networks": answers}
-
-
-def _or_none(value: float) -> float | None:
-    return None if value != value else round(value, 6)
 
 
 # -------------------------------------------------------------------------------------------- the page
@@ -206,7 +219,7 @@ def _sections(
     )
     object_words = (
         "The maps here are those of the classes that are annotated, the same for both; what is on the object is so by "
-        "its mask, else by its box. A map without evidence lies nowhere."
+        "its mask, else by its box. A map without evidence lies nowhere. On named regions lie the maps of the labels."
     )
     parts = [Section("Which looks at the object?", *verdicts, object_words, table(own, columns, "value", share=False))]
     shown = track(order[:SHOWN], len(order[:SHOWN]), "drawing pictures")
@@ -228,10 +241,10 @@ def _card(models: Models, dataset: Dataset, each: Pair) -> Card:
     figures += [_figure(m, one, t) for m, one, t in zip(models, seen, beside, strict=True) if t is not None]
     said = [one.explanation.targets[0][0] for one in seen]
     facts: dict[str, str | float | None] = {
-        "likeness of the maps": _or_none(each.ranks),
-        "overlap of the maps": _or_none(each.shared),
+        "likeness of the maps": number(each.ranks),
+        "overlap of the maps": number(each.shared),
         **(
-            {f"more on the object, by {models[0].name}": _or_none(each.energy(0) - each.energy(1))}
+            {f"more on the object, by {models[0].name}": number(each.energy(0) - each.energy(1))}
             if each.looked[0]
             else {}
         ),

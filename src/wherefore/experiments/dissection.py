@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from wherefore.batch.maps import NOWHERE
 from wherefore.batch.store import Row as Kept
 from wherefore.concepts import Dissection, words
 from wherefore.concepts.dissect import dissect, labelled
@@ -110,7 +111,7 @@ class Telling:
 
     def wording(self, sample: Sample) -> Wording:
         """Why the network says what it says of a sample."""
-        one = self.why.prepare(Picture(sample.name, sample.image, (0.0, 0.0, 0.0, 0.0)))
+        one = self.why.prepare(Picture(sample.name, sample.image, NOWHERE))
         return words(self.why.on([one]), self.names)[0][0]
 
     def _of(self, sample: Sample) -> Kept:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wherefore.batch.maps import NOWHERE, Seen
+from wherefore.batch.maps import NOWHERE, Seen, of_network
 from wherefore.batch.store import Row as Kept
-from wherefore.concepts.names import Named
+from wherefore.concepts.names import Named, check
+from wherefore.concepts.units import weigh
 from wherefore.datasets import Dataset
 from wherefore.diagnosis.failures import (
     Answering,
@@ -28,7 +29,7 @@ from wherefore.diagnosis.failures import (
 )
 from wherefore.diagnosis.stories import WEAK, groups
 from wherefore.experiments.lab import Lab
-from wherefore.experiments.result import Result
+from wherefore.experiments.result import Result, number, plain
 from wherefore.experiments.showing import drawn, large
 from wherefore.experiments.tables import Row, claim, need, refused, row, table, where
 from wherefore.explainer import Explainer
@@ -72,25 +73,33 @@ def failures(lab: Lab, names: Sequence[Named] = ()) -> Result:
     verdicts: list[Verdict] = []
     sections: list[Section] = []
     told: dict[str, list[str]] = {}
+    every: list[dict[str, Any]] = []
     for model in lab.networks(*NETWORKS):
-        found, answers = _mistakes(lab, model, dataset, numbers, names)
+        if names:
+            _check(names, model)
+        found, answers = _mistakes(lab, model, dataset, numbers)
         own = [*_errors(model, answers), *_rows(found)]
         judged = _verdicts(found)
         rows, verdicts = rows + own, verdicts + judged
         sections += _sections(found, own, judged, names)
-        told[model.name] = [story.told(names) for story in found.stories]
+        told[model.name] = [*_weak(found), *(story.told(names) for story in found.stories)]
+        every += _listed(found)
     left = [Section("What does not go together", *refused(lab.refused))] if lab.refused else []
-    return Result(rows, verdicts, [*sections, *left], {"least IoU": LEAST, "stories": told})
+    return Result(rows, verdicts, [*sections, *left], {"least IoU": LEAST, "stories": told}, {"failures": every})
 
 
-def _mistakes(
-    lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int], names: Sequence[Named]
-) -> tuple[Mistakes, list[Kept]]:
+def _check(names: Sequence[Named], model: Model) -> None:
+    """Raises `Error` for names of other units than stories are told by, before anything is worked out."""
+    why = Explainer(model, GRAD_CAM, fit="squash")
+    example = why.reader.example()
+    check(names, model, why.layer_of(example).name, len(weigh(why, example, 0).maps))
+
+
+def _mistakes(lab: Lab, model: Model, dataset: Dataset, numbers: Sequence[int]) -> tuple[Mistakes, list[Kept]]:
     """The failures among samples, and the answers to all of them."""
     methods, why = lab.fitting(model, [GRAD_CAM, GUIDED], dataset), Explainer(model, GRAD_CAM, fit="squash")
     asked = lab.asked("first", dataset, model)
-    about = {"model": model.name, "weights_sha256": model.weights_sha256, "preprocess": repr(model.preprocess)}
-    about |= asked.about
+    about = {**of_network(model), **asked.about}
     answers = lab.measured(f"answers {model.name}", about, dataset, numbers, Answering(why, asked.outputs))
     need(answers, f"no picture of {dataset.spec} shows a class of {model.name}: give pictures with labels.")
     wrong = [each for each in answers if each["wrong"]]
@@ -104,12 +113,6 @@ def _mistakes(
             shown[found[-1].number] = each
     units = lab.measured(f"units {model.name}", about, dataset, order, Contributing(why, by_name)) if wrong else []
     told, silhouette = _stories(found, units, lab.settings.seed)
-    count = len(units[0]["units"]) // 4 if units and names else len(names)
-    need(
-        count == len(names),
-        f"the names are of {len(names)} units, and {model.name} has {count} there: `wherefore dissect --model "
-        f"{model.name}` names them.",
-    )
     return Mistakes(model, len(answers), found, told, silhouette, shown, GUIDED in methods), answers
 
 
@@ -141,9 +144,9 @@ def _rows(found: Mistakes) -> Iterator[Row]:
     for which, some in lists(found.failures).items():
         for measure, figure in figures(some).items():
             yield row(GRAD_CAM, figure, network=found.model.name, measure=measure, failures=which)
-    for number, story in enumerate(found.stories, 1):
+    for place, story in enumerate(found.stories, 1):
         share = summary([float(each in story.failures) for each in found.failures])
-        yield row(f"story {number}", share, network=found.model.name, measure="share of the failures", failures=ALL)
+        yield row(f"story {place}", share, network=found.model.name, measure="share of the failures", failures=ALL)
 
 
 def lists(found: Sequence[Failure]) -> dict[str, list[Failure]]:
@@ -171,6 +174,18 @@ def _verdicts(found: Mistakes) -> list[Verdict]:
     return [claim(words, own, [FOUND, MISLED])]
 
 
+def _listed(found: Mistakes) -> list[dict[str, Any]]:
+    """All failures as JSON can hold them, each with the number of its story, from 1 as on the page."""
+    story_of = _story_of(found)
+    return [
+        {"network": found.model.name, "story": story_of[each.number], **plain(vars(each))} for each in found.failures
+    ]
+
+
+def _story_of(found: Mistakes) -> dict[int, int]:
+    return {each.number: i for i, story in enumerate(found.stories, 1) for each in story.failures}
+
+
 # -------------------------------------------------------------------------------------------- the page
 
 
@@ -193,19 +208,27 @@ def _sections(
     ]
 
 
+def _weak(found: Mistakes) -> list[str]:
+    """What stands before stories that may as well be told otherwise."""
+    if not found.silhouette < WEAK:
+        return []
+    return [
+        f"The groups are weak (silhouette {found.silhouette:.2f}): take them as an order to look in, not as causes."
+    ]
+
+
 def _told(found: Mistakes, names: Sequence[Named]) -> Section:
     apart = (
         "All failures are one group: there are too few to be grouped."
         if len(found.stories) == 1
         else f"Grouped by the units that spoke for the wrong answer, into as many groups as are best apart: mean "
-        f"silhouette {found.silhouette:.2f}"
-        + (", so weak that the groups may be told otherwise too." if found.silhouette < WEAK else ".")
+        f"silhouette {found.silhouette:.2f}" + (f". {_weak(found)[0]}" if _weak(found) else ".")
     )
     parts: list[Any] = [apart]
-    for number, story in enumerate(found.stories, 1):
+    for place, story in enumerate(found.stories, 1):
         some = [each for each in story.failures if each.number in found.shown][:TOLD]
         pictures = [_figure(found.shown[each.number], each, 0) for each in some]
-        parts.append(Figures(pictures, TOLD, f"Story {number}: {story.told(names)}"))
+        parts.append(Figures(pictures, TOLD, f"Story {place}: {story.told(names)}"))
     return Section(f"The failures of {found.model.name} in {len(found.stories)} stories", *parts)
 
 
@@ -218,7 +241,7 @@ def _page_words(found: Mistakes) -> str:
 
 
 def _cards(found: Mistakes, names: Sequence[Named]) -> Iterator[Card]:
-    story_of = {each.number: i for i, story in enumerate(found.stories, 1) for each in story.failures}
+    story_of = _story_of(found)
     for each in track(found.failures, len(found.failures), "drawing failures"):
         seen = found.shown.get(each.number)
         if seen is None:
@@ -229,8 +252,8 @@ def _cards(found: Mistakes, names: Sequence[Named]) -> Iterator[Card]:
         facts: dict[str, str | float | None] = {
             "probability of the answer": each.probability,
             "probability of the true class": each.true_probability,
-            "overlap": _or_none(each.overlap),
-            "IoU of the true class's box": _or_none(each.found),
+            "overlap": number(each.overlap),
+            "IoU of the true class's box": number(each.found),
             "list": CLOSE if each.close else FAR,
             "story": f"story {story_of[each.number]}",
             "true class": each.label,
@@ -268,7 +291,3 @@ def _figure(seen: Seen, each: Failure, target: int, method: str = "") -> Figure:
     own = drawn(seen, target, box, seen.sample.boxes(each.label), method or f"p {each.probability:.3f}", words)
     own.picture.thumbnail((SIDE, SIDE))
     return replace(own, alt=f"{words} {own.alt}")
-
-
-def _or_none(value: float) -> float | None:
-    return None if value != value else round(value, 4)

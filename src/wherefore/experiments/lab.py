@@ -207,13 +207,20 @@ class Lab:
         return maps.seen(dataset, kept, model, settings)
 
     def measured(
-        self, name: str, about: dict[str, Any], dataset: Dataset, numbers: Sequence[int], work: Work
+        self,
+        name: str,
+        about: dict[str, Any],
+        dataset: Dataset,
+        numbers: Sequence[int],
+        work: Work,
+        whole: Callable[[Row], bool] | None = None,
     ) -> list[Row]:
-        """The rows that ``work`` makes of samples, made once and kept; ``about`` is all that they depend on."""
+        """The rows that ``work`` makes of samples, made once and kept while they are ``whole`` (see `Store`);
+        ``about`` is all that they depend on."""
         from wherefore import __version__
 
         about = {"version": __version__, **maps.of_data(dataset), **about}
-        kept = list(rows(dataset, numbers, work, Store(self.folder / "measured", name, about), name))
+        kept = list(rows(dataset, numbers, work, Store(self.folder / "measured", name, about, whole), name))
         self._note(kept)
         return [row for row in kept if not row.get("error")]
 
@@ -244,6 +251,12 @@ class Lab:
     def problems(self) -> dict[str, dict[str, Any]]:
         """What was wrong with pictures: how many have each problem, and the first of them."""
         return {kind: {"count": len(names), "first": names[:NAMED]} for kind, names in sorted(self._bad.items())}
+
+    def why(self) -> str:
+        """What was wrong with the pictures, with the first of each kind, as the end of a sentence."""
+        each = [f"{kind} ({', '.join(names[:NAMED])})" for kind, names in sorted(self._bad.items())]
+        left = [f"{what} ({count})" for what, count in self.left.items()]
+        return f"{'; '.join([*each, *left]) or 'there are none'}."
 
     def _note(self, kept: Sequence[Row]) -> None:
         """Remembers what was wrong with pictures, once for each."""

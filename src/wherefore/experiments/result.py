@@ -23,13 +23,15 @@ class Result:
     """The rows of an experiment's table, its claims, and the page that shows them.
 
     Each row has a ``name`` (a method's registry name), ``value``, ``low`` and ``high`` (its 95 % interval) and
-    ``paper``, the paper's figure on its own data, None where it gives none.
+    ``paper``, the paper's figure on its own data, None where it gives none. ``lists``: what the JSON has besides, by
+    name, too long for a page.
     """
 
     rows: Sequence[dict[str, Any]]
     verdicts: Sequence[Verdict]
     sections: Sequence[Section]
     settings: dict[str, Any] = field(default_factory=dict)
+    lists: dict[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,15 @@ class Report:
                 for each in self.result.verdicts
             ],
             "problems": self.problems,
+            **self.result.lists,
         }
 
     def save(self, folder: str | Path) -> Path:
         """Writes ``NAME/index.html`` with its figures and ``NAME.json`` into a folder; the path of the page."""
         folder = made(folder)
         write_json(folder / f"{self.name}.json", self.json())
-        notice = notice_of(self.on_scenes, self.comparable)
+        held = self.on_scenes or self.comparable or any(row.get("paper") is not None for row in self.result.rows)
+        notice = notice_of(self.on_scenes, self.comparable) if held else ""  # else there is nothing to hold it against
         facts = {"data": self.data, "n": str(self.n), **{k: _fact(v) for k, v in self.settings.items()}}
         sections = [*self.result.sections, *_problems(self.problems)]
         return pages.write(folder / self.name, self.title, self.lead, sections, facts, notice)
@@ -81,10 +85,11 @@ def notice_of(on_scenes: bool, comparable: bool) -> str:
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:
     """A row as JSON can hold it: no NaN, numbers to six digits."""
-    return {key: _number(value) for key, value in row.items()}
+    return {key: number(value) for key, value in row.items()}
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
+    """A value as JSON can hold it: a float to six digits, None for NaN and infinity."""
     if not isinstance(value, float):
         return value
     return None if value != value or abs(value) == float("inf") else float(f"{value:.6g}")

@@ -19,6 +19,8 @@ from wherefore.types import Model
 SEEDS = range(5)
 SHARED = "people-balanced"  # whose recipe the unbiased network is trained by, apart from its pictures
 FALSE = f"False alarms: of networks without a planted bias at most {100 * ALPHA:.0f} % of such audits claim one"
+POWER = f"Power: of the biased networks most audits of {PART} pictures claim a bias, and name what it goes by"
+GROUPS = f"Of the biased networks most audits of {PART} pictures see that groups differ"
 ONCE = (
     "The unbiased network is trained on as many pictures as the others, of half as many people: each is there with "
     "short and with long hair, so that hair says nothing of the label, not even by chance. The audits of a network "
@@ -57,8 +59,9 @@ def told(audits: Mapping[str, Audit], chance: Sequence[str], true: str) -> Secti
         ),
         _counted("On the balanced one no bias is claimed", balanced, lambda a: not a.findings),
         _counted("On the unbiased one no bias is claimed", unbiased, lambda a: not a.findings),
-        _rated(f"Power: of the biased networks most audits of {PART} pictures claim a bias", biased, lambda r: r > 0.5),
-        _rated(FALSE, [*balanced, *unbiased], lambda rate: rate <= ALPHA),
+        _rated(GROUPS, biased, _differ, lambda rate: rate > 0.5),
+        _rated(POWER, biased, _claims, lambda rate: rate > 0.5),
+        _rated(FALSE, [*balanced, *unbiased], _claims, lambda rate: rate <= ALPHA),
     ]
     header = ("network", "right", "worst group", "top finding", f"audits of {PART} that claim a bias")
     table = Table(header, [_cells(name, each) for name, each in audits.items()], "Each trained anew from its seed.")
@@ -89,12 +92,20 @@ def _counted(words: str, audits: Sequence[Audit], so: Callable[[Audit], bool]) -
     return Verdict(words, 2 * found > n, numbers, low > 0.5 or high < 0.5)
 
 
-def _rated(words: str, audits: Sequence[Audit], so: Callable[[float], bool]) -> Verdict:
-    """A claim on the share of small audits that claim a bias; clear where both ends of the wider interval agree.
+def _claims(audit: Audit) -> bool:
+    return bool(audit.findings)
+
+
+def _differ(audit: Audit) -> bool:
+    return any(gap.clear for gap in audit.gaps)
+
+
+def _rated(words: str, audits: Sequence[Audit], what: Callable[[Audit], bool], so: Callable[[float], bool]) -> Verdict:
+    """A claim on the share of small audits that say something; clear where both ends of the wider interval agree.
 
     Where networks are audited on too few pictures for small audits, it is of the audits of all of their pictures.
     """
-    claims = [[bool(part.findings) for part in audit.parts or [audit]] for audit in audits]
+    claims = [[what(part) for part in audit.parts or [audit]] for audit in audits]
     found, n, networks = sum(map(sum, claims)), sum(map(len, claims)), len(claims)
     rate = found / n
     ends, wide = wilson(found, n), wilson(rate * networks, networks)

@@ -54,6 +54,7 @@ ROWS = [
     ["batch", "concepts", "pages", "training", "segmenting"],
     ["bench", "panels", "told", "diagnosis", "experiments"],
     ["demo"],
+    ["study", "web"],
     ["cli", "console", "__main__"],
 ]
 # Within a row, these build on each other in this order.

@@ -8,12 +8,13 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from wherefore.errors import Error
+
+if TYPE_CHECKING:  # who writes text alone needs neither
+    from PIL import Image
+    from torch import Tensor
 
 
 def made(folder: str | Path) -> Path:
@@ -66,6 +67,8 @@ MARK = b"drawn by wherefore"  # the comment of the JPEG files that we write
 
 def is_drawn(path: Path) -> bool:
     """Whether a picture is one of our overlays, by the comment that we leave in them."""
+    from PIL import Image
+
     try:
         with Image.open(path) as image:
             return image.info.get("comment") == MARK

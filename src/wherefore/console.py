@@ -281,6 +281,32 @@ def _problems(report: dict[str, Any]) -> None:
         print(f"\n{found['count']} {pictures}: {kind} ({', '.join(found['first'])})")
 
 
+def batch(finished: Any) -> None:
+    """What a run over many pictures came to."""
+    said = finished.report()
+    before = f", {said['before']:,} were there before" if said["before"] else ""
+    print(f"{said['pictures']:,} pictures explained{before}: {said['folder']}")
+    if said["missing"]:
+        print(f"{said['missing']:,} of {len(finished.run.shards):,} shards are missing: run the other parts.")
+    if said["errors"]:
+        print()
+        table(["pictures", "what is wrong"], [[f"{n:,}", what] for what, n in said["errors"].items()])
+
+
+def statistics(said: dict[str, Any], page: Path) -> None:
+    """What a run over many pictures found, and where the page of a selection is."""
+    print(f"{said['pictures']:,} of {said['of']:,} pictures, {said['rows']:,} rows")
+    rows = [
+        [name, f"{row['count']:,}", *(f"{row[key]:.3f}" for key in ("probability", "evidence", "without_evidence"))]
+        for name, row in [*said["targets"].items()][:20]
+    ]
+    table(["target", "rows", "probability", "evidence", "without any"], rows)
+    if said["errors"]:
+        print()
+        table(["pictures", "what is wrong"], [[f"{n:,}", what] for what, n in said["errors"].items()])
+    print(page)
+
+
 def _interval(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return "undefined"

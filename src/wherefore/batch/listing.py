@@ -23,7 +23,7 @@ from wherefore.progress import track
 from wherefore.registry import DATASETS
 from wherefore.saving import write_whole
 
-FILE = "listing.parquet"
+FILE = "listing.arrow"
 
 
 class Files(Dataset):
@@ -120,9 +120,10 @@ def _inside(tar: str) -> Iterator[tuple[str, str, int, int]]:
 
 def frozen(folder: Path, columns: Mapping[str, Sequence[Any]]) -> str:
     """Writes the listing into a run's folder; the sha256 of it."""
-    pyarrow, file = parquet()
-    buffer = BytesIO()
-    file.write_table(pyarrow.table(dict(columns)), buffer, compression="zstd")
+    pyarrow, _ = parquet()
+    table, buffer = pyarrow.table(dict(columns)), BytesIO()
+    with pyarrow.ipc.new_file(buffer, table.schema) as file:
+        file.write(table)
     write_whole(folder / FILE, buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
@@ -131,19 +132,19 @@ def reopened(folder: Path, kind: str, source: str, root: Path) -> Dataset:
     """The pictures that a run's folder lists; of a data set those that it lists itself."""
     if kind == DATASET:
         return opened(source)
-    _, file = parquet()
+    pyarrow, _ = parquet()
     try:
-        table = file.read_table(folder / FILE)
-    except OSError as error:
-        raise Error(f"{folder / FILE} cannot be read: the run cannot go on ({error}).") from None
+        table = pyarrow.ipc.open_file(pyarrow.memory_map(str(folder / FILE))).read_all()
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        raise Error(f"{folder / FILE} cannot be read, the run cannot go on: give another folder ({error}).") from None
     return KINDS[kind](source, {name: _Column(table[name]) for name in table.column_names}, root)
 
 
 class _Column(Sequence[Any]):
-    """A column that stays as it lies in the file, a fraction of what its values take as objects."""
+    """A column that stays in its file, of which a value becomes an object when it is asked for."""
 
     def __init__(self, column: Any) -> None:
-        self.column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        self.column = column
 
     def __len__(self) -> int:
         return len(self.column)

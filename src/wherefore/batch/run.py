@@ -150,6 +150,14 @@ def _new(wanted: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return whole
 
 
+def reopened(folder: Path) -> Run:
+    """The run in a folder. Raises `Error` where there is none."""
+    said = manifest(folder)
+    if said is None:
+        raise Error(f"{folder} holds no run: make one with `wherefore batch`.")
+    return Run(folder, said)
+
+
 def manifest(folder: Path) -> dict[str, Any] | None:
     """What a run's manifest says; None where there is none. Raises `Error` for one that cannot be read."""
     try:

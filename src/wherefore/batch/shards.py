@@ -53,6 +53,11 @@ TYPES = {
     "map": "map",
     "scale": "float32",
     "error": "string",
+    "region": "floats",
+    "input": "ints",
+    "filled": "floats",
+    "patches": "ints",
+    "number": "int64",
 }
 
 
@@ -121,7 +126,8 @@ class _Shards:
             self._write()
             self.number = number
         self.tables += measured.result()
-        return len({row["number"] for row in rows}), [row["error"] for row in rows if "error" in row]
+        wrong = [row["error"].replace(row["sample"], "a picture") for row in rows if "error" in row]
+        return len({row["number"] for row in rows}), wrong
 
     def _write(self) -> None:
         if self.writing:
@@ -171,17 +177,25 @@ class _Asking:
 
 def _measured(rows: Sequence[Row]) -> list[Any]:
     """The rows of pictures and targets as pieces of a table, one for each picture."""
-    return [_table(_of(*row["explained"]) if "explained" in row else [_broken(row)]) for row in rows]
+    return [_table(list(_columns(row))) for row in rows]
 
 
-def _broken(row: Row) -> Row:
-    return {"path": row["sample"], "error": row["error"]}
+def _columns(row: Row) -> Iterator[Row]:
+    """What is kept of a picture: a row for each target, or one that says what is wrong with it."""
+    found = _of(*row["explained"]) if "explained" in row else [{"path": row["sample"], "error": row["error"]}]
+    yield from ({**each, "number": row["number"]} for each in found)
 
 
 def _of(e: Explanation, image: int) -> list[Row]:
     """The rows of one picture's targets."""
     report = e.report(image)
     width, height = report["size"]
+    where = {  # by which `wherefore.open_results` puts the map back without the network
+        "region": e.pictures[image].region,
+        "input": e.input_sizes[image],
+        "filled": e.filled[image] if e.filled else (1.0, 1.0),
+        "patches": (e.patches.size, e.patches.stride) if e.patches else None,
+    }
     return [
         {
             "path": report["image"],
@@ -192,6 +206,7 @@ def _of(e: Explanation, image: int) -> list[Row]:
             **dict(zip(("peak_x", "peak_y"), said["peak"], strict=True)),
             **dict(zip(("box_x0", "box_y0", "box_x1", "box_y1"), said["box"], strict=True)),
             **_map(e.maps[image][target]),
+            **where,
         }
         for target, said in enumerate(report["targets"])
     ]
@@ -222,5 +237,6 @@ def schema() -> Any:
     """The columns of a run's rows, as pyarrow has them."""
     import pyarrow
 
-    types = {"map": pyarrow.list_(pyarrow.float16())}
-    return pyarrow.schema([(name, types.get(kind) or getattr(pyarrow, kind)()) for name, kind in TYPES.items()])
+    kinds = {"map": pyarrow.float16(), "floats": pyarrow.float32(), "ints": pyarrow.int32()}
+    lists = {name: pyarrow.list_(kind) for name, kind in kinds.items()}
+    return pyarrow.schema([(name, lists.get(kind) or getattr(pyarrow, kind)()) for name, kind in TYPES.items()])

@@ -1,6 +1,7 @@
 """The command line: each command a few lines over the library; torch is imported only by commands that need it."""
 
 from wherefore.cli import auditing as _auditing  # noqa: F401  importing them adds their commands to the app
+from wherefore.cli import batching as _batching  # noqa: F401
 from wherefore.cli import comparing as _comparing  # noqa: F401
 from wherefore.cli import explaining as _explaining  # noqa: F401
 from wherefore.cli import listing as _listing  # noqa: F401

@@ -21,22 +21,28 @@ import torch
 from wherefore.batch import shards
 from wherefore.batch.run import Run, reopened
 from wherefore.errors import Error
+from wherefore.explainer import Explainer
 
 
 class Maker:
-    """An actor: the network, and a shard at a time. Ray calls it with ``{"shard": [number]}``."""
+    """An actor: it holds the network, and makes a shard at a time. It is made of nothing, so Ray can restart it."""
 
-    def __init__(self, folder: str, device: str) -> None:
-        if device == "cpu":
-            torch.set_num_threads(1)  # as many actors as there are processors
-        self.run = reopened(Path(folder))
-        self.why = self.run.settings.explainer(device)
+    def __init__(self) -> None:
+        self.asked: tuple[Run, Explainer] | None = None
 
     def __call__(self, given: dict[str, Any]) -> dict[str, Any]:
-        [shard] = given["shard"]
-        told = [] if self.run.path(int(shard)).exists() else [*shards.made(self.run, self.why, [int(shard)])]
+        run, why = self.asked = self.asked or _opened(*(str(given[name][0]) for name in ("folder", "device")))
+        shard = int(given["shard"][0])
+        told = [] if run.path(shard).exists() else [*shards.made(run, why, [shard])]
         errors = [error for _, wrong in told for error in wrong]
         return {"pictures": [sum(count for count, _ in told)], "errors": [json.dumps(errors)]}
+
+
+def _opened(folder: str, device: str) -> tuple[Run, Explainer]:
+    if device == "cpu":
+        torch.set_num_threads(1)  # there are as many actors as processors
+    run = reopened(Path(folder))
+    return run, run.settings.explainer(device)
 
 
 def made(run: Run, missing: Sequence[int], address: str | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -53,14 +59,14 @@ def made(run: Run, missing: Sequence[int], address: str | None = None) -> Iterat
         gpus = int(has.get("GPU", 0))
         # One processor is left to Ray's own tasks: with all of them held by actors a run would wait for ever.
         size = min(len(missing), gpus or max(1, int(has.get("CPU", 1)) - 1))
-        listed = ray.data.from_items([{"shard": shard} for shard in missing], override_num_blocks=len(missing))
+        each = {"folder": str(run.folder.resolve()), "device": "cuda" if gpus else "cpu"}
+        listed = ray.data.from_items([{"shard": shard, **each} for shard in missing], override_num_blocks=len(missing))
         found = listed.map_batches(
             Maker,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=size),
             num_gpus=1 if gpus else None,
             num_cpus=None if gpus else 1,
-            fn_constructor_args=(str(run.folder.resolve()), "cuda" if gpus else "cpu"),
         )
         for row in found.iter_rows():
             yield row["pictures"], json.loads(row["errors"])
@@ -82,4 +88,5 @@ def _ray(address: str | None) -> Any:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise Error(f"no Ray cluster is reached at {address or 'this machine'}: {str(error).splitlines()[0]}") from None
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray

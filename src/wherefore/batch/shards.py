@@ -190,8 +190,10 @@ def _of(e: Explanation, image: int) -> list[Row]:
     """The rows of one picture's targets."""
     report = e.report(image)
     width, height = report["size"]
+    picture = e.pictures[image]
+    assert isinstance(picture, Picture)  # what reads them makes no others
     where = {  # by which `wherefore.open_results` puts the map back without the network
-        "region": e.pictures[image].region,
+        "region": picture.region,
         "input": e.input_sizes[image],
         "filled": e.filled[image] if e.filled else (1.0, 1.0),
         "patches": (e.patches.size, e.patches.stride) if e.patches else None,

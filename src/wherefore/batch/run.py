@@ -25,7 +25,7 @@ from wherefore.explainer import Explainer
 from wherefore.models.zoo import load, moved
 from wherefore.saving import made, write_json
 
-SHARD = 1024  # pictures; a multiple of every slice, so that a slice is never cut
+SHARD = 1024  # pictures; a multiple of every slice, so that no slice is of two shards
 FILE, LOCK, FORMAT = "manifest.json", ".lock", 1
 _PART = re.compile(r"([0-9]+)/([0-9]+)")
 
@@ -85,13 +85,18 @@ class Run:
         return int(self.said["listing"]["count"])
 
     @property
+    def size(self) -> int:
+        """How many pictures a shard has, but the last."""
+        return int(self.said["shard"])
+
+    @property
     def shards(self) -> range:
         """The numbers of the shards."""
-        return range(-(-self.count // SHARD))
+        return range(-(-self.count // self.size))
 
     def numbers(self, shard: int) -> range:
         """The numbers of a shard's pictures."""
-        return range(shard * SHARD, min((shard + 1) * SHARD, self.count))
+        return range(shard * self.size, min((shard + 1) * self.size, self.count))
 
     def path(self, shard: int) -> Path:
         """Where a shard is kept."""
@@ -166,7 +171,7 @@ def manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise Error(f"{folder / FILE} cannot be read ({error}): give another folder.") from None
-    if said.get("format") != FORMAT or said.get("shard") != SHARD:
+    if said.get("format") != FORMAT:
         raise Error(f"{folder} holds no run of this version: give another folder.")
     return said
 

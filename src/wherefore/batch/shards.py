@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from wherefore.batch.rows import SLICE, sliced
-from wherefore.batch.run import SHARD, Run
+from wherefore.batch.run import Run
 from wherefore.batch.store import Row, parquet
 from wherefore.datasets import Unreadable
 from wherefore.errors import Error
@@ -91,7 +91,7 @@ class _Numbers(Sequence[int]):
     """The numbers of the pictures of shards, one after the other; only the last shard of a run may be a shorter one."""
 
     def __init__(self, run: Run, shards: Sequence[int]) -> None:
-        self.shards, self.total = shards, sum(len(run.numbers(shard)) for shard in shards)
+        self.shards, self.size, self.total = shards, run.size, sum(len(run.numbers(shard)) for shard in shards)
 
     def __len__(self) -> int:
         return self.total
@@ -99,7 +99,7 @@ class _Numbers(Sequence[int]):
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return [self[i] for i in range(*place.indices(self.total))]
-        return self.shards[place // SHARD] * SHARD + place % SHARD
+        return self.shards[place // self.size] * self.size + place % self.size
 
 
 class _Shards:
@@ -121,7 +121,7 @@ class _Shards:
             self.writing.result()
 
     def add(self, rows: list[Row], measured: Future[list[Any]]) -> tuple[int, list[str]]:
-        number = rows[0]["number"] // SHARD
+        number = rows[0]["number"] // self.run.size
         if number != self.number:
             self._write()
             self.number = number

@@ -86,7 +86,7 @@ CHAINS = [
     ["explainer", "saying", "sanity"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
-    ["batch", "pages", "concepts"],
+    ["pages", "batch", "concepts"],
     ["training", "segmenting"],
     ["bench", "experiments"],
     ["diagnosis", "experiments"],

@@ -3,6 +3,7 @@
 from wherefore.cli import auditing as _auditing  # noqa: F401  importing them adds their commands to the app
 from wherefore.cli import batching as _batching  # noqa: F401
 from wherefore.cli import comparing as _comparing  # noqa: F401
+from wherefore.cli import deploying as _deploying  # noqa: F401
 from wherefore.cli import explaining as _explaining  # noqa: F401
 from wherefore.cli import listing as _listing  # noqa: F401
 from wherefore.cli import making as _making  # noqa: F401

@@ -36,7 +36,7 @@ def drawn(
         for c in range(categories)
         for m in range(methods)
     )
-    catch = tuple(item(kind, "", f"plain-{n}", "c0", catch=True) for n in range(catches))
+    catch = tuple(item(kind, "catch", f"plain-{n}", "c0", catch=True) for n in range(catches))
     trials = needed(len(items), ratings, workers)
     possible(items, ratings, workers, trials)
     return Plan("drawn", kind, 0, items, catch, ratings, workers, trials, TEXTS, {"data": "drawn for tests"})
@@ -44,7 +44,7 @@ def drawn(
 
 def item(kind: Kind, method: str, picture: str, category: str, catch: bool = False) -> Item:
     """One item, right is its category."""
-    name = "-".join(filter(None, (method, picture, category)))
+    name = f"{method}-{picture}-{category}"
     if kind == "trust":
         return Item(
             name, picture, method, category, (f"{name}a.png", f"{name}b.png"), LIKERT, "", ("vgg", "alex"), catch

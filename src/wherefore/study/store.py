@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, case, func, insert, or_, select, update
@@ -292,6 +293,22 @@ class Store:
             connection.execute(update(workers).where(workers.c.id == who.id).values(seen_at=self._clock()))
         return "surplus" if surplus else "counted"
 
+    def since(self, token: str, trial: str) -> int | None:
+        """Milliseconds since this visitor was given a trial, which no time that they took can exceed; None: not theirs."""
+        theirs = and_(assignments.c.id == trial, workers.c.token == token)
+        query = select(assignments.c.given_at).select_from(assignments.join(workers)).where(theirs)
+        with self._database.read() as connection:
+            given = connection.execute(query).scalar() if _plain(token) and _plain(trial) else None
+        return None if given is None else round((self._clock() - given).total_seconds() * 1000)
+
+    def failed(self, token: str) -> int:
+        """How many catch trials this visitor answered wrongly: a value above zero is the one that is right."""
+        asked = [item.id for item in self.plan.catches]
+        wrong = and_(workers.c.token == token, assignments.c.item.in_(asked), answers.c.value <= 0)
+        query = select(func.count()).select_from(answers.join(assignments).join(workers)).where(wrong)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def _retaken(self, connection: Connection, late: Row[Any]) -> bool:
         """Whether a late answer finds a slot that is free again, which it then has."""
         number = self._taken(connection, late.item)
@@ -333,6 +350,11 @@ class Store:
         wanted = len(self.plan.items) * self.plan.ratings
         named = {"workers": people[0], "finished": people[1], "ratings": slots[0], "wanted": wanted}
         return {**named, "surplus": slots[1], "open": slots[2]}
+
+
+def opened(folder: Path, plan: Plan, url: str | None = None) -> Store:
+    """The store of a study's folder: ``study.sqlite`` in it, or the database of that URL."""
+    return Store(url or f"sqlite:///{folder.absolute() / 'study.sqlite'}", plan)
 
 
 def judged(item: Item, flipped: bool, option: int) -> tuple[str, float]:

@@ -11,7 +11,7 @@ import hmac
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,8 +87,8 @@ class Store:
             salt = secrets.token_hex(32)
             row = {"id": 1, "plan": self.plan.digest, "salt": salt, "created_at": self._clock()}
             connection.execute(insert(studies), row)
-            slots = [{"item": i.id, "number": n} for i in self.plan.items for n in range(self.plan.ratings)]
-            connection.execute(insert(slots), slots)
+            numbers = range(self.plan.ratings)
+            connection.execute(insert(slots), [{"item": i.id, "number": n} for i in self.plan.items for n in numbers])
             return salt
         if found.plan != self.plan.digest:
             raise Error(
@@ -108,8 +108,8 @@ class Store:
     ) -> Visitor:
         """The visitor of a platform's worker: a new one, or who they were when they came before.
 
-        Of ``worker``, their id there, a salted hash alone is kept. ``details`` are what the platform wants back at the end; those of
-        the latest visit hold, and none that repeats the id is kept.
+        Of ``worker``, their id there, a salted hash alone is kept. ``details`` are what the platform wants back at the
+        end; those of the latest visit hold, and none that repeats the id is kept.
         """
         said = f"{platform}:{worker}".encode("utf-8", "backslashreplace")
         hashed = hmac.new(bytes.fromhex(self._salt), said, hashlib.sha256).hexdigest()
@@ -179,7 +179,7 @@ class Store:
             held = self._held(connection, given)
             return held or self._new(connection, who, given)
 
-    def _held(self, connection: Connection, given: list[Row[Any]]) -> Trial | None:
+    def _held(self, connection: Connection, given: Sequence[Row[Any]]) -> Trial | None:
         """The trial without an answer whose slot nobody else was given; its time begins anew."""
         for row in given:
             item = self.plan.by_id[row.item]
@@ -189,7 +189,7 @@ class Store:
                 return Trial(row.id, item, row.flipped, row.position)
         return None
 
-    def _new(self, connection: Connection, who: Row[Any], given: list[Row[Any]]) -> Trial | None:
+    def _new(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Trial | None:
         answered = [self.plan.by_id[row.item] for row in given if row.answered]
         item = self._chosen(connection, who, given, answered)
         if item is None:
@@ -200,7 +200,7 @@ class Store:
         return trial
 
     def _chosen(
-        self, connection: Connection, who: Row[Any], given: list[Row[Any]], answered: list[Item]
+        self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]], answered: list[Item]
     ) -> Item | None:
         caught = [item for item in answered if item.catch]
         asked = len(answered) - len(caught)

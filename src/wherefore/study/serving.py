@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
-import threading
-import time
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -33,20 +35,22 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
 
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:
-    """The address of the app on a free port of this machine, in a thread, while the block runs."""
-    listening = _bound("127.0.0.1", 0)
-    server = _server(app)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    try:
-        while not server.started and thread.is_alive():
-            time.sleep(0.01)
-        yield _address(listening)
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
+def served(folder: Path, *options: str) -> Iterator[str]:
+    """The address of a study that a process of its own serves on a free port of this machine while the block runs.
+
+    ``options`` are those of `wherefore study serve`. Raises `Error` with what that says where it does not start.
+    """
+    # A process: in a thread of ours it would wait for its turn to run Python longer than it runs.
+    command = [sys.executable, "-m", "wherefore", "study", "serve", str(folder), "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout and server.stderr
+        try:
+            found = re.search(r"http://\S+", server.stdout.readline())
+            if found is None:
+                raise Error(server.stderr.read().strip() or "The study cannot be served.")
+            yield found.group()
+        finally:
+            server.terminate()
 
 
 def _server(app: Any) -> uvicorn.Server:

@@ -57,7 +57,7 @@ def example(kind: Kind) -> Screen:
         pair = zip((_static("bicycle.svg"), _static("scattered.svg")), ORDINALS, strict=True)
         return Screen("", tuple(Picture(f, label, f"{label} map of the example") for f, label in pair), LIKERT)
     alt = "Light and dark lines on grey: two wheels, a frame and handlebars"
-    return Screen("", (Picture(_static("bicycle.svg"), "", alt),), ("Bicycle", "Chair"))
+    return Screen("", (Picture(_static("bicycle.svg"), "", alt),), ("bicycle", "chair"))
 
 
 class Pages:

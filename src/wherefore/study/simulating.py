@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,11 @@ import httpx
 from wherefore.errors import Error
 from wherefore.progress import track
 from wherefore.study.answering import Crowd, Mind
-from wherefore.study.app import SIMULATED, create
+from wherefore.study.app import SIMULATED
 from wherefore.study.browsing import Button, Form, Page, read
 from wherefore.study.plan import Item, Plan
 from wherefore.study.plan import read as read_plan
-from wherefore.study.platforms import Local
 from wherefore.study.serving import served
-from wherefore.study.store import opened
 
 PATIENCE = 60.0  # seconds for which the study may be out of reach
 
@@ -61,21 +59,13 @@ def simulate(folder: Path, crowd: Crowd, url: str | None = None, database: str |
     places = crowd.places(plan)
     minds = [Mind(plan, crowd, number, places) for number in range(crowd.count)]
     began = time.monotonic()
-    with _at(folder, plan, url, database) as address:
+    own = served(folder, *(["--database", database] if database else []))
+    with nullcontext(url) if url else own as address:
         ends = asyncio.run(_all(plan, minds, address))
     said = [each for _, mine in ends for each in mine]
     done = sum(finished for finished, _ in ends)
     seconds = time.monotonic() - began
     return {"workers": crowd.count, "finished": done, "answers": len(said), "seconds": seconds, "said": said}
-
-
-@contextmanager
-def _at(folder: Path, plan: Plan, url: str | None, database: str | None) -> Iterator[str]:
-    if url:
-        yield url
-        return
-    with served(create(folder, plan, opened(folder, plan, database), Local())) as address:
-        yield address
 
 
 async def _all(plan: Plan, minds: Sequence[Mind], address: str) -> list[tuple[bool, list[Said]]]:
@@ -98,6 +88,7 @@ class Worker:
         self.plan, self.mind, self.client, self.address = plan, mind, client, address
         self.items = {frozenset(f"/pictures/{name}" for name in item.files): item for item in plan.by_id.values()}
         self.said: list[Said] = []
+        self.reached = False
 
     async def take(self) -> tuple[bool, list[Said]]:
         """Takes the study to its end; whether they were given a code, and what they said."""
@@ -140,6 +131,7 @@ class Worker:
         while True:
             try:
                 answer = await self.client.request(method, urljoin(self.address, address), data=form)
+                self.reached = True
                 if answer.status_code < 400:
                     return answer
                 if answer.status_code != 503:
@@ -147,7 +139,7 @@ class Worker:
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
                 raise Error(f"{self.address} is no address: give one such as http://127.0.0.1:8000.") from None
             except httpx.TransportError as error:
-                if time.monotonic() > patience or not self.said:
+                if time.monotonic() > patience or not self.reached:
                     why = str(error) or type(error).__name__
                     raise Error(f"{self.address} cannot be reached ({why}): is the study served there?") from None
             await asyncio.sleep(0.2)

@@ -35,7 +35,7 @@ QUANTILES = [NormalDist().inv_cdf((n + 0.5) / 400) for n in range(400)]
 
 @dataclass(frozen=True)
 class Crowd:
-    """``count`` simulated workers, of whom a share is ``inattentive``; ``means`` of methods are the paper's unless set."""
+    """``count`` simulated workers, a share of them ``inattentive``; ``means`` of methods are the paper's unless set."""
 
     count: int
     seed: int = 0
@@ -43,7 +43,7 @@ class Crowd:
     means: Mapping[str, float] = field(default_factory=dict)
 
     def places(self, plan: Plan) -> dict[str, float]:
-        """The place of each method in log-odds. Raises `Error` for a method of no known ability, and for impossible ones."""
+        """The place of each method in log-odds. Raises `Error` where no mean is known, or none that can be."""
         wanted = {**MEANS[plan.kind], **self.means}
         low, high = BOUNDS[plan.kind]
         for name in (*plan.methods, *self.means):

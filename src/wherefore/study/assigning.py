@@ -67,13 +67,18 @@ def choose(
     return min(open_, key=rank, default=None)
 
 
-def catch_due(plan: Plan, asked: int, caught: Sequence[Item], draw: random.Random) -> Item | None:
-    """The catch trial that is due after ``asked`` trials, of which ``caught`` were; None where it is not yet time.
+class Catches:
+    """When a worker is asked the catch trials: one in each equal stretch, never the very first, in an order by lot."""
 
-    They come in an order by lot, one in each equal stretch of the trials, never as the very first.
-    """
-    catches = draw.sample(plan.catches, len(plan.catches))
-    length = (plan.trials + len(catches)) / max(1, len(catches))
-    due = sum(asked >= max(1, int((i + draw.random()) * length)) for i in range(len(catches)))
-    left = [item for item in catches if item not in caught]
-    return left[0] if left and len(caught) < due else None
+    def __init__(self, plan: Plan, draw: random.Random) -> None:
+        self._order = draw.sample(plan.catches, len(plan.catches))
+        stretch = (plan.trials + len(self._order)) / max(1, len(self._order))
+        self._after = [max(1, int((i + draw.random()) * stretch)) for i in range(len(self._order))]
+
+    def due(self, done: int, caught: Collection[Item]) -> Item | None:
+        """The one whose time has come after so many trials, ``caught`` among them; None where none has."""
+        return self.left(caught) if len(caught) < sum(done >= after for after in self._after) else None
+
+    def left(self, caught: Collection[Item]) -> Item | None:
+        """The next one, its time come or not."""
+        return next((item for item in self._order if item not in caught), None)

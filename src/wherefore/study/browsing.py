@@ -36,7 +36,7 @@ class Page:
 
 
 class Reader(HTMLParser):
-    """Reads a page; all boxes are ticked and fields of text left empty, as somebody does who agrees and has no number."""
+    """Reads a page; boxes are ticked and fields of text left empty, as by somebody who agrees and has no number."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

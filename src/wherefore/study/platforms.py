@@ -85,7 +85,7 @@ class MTurk:
 
     name, before = "mturk", "preview"
     leaving = "Please return the HIT, so that somebody else can take it."
-    framed_by = ("https://*.mturk.com",)
+    framed_by: tuple[str, ...] = ("https://*.mturk.com",)
 
     def __init__(self, submit_to: str | None = None) -> None:
         self.posts_to = (*MTURK, *([_loopback(submit_to)] if submit_to else []))
@@ -107,7 +107,7 @@ class MTurk:
 
 
 class Prolific:
-    """Participants of Prolific; ``code`` is the study's completion code there, ``failed_code`` that for failed checks."""
+    """Participants of Prolific; ``code`` is the study's completion code, ``failed_code`` that for failed checks."""
 
     name, before = "prolific", "enter"
     leaving = "Please return your submission on Prolific (“stop without completing”)."

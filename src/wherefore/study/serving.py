@@ -47,7 +47,7 @@ def served(folder: Path, *options: str) -> Iterator[str]:
         try:
             found = re.search(r"http://\S+", server.stdout.readline())
             if found is None:
-                raise Error(server.stderr.read().strip() or "The study cannot be served.")
+                raise Error(server.stderr.read().strip().removeprefix("wherefore: ") or "The study cannot be served.")
             yield found.group()
         finally:
             server.terminate()

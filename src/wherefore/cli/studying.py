@@ -66,11 +66,11 @@ def serve(
 
     wherefore study serve study --platform prolific --code C1A2B3C4 --failed-code F5D6E7F8
     """
-    serving, store = _library("serving"), _library("store")
     from wherefore.study.plan import read
     from wherefore.study.platforms import platform as named
 
     plan, way = read(folder), named(platform.value, code, failed_code, submit_to)
+    serving, store = _library("serving"), _library("store")
     app = _library("app").create(folder, plan, store.opened(folder, plan, database), way)
     serving.serve(app, host, port, console.study_served)
 

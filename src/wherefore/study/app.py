@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def create(folder: Path, plan: Plan, store: Store, platform: Platform) -> FastAPI:
-    """The app of a study's folder, which closes the store in the end. Raises `Error` where a text or picture is missing."""
+    """The app of a study's folder; in the end it closes the store. Raises `Error` where text or picture is missing."""
     desk = Desk(folder, plan, store, platform)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=desk.open)
     app.api_route("/", methods=["GET", "POST"])(desk.enter)

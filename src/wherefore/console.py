@@ -268,6 +268,19 @@ def audited(report: dict[str, Any], page: Path) -> None:
     print(f"{len(report['rows'])} figures: {page.parent.parent / report['experiment']}.json\n{page}")
 
 
+def study_served(address: str) -> None:
+    """Where a study is to be seen, as soon as it is."""
+    print(f"The study is at {address} until you press Ctrl-C.", flush=True)
+
+
+def study_simulated(done: dict[str, Any]) -> None:
+    """What simulated workers did."""
+    print(
+        f"{done['finished']} of {done['workers']} simulated workers went through, with {done['answers']:,} answers in "
+        f"{done['seconds']:.0f} s. They are not people: their answers are marked as simulated, and show nothing of any."
+    )
+
+
 def _told(settings: dict[str, Any]) -> None:
     """What an experiment says of each network in sentences, where it does."""
     for network, sentences in (settings.get("told") or settings.get("stories") or {}).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,15 @@ study = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(study, name="study")
+
+
+class Platform(StrEnum):
+    """Where workers come from."""
+
+    local = "local"
+    mturk = "mturk"
+    prolific = "prolific"
+
 
 Folder = Annotated[Path, typer.Argument(help="A study's folder, as `wherefore study init` makes it.", metavar="DIR")]
 Database = Annotated[
@@ -58,6 +68,78 @@ def export(
     print(library.export(plan, ratings, out))
     if simulated := sum(rating.simulated for rating in ratings):
         console.complain(f"{simulated:,} of {len(ratings):,} answers are of simulated workers, who are not people.")
+
+
+@study.command()
+def serve(
+    folder: Folder,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="Whose requests are heard: 0.0.0.0 hears all the world's.")] = "127.0.0.1",
+    platform: Annotated[Platform, typer.Option(help="Where workers come from.")] = Platform.local,
+    database: Database = None,
+    code: Annotated[str | None, typer.Option(help="Prolific: the study's completion code.")] = None,
+    failed_code: Annotated[
+        str | None, typer.Option(help="Prolific: the code for who failed the catch trials; else they get --code.")
+    ] = None,
+    submit_to: Annotated[
+        str | None, typer.Option(help="MTurk: a stand-in for its submit page on this machine, for trying.")
+    ] = None,
+) -> None:
+    """Ask people in their browsers, until it is stopped (Ctrl-C); what they answer is kept in a database.
+
+    Started again it goes on where it was: people keep their place, and no answer that was acknowledged is lost.
+    Ids of workers are kept as salted hashes alone, and no request is logged.
+
+    On MTurk and Prolific people need HTTPS: let nginx, Caddy or the like pass requests on to this port. docs/studies.md
+    has all of it, from zero.
+
+    [bold]Examples[/bold]
+
+    wherefore study serve study
+
+    wherefore study serve study --platform mturk --database postgresql+psycopg://me@localhost/study
+
+    wherefore study serve study --platform prolific --code C1A2B3C4 --failed-code F5D6E7F8
+    """
+    from wherefore.study.plan import read
+    from wherefore.study.platforms import platform as named
+
+    plan, way = read(folder), named(platform.value, code, failed_code, submit_to)
+    serving, store = _library("serving"), _library("store")
+    app = _library("app").create(folder, plan, store.opened(folder, plan, database), way)
+    serving.serve(app, host, port, console.study_served)
+
+
+@study.command()
+def simulate(
+    folder: Folder,
+    workers: Annotated[int, typer.Option("--workers", "-n", min=1, help="How many, all at once.")],
+    url: Annotated[
+        str | None, typer.Option(help="Where the study is served; by default it is for the time being.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which workers.")] = 0,
+    ability: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD=MEAN", help="A method's accuracy (trust: mean score); else the paper's."),
+    ] = None,
+    inattentive: Annotated[float, typer.Option(min=0, max=1, help="Share of workers who answer blindly.")] = 0.05,
+    database: Database = None,
+) -> None:
+    """Let simulated workers take a study as people would, over HTTP: consent, every trial, the code at the end.
+
+    They answer as well as it is set, with differences between workers and items, and the analysis should find that
+    again. They are not people: every answer of theirs is marked as simulated, in the database, too, and a study that
+    people have answered does not let them in. What is right they read in DIR, as the app never sends it.
+
+    [bold]Examples[/bold]
+
+    wherefore study simulate study --workers 43
+
+    wherefore study simulate study -n 10 --url http://127.0.0.1:8000 --ability guided-grad-cam=0.7
+    """
+    simulating = _library("simulating")
+    crowd = simulating.Crowd(workers, seed, inattentive, simulating.set_means(ability or ()))
+    console.study_simulated(simulating.simulate(folder, crowd, url, database))
 
 
 def _library(name: str) -> Any:

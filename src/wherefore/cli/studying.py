@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,18 +59,15 @@ def init(
 
     wherefore study init trust --model scenes:vgg --model scenes:alexnet --out trust
 
-    wherefore study init class-discrimination --model vgg16 -w finetuned/vgg16.safetensors --data voc:VOC2007 --split val
+    wherefore study init class-discrimination -m vgg16 -w finetuned/vgg16.safetensors --data voc:VOC2007 --split val
     """
     from wherefore.study.design import Design
     from wherefore.study.making import PAGE, make
 
-    files = tuple(map(str, weights or ()))
-    plan = make(
-        Design(
-            kind, tuple(model or ()), files, data, split, tuple(method or ()), pairs, ratings, workers, seed, device
-        ),
-        out,
-    )
+    asked: Any = kind  # whether there is such a kind, the design says
+    networks, files, methods = tuple(model or ()), tuple(map(str, weights or ())), tuple(method or ())
+    design = Design(asked, networks, files, data, split, methods, pairs, ratings, workers, seed, device)
+    plan = make(design, out)
     count = len(plan.items)
     print(
         f"{count} items x {plan.ratings} ratings: {count * plan.ratings:,} answers, by {plan.workers} people with "

@@ -88,21 +88,27 @@ def of_two_categories(dataset: Dataset, network: Network, pictures: int, seed: i
 def recognised(dataset: Dataset, networks: Sequence[Network], pictures: int, seed: int) -> Chosen:
     """Pictures of which both networks say the same class first, and rightly; and how often each is right.
 
-    Right is a class among the labels (protocols: section G2). Raises `Error` where there are too few.
+    Right is a class among the labels (protocols: section G2). Those for the catch trials have one label, so that there
+    is one thing to be seen. Raises `Error` where there are too few.
     """
-    wanted, found, right, asked = pictures + CATCHES, list[Sample](), [0] * len(networks), 0
-    search = Search(dataset, wanted, seed)
+    found, catches, right, asked = list[Sample](), list[Sample](), [0] * len(networks), 0
+    search = Search(dataset, pictures + CATCHES, seed)
     for sample in search(lambda each: all(net.known.intersection(each.labels) for net in networks)):
         said = [net.said(sample) for net in networks]
         asked += 1
         right = [count + bool(each) for count, each in zip(right, said, strict=True)]
-        if said[0] and len({*said}) == 1 and len(found) < wanted:
-            found.append(sample)
-        if asked >= MEASURED and len(found) == wanted:
+        if said[0] and len({*said}) == 1:
+            if len(found) < pictures:
+                found.append(sample)
+            elif len(catches) < CATCHES and len(sample.labels) == 1:
+                catches.append(sample)
+        if asked >= MEASURED and len(catches) == CATCHES:
             break
-    if len(found) < wanted:
-        names = " and ".join(net.name for net in networks)
-        what = f"pictures of which {names} say the same, and rightly,"
-        raise search.too_few(len(found), what, wanted, "give fewer --pairs, or other --data")
+    what = f"that {' and '.join(net.name for net in networks)} both recognise, with the same answer,"
+    if len(found) < pictures:
+        raise search.too_few(len(found), f"pictures {what}", pictures, "give fewer --pairs, or other --data")
+    if len(catches) < CATCHES:
+        advice = "they are for the catch trials; give fewer --pairs, or other --data"
+        raise search.too_few(len(catches), f"further pictures with one category {what}", CATCHES, advice)
     accuracy = {net.name: count / asked for net, count in zip(networks, right, strict=True)}
-    return Chosen(found[:pictures], found[pictures:], search.looked, accuracy)
+    return Chosen(found, catches, search.looked, accuracy)

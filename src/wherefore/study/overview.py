@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from PIL import Image
 
@@ -13,9 +13,9 @@ from wherefore.pages.building import rendered
 from wherefore.study.plan import Item, Plan
 from wherefore.study.rendering import SIDE
 from wherefore.study.stimuli import NOISE, Stimuli
-from wherefore.study.texts import CONTACT, SECONDS, duration
+from wherefore.study.texts import SECONDS, duration
 
-SHOWN = 6  # pictures
+SHOWN = 4  # pictures
 NOT_FOR_THEM = (
     "For the researcher alone: it holds the answers, and photographs that participants must not see. `wherefore study "
     "serve` does not show it; do not put it where they find it."
@@ -24,6 +24,10 @@ DRAWN = (
     "Grey is 0, brighter and darker are plus and minus, in each colour by itself. All three channels of a map are "
     "scaled together, up to what 99.5 % of its values stay below; one rule for all methods, as the paper does not say "
     "how it drew them. The photograph on the left is shown here only."
+)
+READ = (
+    "Change it under `texts` in `study.json` before the first answer, and fill in `contact`. An empty line begins a "
+    "paragraph."
 )
 CATCHES = {
     "class-discrimination": "Some catch trials are plain photographs, of one category: whoever looks cannot miss it.",
@@ -42,7 +46,7 @@ def overview(made: Stimuli) -> bytes:
         Section("What is asked of how many", _numbers(plan), *_accuracy(plan), *_empty(plan)),
         Section("Some of the items", DRAWN, *_rows(made)),
         Section("Catch trials", CATCHES[plan.kind], Figures([_catch(made, item) for item in plan.catches], 2)),
-        Section("What people read", "Change it in `study.json` before the first answer.", _texts(plan)),
+        Section("What people read", READ, *_texts(plan)),
         Section("What comes next", _commands(plan)),
     ]
     facts = {
@@ -138,10 +142,12 @@ def _other(item: Item) -> str:
     return ", ".join(option for option in item.options if option != item.truth)
 
 
-def _texts(plan: Plan) -> Table:
-    """All texts; the contact stands out while nobody has filled it in."""
-    rows: Sequence[tuple[str, str]] = [(name, text) for name, text in plan.texts.items()]
-    return Table(["text", "words"], rows, marked=[i for i, (_, text) in enumerate(rows) if text == CONTACT])
+def _texts(plan: Plan) -> Iterator[str]:
+    """All texts, paragraph by paragraph, each headed by its name in the plan."""
+    for name, text in plan.texts.items():
+        head, *others = text.split("\n\n")
+        yield f"`{name}` {head}"
+        yield from others
 
 
 def _commands(plan: Plan) -> Commands:

@@ -91,6 +91,9 @@ def test_pictures_are_those_that_a_plain_loop_finds(tmp_path: Path) -> None:
     assert made.plan.source["pictures"]["looked at"] <= len(data)
     with pytest.raises(Error, match=rf"has {len(twos)} pictures with exactly two .* {len(twos) + 1} are needed"):
         stimuli(replace(design, pairs=design.pairs + 2))
+    next(tmp_path.rglob(f"JPEGImages/{min(twos)}.*")).write_bytes(b"no picture")
+    with pytest.raises(Error, match=f"has {len(twos) - 1} pictures with exactly two"):
+        stimuli(design)
 
 
 def test_categories_that_the_network_does_not_know_are_left_out() -> None:
@@ -101,6 +104,32 @@ def test_categories_that_the_network_does_not_know_are_left_out() -> None:
     chosen = choosing.of_two_categories(opened("scenes"), Network(model, known), 4, 0)
     for sample in (*chosen.shown, *chosen.catches):
         assert labels_of(sample.name) <= set(known)
+
+
+def test_a_category_of_several_outputs_is_said_by_any_and_explained_by_its_best() -> None:
+    from conftest import pooled
+    from wherefore.datasets import Sample
+    from wherefore.study.networks import Network
+
+    net = pooled(classes=5)
+    seen = wf.Preprocess(16, 16, (0.5,) * 3, (0.5,) * 3)
+    model = wf.Model(net, list("abcde"), seen)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    x = seen(picture)[None]
+    scores = net(x)[0].tolist()
+    best, second, third = sorted(range(5), key=lambda i: -scores[i])[:3]
+    own = Network(model, {"dog": (third, best), "cat": (second,)})
+    assert own.said(Sample("one", lambda: picture, ("cat", "dog"))) == "dog"
+    assert own.said(Sample("two", lambda: picture, ("cat",))) == "", "its first is none of the labels"
+    sample = Sample("three", lambda: picture, ("dog", "cat"))
+    x.requires_grad_()
+    gradient = torch.autograd.grad(net(x)[0, best], x)[0][0].numpy()
+    assert np.allclose(own.map("gradient", sample, "dog"), gradient, atol=1e-6)
+    # a network that is fed blue first: the map is turned, so that red comes first
+    turned = Network(wf.Model(net, list("abcde"), replace(seen, bgr=True)), {"dog": (best,), "cat": (second,)})
+    y = seen(picture)[None].flip(1).requires_grad_()
+    gradient = torch.autograd.grad(net(y)[0, best], y)[0][0].numpy()
+    assert np.allclose(turned.map("gradient", sample, "dog"), gradient[::-1], atol=1e-6)
 
 
 def test_names_tell_nothing(discrimination: Stimuli, trust: Stimuli) -> None:

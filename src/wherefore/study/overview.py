@@ -30,7 +30,7 @@ READ = (
     "paragraph."
 )
 CATCHES = {
-    "class-discrimination": "Some catch trials are plain photographs, of one category: whoever looks cannot miss it.",
+    "class-discrimination": "The catch trials are plain photographs of one category: whoever looks cannot miss it.",
     "trust": "In catch trials one of the pictures is a map of the better network, the other the same with its pixels "
     "shuffled: whatever leans to the first is right.",
 }  # fmt: skip

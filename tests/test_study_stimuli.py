@@ -66,7 +66,7 @@ def test_the_paper_s_numbers_are_the_usual_ones(monkeypatch: pytest.MonkeyPatch)
     from wherefore.study import stimuli as module
 
     monkeypatch.setattr(module, "drawn", lambda pixels: b"")
-    monkeypatch.setattr(module.Network, "map", lambda self, *asked: np.zeros((3, 2, 2)))
+    monkeypatch.setattr("wherefore.study.networks.Network.map", lambda self, *asked: np.zeros((3, 2, 2)))
     plan = stimuli(Design("class-discrimination")).plan
     assert (len(plan.items), plan.ratings, plan.workers, plan.trials) == (360, 9, 43, 76)
     assert len({(item.picture, item.category) for item in plan.items}) == 90

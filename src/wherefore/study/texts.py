@@ -19,15 +19,15 @@ INSTRUCTIONS: dict[Kind, str] = {
         "to the program for one kind of thing in it.\n\n"
         "Below the picture are two kinds of things. Choose the one that you think the picture shows. Some are hard to "
         "tell: then choose what seems more likely.\n\n"
-        "A few pictures are plain photographs. They are there to see whether the page works for you: just answer them."
+        "A few pictures are plain photographs: they check that people are looking. Just answer them."
     ),
     "trust": (
         "Two computer programs looked at the same photograph, and both said rightly what is in it. You do not see the "
         "photograph, but for each program a grey picture of what mattered to it.\n\n"
         "Say which of the two programs seems more reliable to you: the one whose picture shows more of what it named, "
         "and less of anything else. If you see no difference, say so.\n\n"
-        "There is no right answer to most of these; we want to know what you think. In a few, one picture is nothing "
-        "but noise, to see whether the page works for you."
+        "There is no right answer to most of these: we want to know what you think. In a few, one of the pictures is "
+        "nothing but noise: they check that people are looking."
     ),
 }
 QUESTIONS: dict[Kind, str] = {

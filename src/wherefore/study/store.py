@@ -1,0 +1,341 @@
+"""The store of a study: who takes part, what each is asked next, and what was answered, in a database.
+
+Nine ratings of an item, never ten; no item twice to a worker, no picture twice within one method; whatever was
+acknowledged is on disk. The constraints of `tables` back all of this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import random
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
+
+from wherefore.errors import Error
+from wherefore.study import assigning
+from wherefore.study import slots as pooled
+from wherefore.study.database import Database
+from wherefore.study.judging import judged, rating
+from wherefore.study.plan import Item, Plan, Rating
+from wherefore.study.slots import answered, count
+from wherefore.study.tables import answers, assignments, slots, studies, workers
+
+LONGEST = 24 * 60 * 60 * 1000  # ms; a browser that says more of one trial is not believed
+
+
+def now_utc() -> datetime:
+    """The one clock of a study."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A worker in this study, as the app sees them: by an unguessable token, never by the platform's id.
+
+    ``answered`` and ``trials`` count catch trials too; ``trials`` shrinks when the pool is empty. ``code`` is the
+    completion code, the same for ever, to be shown when they have finished.
+    """
+
+    token: str
+    platform: str
+    consented: bool
+    finished: bool
+    answered: int
+    trials: int
+    simulated: bool
+    code: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An item that a worker was given; ``flipped``: its options, in trust its pictures, are shown the other way round.
+
+    ``position`` is its place in the worker's order, from 0.
+    """
+
+    id: str
+    item: Item
+    flipped: bool
+    position: int
+
+
+def opened(folder: Path, plan: Plan, url: str | None = None) -> Store:
+    """The store of a study's folder: ``study.sqlite`` in it, or the database of a URL."""
+    return Store(url or f"sqlite:///{folder.absolute() / 'study.sqlite'}", plan)
+
+
+class Store:
+    """A study's database, in one process of perhaps several; its methods may be called from any thread.
+
+    ``url`` is SQLAlchemy's; missing tables are made, older ones migrated. Raises `Error` where the database cannot be
+    reached, or holds the answers of another plan.
+    """
+
+    def __init__(self, url: str, plan: Plan, clock: Callable[[], datetime] = now_utc) -> None:
+        self.plan, self._clock, self._database = plan, clock, Database(url)
+        self._square = assigning.Square(plan)
+        try:
+            with self._database.reached(), self._database.write() as connection:
+                self._database.migrate(connection)
+                self._salt = self._claimed(connection)
+        except BaseException:
+            self.close()
+            raise
+
+    def _claimed(self, connection: Connection) -> str:
+        """The salt of the study, which is written with its plan's digest where the database is new."""
+        found = connection.execute(select(studies)).one_or_none()
+        if found is None:
+            row = {"id": 1, "plan": self.plan.digest, "salt": secrets.token_hex(32), "created_at": self._clock()}
+            connection.execute(insert(studies), row)
+            numbers = range(self.plan.ratings)
+            connection.execute(insert(slots), [{"item": i.id, "number": n} for i in self.plan.items for n in numbers])
+            return str(row["salt"])
+        if found.plan != self.plan.digest:
+            raise Error(
+                f"{self._database.shown} holds the answers of another plan than this study.json: "
+                "give --database another URL, or put back the study.json that they are of."
+            )
+        return str(found.salt)
+
+    def close(self) -> None:
+        """Ends all connections to the database."""
+        self._database.close()
+
+    # ------------------------------------------------------------------------------------- who takes part
+
+    def enter(
+        self, platform: str, worker: str, details: Mapping[str, str] | None = None, simulated: bool = False
+    ) -> Visitor:
+        """The visitor of a platform's worker: a new one, or who they were when they came before.
+
+        Of ``worker``, their id there, a salted hash alone is kept. ``details`` are what the platform wants back at the
+        end; those of the latest visit hold, and none that repeats the id is kept.
+        """
+        said = f"{platform}:{worker}".encode("utf-8", "backslashreplace")
+        hashed = hmac.new(bytes.fromhex(self._salt), said, hashlib.sha256).hexdigest()
+        kept = {key: value for key, value in (details or {}).items() if value != worker}
+        with self._database.write() as connection:
+            token = connection.execute(select(workers.c.token).where(workers.c.hash == hashed)).scalar()
+            if token is None:
+                token = self._entered(connection, hash=hashed, platform=platform, details=kept, simulated=simulated)
+            elif kept:
+                connection.execute(update(workers).where(workers.c.hash == hashed).values(details=kept))
+            return _visitor(connection, _worker(connection, token))
+
+    def _entered(self, connection: Connection, **values: Any) -> str:
+        now, token = self._clock(), secrets.token_urlsafe(24)
+        trials = self.plan.trials + len(self.plan.catches)
+        made = {"token": token, "code": secrets.token_hex(6).upper(), "trials": trials, "entered_at": now}
+        connection.execute(insert(workers).values(**values, **made, seen_at=now))
+        return token
+
+    def visitor(self, token: str) -> Visitor | None:
+        """Who has this token; None for nobody."""
+        with self._database.read() as connection:
+            found = _find(connection, token)
+            return None if found is None else _visitor(connection, found)
+
+    def details(self, token: str) -> dict[str, str]:
+        """What the platform gave with this visitor and wants back at the end."""
+        with self._database.read() as connection:
+            return dict(_worker(connection, token).details)
+
+    def consent(self, token: str) -> Visitor:
+        """Notes that they consent; who consents first has the first row of the Latin square, and so on, round."""
+        with self._database.write() as connection:
+            who = _worker(connection, token)
+            if who.consented_at is None:
+                before = connection.execute(select(func.count(workers.c.consented_at))).scalar_one()
+                now = self._clock()
+                row = before % self._square.rows
+                self._note(connection, who, consented_at=now, seen_at=now, square=row)
+            return _visitor(connection, _worker(connection, token))
+
+    def finish(self, token: str) -> Visitor:
+        """Notes that they went through. Raises `Error` while trials are left."""
+        with self._database.write() as connection:
+            who = _worker(connection, token)
+            visitor = _visitor(connection, who)
+            if not visitor.consented or visitor.answered < visitor.trials:
+                raise Error("There are trials left: answer them first.")
+            if who.finished_at is None:
+                self._note(connection, who, finished_at=self._clock())
+            return _visitor(connection, _worker(connection, token))
+
+    def _note(self, connection: Connection, who: Row[Any], **values: Any) -> None:
+        connection.execute(update(workers).where(workers.c.id == who.id).values(values))
+
+    # ------------------------------------------------------------------------------------- trials and answers
+
+    def next(self, token: str) -> Trial | None:
+        """The trial that this visitor holds, else a new one; None where they are through or the pool has no more.
+
+        Raises `Error` for a token of nobody, or of somebody who has not consented.
+        """
+        with self._database.write() as connection:
+            who = _worker(connection, token)
+            if who.consented_at is None:
+                raise Error("Consent comes before the first trial.")
+            if who.finished_at is not None:
+                return None
+            given = pooled.given(connection, who.id)
+            trial = self._held(given) or self._new(connection, who, given)
+            if trial is None:
+                self._note(connection, who, trials=sum(row.answered for row in given))
+                return None
+            now = self._clock()
+            self._note(connection, who, seen_at=now)
+            until = {"expires_at": now + timedelta(minutes=self.plan.minutes)}  # on reload their time begins anew
+            connection.execute(update(assignments).where(assignments.c.id == trial.id).values(until))
+            return trial
+
+    def _held(self, given: Sequence[Row[Any]]) -> Trial | None:
+        """The trial that waits for its answer, and whose slot nobody else was given."""
+        for row in given:
+            item = self.plan.by_id[row.item]
+            if not row.answered and (item.catch or row.slot is not None):
+                return Trial(row.id, item, row.flipped, row.position)
+        return None
+
+    def _new(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Trial | None:
+        item = self._chosen(connection, who, given)
+        if item is None:
+            return None
+        now = self._clock()
+        trial = Trial(secrets.token_urlsafe(12), item, random.random() < 0.5, len(given))
+        values: dict[str, Any] = {"id": trial.id, "worker_id": who.id, "item": item.id, "position": trial.position}
+        if not item.catch:
+            values |= {"method": item.method, "picture": item.picture, "slot": pooled.take(connection, item.id, now)}
+        connection.execute(insert(assignments).values(**values, flipped=trial.flipped, given_at=now, expires_at=now))
+        return trial
+
+    def _chosen(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Item | None:
+        """The catch trial that is due, else an item of the pool, else a catch trial that is left."""
+        done = [self.plan.by_id[row.item] for row in given if row.answered]
+        caught = [item for item in done if item.catch]
+        catches = assigning.Catches(self.plan, random.Random(who.hash))
+        if due := catches.due(len(done), caught):
+            return due
+        asked = len(done) - len(caught)
+        if asked < self.plan.trials:
+            seen = [self.plan.by_id[row.item] for row in given if row.method is not None]
+            pool = pooled.pool(connection, self.plan, self._clock())
+            if item := assigning.choose(self.plan.items, self._square, pool, seen, who.square, random.Random()):
+                return item
+        return catches.left(caught) if asked else None
+
+    def answer(self, token: str, trial: str, option: int, rt_ms: int) -> str:
+        """``counted``, ``surplus`` (its slot went to somebody else) or ``again`` (the trial has its answer already).
+
+        ``option`` is the place on the screen of what was chosen, from the left or the top, from 0. The answer is on
+        disk when this returns. Raises `Error` if the trial is not this visitor's, or has no such option.
+        """
+        with self._database.write() as connection:
+            who = _worker(connection, token)
+            mine = and_(assignments.c.id == trial, assignments.c.worker_id == who.id)
+            held = connection.execute(select(assignments).where(mine)).one_or_none() if _plain(trial) else None
+            if held is None:
+                raise Error("This trial is not yours: open the study's address again.")
+            item = self.plan.by_id[held.item]
+            choice, value = judged(item, held.flipped, option)
+            if connection.execute(select(answers.c.option).where(answers.c.assignment_id == trial)).first():
+                return "again"
+            now = self._clock()
+            surplus = not (item.catch or held.slot is not None or self._retaken(connection, held))
+            row = {"assignment_id": trial, "option": option, "choice": choice, "value": value, "surplus": surplus}
+            took = min(max(0, rt_ms), LONGEST)
+            connection.execute(insert(answers).values(**row, rt_ms=took, answered_at=now))
+            self._note(connection, who, seen_at=now)
+        return "surplus" if surplus else "counted"
+
+    def _retaken(self, connection: Connection, late: Row[Any]) -> bool:
+        """Whether a late answer finds a slot of its item that is free again, which it then has."""
+        number = pooled.take(connection, late.item, self._clock())
+        connection.execute(update(assignments).where(assignments.c.id == late.id).values(slot=number))
+        return number is not None
+
+    def since(self, token: str, trial: str) -> int | None:
+        """Milliseconds since this visitor was given a trial, which no time that they took exceeds; None: not theirs."""
+        theirs = and_(assignments.c.id == trial, workers.c.token == token)
+        query = select(assignments.c.given_at).select_from(assignments.join(workers)).where(theirs)
+        with self._database.read() as connection:
+            given = connection.execute(query).scalar() if _plain(token) and _plain(trial) else None
+        return None if given is None else round((self._clock() - given).total_seconds() * 1000)
+
+    def failed(self, token: str) -> int:
+        """How many catch trials this visitor answered wrongly: a value above zero is the one that is right."""
+        with self._database.read() as connection:
+            theirs = and_(assignments.c.worker_id == _worker(connection, token).id, assignments.c.method.is_(None))
+            wrong = select(func.count()).select_from(answers.join(assignments)).where(theirs, answers.c.value <= 0)
+            return int(connection.execute(wrong).scalar_one())
+
+    # ------------------------------------------------------------------------------------- what there is
+
+    def ratings(self) -> list[Rating]:
+        """Every answer, in the order in which they came; catch trials and surplus ones are marked."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(answers, assignments.c.item, assignments.c.flipped, assignments.c.position)
+                .add_columns(workers.c.hash, workers.c.platform, workers.c.simulated, workers.c.finished_at)
+                .select_from(answers.join(assignments).join(workers))
+                .order_by(answers.c.answered_at, answers.c.assignment_id)
+            ).all()
+        return [rating(self.plan.by_id[row.item], row) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """``workers`` who consented, ``finished``, ``ratings`` that count of ``wanted``, ``surplus``, ``open``.
+
+        Catch trials are in none of them. A slot is open while somebody holds it whose time is not over.
+        """
+        open_ = and_(assignments.c.slot.is_not(None), ~answered, assignments.c.expires_at > self._clock())
+        people = select(func.count(workers.c.consented_at), func.count(workers.c.finished_at))
+        given = (
+            select(count(and_(answered, ~answers.c.surplus)), count(answers.c.surplus), count(open_))
+            .select_from(assignments.outerjoin(answers))
+            .where(assignments.c.method.is_not(None))
+        )
+        with self._database.read() as connection:
+            entered, finished = connection.execute(people).one()
+            counted, surplus, held = connection.execute(given).one()
+        wanted = len(self.plan.items) * self.plan.ratings
+        named = {"workers": entered, "finished": finished, "ratings": counted, "wanted": wanted}
+        return {**named, "surplus": surplus, "open": held}
+
+
+def _plain(text: str) -> bool:
+    """Whether it could be one of our tokens: a database may choke on what else comes from the network."""
+    return text.isascii() and text.isprintable() and 0 < len(text) <= 64
+
+
+def _find(connection: Connection, token: str) -> Row[Any] | None:
+    return connection.execute(select(workers).where(workers.c.token == token)).one_or_none() if _plain(token) else None
+
+
+def _worker(connection: Connection, token: str) -> Row[Any]:
+    found = _find(connection, token)
+    if found is None:
+        raise Error("Nobody here has this token: open the study's address again.")
+    return found
+
+
+def _visitor(connection: Connection, who: Row[Any]) -> Visitor:
+    theirs = assignments.c.worker_id == who.id
+    done = connection.execute(select(func.count()).select_from(answers.join(assignments)).where(theirs)).scalar_one()
+    return Visitor(
+        token=who.token,
+        platform=who.platform,
+        consented=who.consented_at is not None,
+        finished=who.finished_at is not None,
+        answered=done,
+        trials=max(who.trials, done),
+        simulated=who.simulated,
+        code=who.code,
+    )

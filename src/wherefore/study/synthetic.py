@@ -7,7 +7,7 @@ one, that `wherefore.study.regression` fits. What is set for a method is its mar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -92,9 +92,10 @@ def marginal(kind: Kind, at: float, spread: float) -> float:
     return float(SHARES @ expected(kind, at + spread * NODES) / SHARES.sum())
 
 
-def expected(kind: Kind, at: Array) -> Array:
-    """The mean score where the strength without noise is this."""
+def expected(kind: Kind, at: Array, power: int = 1) -> Array:
+    """The mean score where the strength without noise is this, or that of its square."""
     steps, scores = STEPS[kind]
     above = expit(np.asarray(at)[..., None] - np.array(steps))
-    found: Array = scores[0] + above @ np.diff(scores)
+    levels = np.array(scores) ** power
+    found: Array = levels[0] + above @ np.diff(levels)
     return found

@@ -1,9 +1,7 @@
 """Clusters: how far a mean over ratings would move with other workers and other pictures, both drawn at once.
 
-Ratings by one worker are alike, and so are ratings of one picture, so that an interval which takes each of them for one
-independent piece of evidence is too narrow. Here workers and pictures are drawn with repetition, and a rating counts as
-often as its worker times its picture (the pigeonhole bootstrap, Owen 2007). What it assumes: that the workers, and the
-pictures, are each an independent sample of those that are spoken about; nothing is assumed of how they differ.
+Workers and pictures are drawn with repetition, and a rating counts as often as its worker times its picture (the
+pigeonhole bootstrap, Owen 2007). `ASSUMES` says what it takes for granted.
 
 By its spread alone that bootstrap is too wide: it counts the variance of what neither worker nor picture accounts for
 three times (Owen 2007, theorem 4). So its draws give the shape of an interval and the two-way variance gives its width:
@@ -28,6 +26,15 @@ from scipy.stats import norm, t
 Array = np.ndarray[Any, Any]
 DRAWS = 10_000
 ENDS = (0.025, 0.975)
+ASSUMES = (
+    "Ratings of one worker are alike, and so are those of one picture: intervals that take all for independent are "
+    "too narrow. Here workers and pictures are drawn with repetition, both at once (pigeonhole bootstrap, Owen 2007), and "
+    "the width is that of the two-way variance (Cameron, Gelbach & Miller 2011) with Student's t of the smaller number "
+    "of clusters, as the bootstrap alone is too wide.",
+    "That takes the workers, and the pictures, each for a random sample of those that are spoken about, and nothing of "
+    "how they differ. All items of one picture are one cluster. With few workers or pictures intervals are rough; of "
+    "fewer than two there is none, nor where all answers are the same.",
+)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from statistics import median
 from wherefore.errors import Error
 from wherefore.study.plan import Plan, Rating
 
+NOBODY = "Nobody has answered yet: ask people by `wherefore study serve` first."
+
 
 @dataclass(frozen=True)
 class Exclusion:
@@ -58,7 +60,7 @@ def sift(ratings: Sequence[Rating], plan: Plan) -> Sifted:
         if not each.surplus:
             by_worker[each.worker].append(each)
     if not any(not each.catch for mine in by_worker.values() for each in mine):
-        raise Error("Nobody has answered yet: `wherefore study serve` asks people, and this says what they said.")
+        raise Error(NOBODY)
     left_out = [
         Exclusion(worker, why, sum(not each.catch for each in mine))
         for worker, mine in sorted(by_worker.items())

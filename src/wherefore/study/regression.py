@@ -66,35 +66,22 @@ def mixed(
     right: Array, methods: Sequence[str], workers: Sequence[str], items: Sequence[str], pairs: Sequence[Pair]
 ) -> Fitted:
     """The binomial mixed model of right (1) and wrong (0) answers; about a second for 3,240 of them."""
-    model = _statsmodels("genmod.bayes_mixed_glm").BinomialBayesMixedGLM
+    name, model = "binomial mixed model", _statsmodels("genmod.bayes_mixed_glm").BinomialBayesMixedGLM
     names, fixed = _dummies(methods)
     blocks = [_dummies(workers)[1], _dummies(items)[1]]
     varied = hstack(blocks).tocsr()
     of = np.repeat([0, 1], [block.shape[1] for block in blocks])
-    start = logit((fixed.T @ right + 0.5) / (fixed.sum(0) + 1))
-    sizes = [len(names), 2, len(of)]
-    said = model(right, fixed.toarray(), varied, of, vcp_p=1.0, fe_p=2.0)
-    with warnings.catch_warnings():  # whether it converged is asked below
-        warnings.simplefilter("ignore")
-        # BFGS, the default, keeps a square of all parameters and takes twenty times as long to the same place.
-        found = said.fit_vb(
-            mean=np.concatenate([start, np.full(2, -0.7), np.zeros(len(of))]),
-            sd=np.repeat([0.1, 0.1, 0.3], sizes),
-            fit_method="L-BFGS-B",
-        )
+    found = _fitted(model(right, fixed.toarray(), varied, of, vcp_p=1.0, fe_p=2.0), fixed, right, len(of))
     spread = np.exp(found.vcp_mean)
     if not found.optim_retvals.success or not np.isfinite(found.params).all():
-        return Fitted("binomial mixed model", MIXED, "It did not converge.")
+        return Fitted(name, MIXED, "It did not converge.")
     strength = fixed @ found.fe_mean + varied @ found.vc_mean
     precision = np.concatenate([np.full(len(names), 1 / 2.0**2), 1 / spread[of] ** 2])
     covariance = _covariance(hstack([fixed, varied]).tocsr(), expit(strength), precision)[: len(names), : len(names)]
     whole = float(np.sqrt((spread**2).sum()))
-    return Fitted(
-        "binomial mixed model", MIXED,
-        methods=[_place(*each, whole) for each in zip(names, found.fe_mean, np.diag(covariance) ** 0.5, strict=True)],
-        contrasts=_wald(names, found.fe_mean, covariance, pairs),
-        spreads={"worker": float(spread[0]), "item": float(spread[1])},
-    )  # fmt: skip
+    places = [_place(*each, whole) for each in zip(names, found.fe_mean, np.diag(covariance) ** 0.5, strict=True)]
+    contrasts = _wald(names, found.fe_mean, covariance, pairs)
+    return Fitted(name, MIXED, "", places, contrasts, {"worker": float(spread[0]), "item": float(spread[1])})
 
 
 def ordinal(score: Array, methods: Sequence[str], crossed: Crossed, pairs: Sequence[Pair]) -> Fitted:
@@ -121,6 +108,17 @@ def ordinal(score: Array, methods: Sequence[str], crossed: Crossed, pairs: Seque
         gap = crossed.linear(float(places[a] - places[b]), moves[:, a] - moves[:, b])
         lines.append(_line(one, other, gap.value, *gap.ends, gap.p))
     return Fitted(name, ORDINAL, contrasts=_corrected(lines))
+
+
+def _fitted(model: Any, fixed: Any, right: Array, effects: int) -> Any:
+    """The variational fit of a mixed model, from where the methods are without any effects."""
+    start = logit((fixed.T @ right + 0.5) / (fixed.sum(0) + 1))
+    mean = np.concatenate([start, np.full(2, -0.7), np.zeros(effects)])
+    deviation = np.repeat([0.1, 0.1, 0.3], [len(start), 2, effects])
+    with warnings.catch_warnings():  # whether it converged is asked by whoever called
+        warnings.simplefilter("ignore")
+        # BFGS, the default, keeps a square of all parameters and takes twenty times as long to the same place.
+        return model.fit_vb(mean=mean, sd=deviation, fit_method="L-BFGS-B")
 
 
 def _place(name: str, at: float, error: float, whole: float) -> Line:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from wherefore import __version__, pages
+from wherefore.errors import Error
 from wherefore.experiments.result import notice_of, plain
 from wherefore.saving import made, write_json
 from wherefore.study import power, regression
 from wherefore.study.clusters import Estimate
-from wherefore.study.exclusions import Sifted, sift
-from wherefore.study.plan import Plan, Rating
+from wherefore.study.exclusions import NOBODY, Sifted, sift
+from wherefore.study.plan import Plan, Rating, read
 from wherefore.study.regression import Fitted
 from wherefore.study.scores import Scores
 
+DATABASE = "study.sqlite"  # of a study's folder, where no other is given
 SIMULATED = (
     "SIMULATED: nobody was asked. These are answers of simulated workers, who answer as they were set to. "
     "They show that the analysis finds what was set, and nothing about people."
@@ -38,6 +40,11 @@ class Report:
         return self.sifted.simulated
 
     @property
+    def two(self) -> bool:
+        """Whether answers are right or wrong, of two options; else they are scores, -2 to 2."""
+        return self.plan.kind == "class-discrimination"
+
+    @property
     def comparable(self) -> bool:
         """Whether these could be the paper's numbers: people were asked, about pictures of the paper's data."""
         return bool(self.plan.source.get("comparable", False)) and not self.simulated
@@ -47,10 +54,11 @@ class Report:
         """The mixed model of class discrimination, or the ordinal model of trust."""
         scores, pairs = self.scores, [(each.one, each.other) for each in self.scores.contrasts]
         methods = scores.method.tolist()
-        if self.plan.kind == "trust":
+        if not self.two:
             return regression.ordinal(scores.values, methods, scores.crossed, pairs)
         workers, items = zip(*((each.worker, each.item) for each in scores.ratings), strict=True)
-        return regression.mixed(scores.values, methods, workers, items, pairs)
+        found = regression.mixed(scores.values, methods, workers, items, pairs)
+        return replace(found, methods=sorted(found.methods, key=lambda row: scores.names.index(row["name"])))
 
     @cached_property
     def power(self) -> power.Power:
@@ -138,14 +146,20 @@ class Report:
         measure = f"{self.scores.measure}, {self.model.name}"
         rated = {name: figure.n for name, figure in self.scores.methods.items()}
         return [
-            {**row, "measure": measure, "paper": self.scores.paper.get(row["name"]), "n": rated[row["name"]]}
+            {
+                "name": row["name"],
+                "measure": measure,
+                **row,
+                "paper": self.scores.paper.get(row["name"]),
+                "n": rated[row["name"]],
+            }
             for row in self.model.methods
         ]
 
     def _agreed(self) -> list[dict[str, Any]]:
         found = []
         for name, figure in self.scores.methods.items():
-            value, low, high = self.scores.agreement(name)
+            value, low, high = self.scores.agreement[name]
             row = {"value": value, "low": low, "high": high, "paper": None, "n": figure.n}
             found.append({"name": name, "measure": "agreement (Krippendorff's alpha)", **row})
         return found
@@ -158,8 +172,22 @@ class Report:
 
     def _sides(self) -> dict[str, Any]:
         sides = self.scores.sides
-        what = "share of answers on the left" if self.plan.kind == "class-discrimination" else "left picture favoured"
+        what = "share of answers on the left" if self.two else "left picture favoured"
         return {"measure": what, **plain({**_said(sides.figure), "p": sides.p})}
+
+
+def analysed(folder: Path, database: str | None = None) -> Report:
+    """What the answers of a study's folder, or those in the database of a URL, show. Raises `Error` where none count."""
+    from wherefore.study.store import opened
+
+    plan = read(folder)
+    if database is None and not (folder / DATABASE).exists():
+        raise Error(NOBODY)
+    store = opened(folder, plan, database)
+    try:
+        return report(store.ratings(), plan)
+    finally:
+        store.close()
 
 
 def report(ratings: Sequence[Rating], plan: Plan) -> Report:

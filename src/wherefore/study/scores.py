@@ -117,11 +117,15 @@ class Scores:
     def _in_order(self, one: str, other: str) -> tuple[str, str]:
         return (one, other) if self.paper.get(one, math.inf) >= self.paper.get(other, -math.inf) else (other, one)
 
-    def agreement(self, name: str) -> tuple[float, float, float]:
-        """Krippendorff's alpha of a method's ratings, with its interval: nominal of right and wrong, or ordinal.
+    @cached_property
+    def agreement(self) -> dict[str, tuple[float, float, float]]:
+        """Krippendorff's alpha of each method's ratings, with its interval: nominal of right and wrong, or ordinal.
 
         Right and wrong, and not the categories: two that every item offers anew would agree by what is offered alone.
         """
+        return {name: self._agreement(name) for name in self.names}
+
+    def _agreement(self, name: str) -> tuple[float, float, float]:
         own = [each for each in self.ratings if each.method == name]
         items, values = [each.item for each in own], [each.value for each in own]
         if not own:

@@ -60,8 +60,8 @@ class Database:
 
     @property
     def shown(self) -> str:
-        """The URL without its password and options."""
-        return self.url.set(password=None, query={}).render_as_string()
+        """The URL with its password hidden, and without its options, which may hold another."""
+        return self.url.set(query={}).render_as_string()
 
     def migrate(self, connection: Connection, revision: str = "head") -> None:
         """Brings the tables to a revision, within a transaction of `write`."""

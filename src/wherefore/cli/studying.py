@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from wherefore import console
-from wherefore.cli.app import app
+from wherefore.cli.app import AsJson, app
 from wherefore.errors import Error
 
 study = typer.Typer(
@@ -58,6 +59,39 @@ def export(
     print(library.export(plan, ratings, out))
     if simulated := sum(rating.simulated for rating in ratings):
         console.complain(f"{simulated:,} of {len(ratings):,} answers are of simulated workers, who are not people.")
+
+
+@study.command()
+def analyze(
+    folder: Folder,
+    database: Database = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the page and its JSON.", show_default="DIR/analysis")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Say what a study shows: each method's score beside the paper's, method against method, and a page of all.
+
+    Intervals are over workers and pictures, both drawn anew at once: 95 %.
+    Contrasts are paired, and corrected for how many they are (Holm). Beside
+    them a binomial mixed model, or an ordinal one for trust; Krippendorff's
+    alpha; whether one side of the screen was favoured; and how likely a study
+    of this size is to find a difference.
+
+    Whose answers count was fixed in the plan before the first of them: by
+    catch trials and by time. Who did not finish is kept. People and simulated
+    workers are never pooled: where any person has answered, only people count.
+    All that rests on simulated workers is marked SIMULATED.
+
+    [bold]Examples[/bold]
+
+    wherefore study analyze study
+
+    wherefore study analyze study --json --database postgresql+psycopg://me@localhost/study
+    """
+    report = _library("report").analysed(folder, database)
+    page = report.save(out or folder / "analysis")
+    print(json_module.dumps(report.json(), indent=1)) if json else console.study(report.json(), page)
 
 
 def _library(name: str) -> Any:

@@ -28,7 +28,7 @@ DRAWS = 10_000
 ENDS = (0.025, 0.975)
 ASSUMES = (
     "Ratings of one worker are alike, and so are those of one picture: intervals that take all for independent are "
-    "too narrow. Here workers and pictures are drawn with repetition, both at once (pigeonhole bootstrap, Owen 2007), and "
+    "too narrow. Here workers and pictures are drawn with repetition, both at once (pigeonhole bootstrap, Owen 2007); "
     "the width is that of the two-way variance (Cameron, Gelbach & Miller 2011) with Student's t of the smaller number "
     "of clusters, as the bootstrap alone is too wide.",
     "That takes the workers, and the pictures, each for a random sample of those that are spoken about, and nothing of "

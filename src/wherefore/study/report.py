@@ -177,7 +177,7 @@ class Report:
 
 
 def analysed(folder: Path, database: str | None = None) -> Report:
-    """What the answers of a study's folder, or those in the database of a URL, show. Raises `Error` where none count."""
+    """What the answers to a study's folder show, or those in the database of a URL. Raises `Error` if none count."""
     from wherefore.study.store import opened
 
     plan = read(folder)

@@ -24,8 +24,7 @@ def methods(report: Report) -> Image.Image:
     """The figure of each method with its interval, and the paper's."""
     rows = []
     for name, figure in report.scores.methods.items():
-        low, high = report.scores.ends(name)
-        row = {"value": figure.value, "low": low, "high": high, "paper": report.scores.paper.get(name)}
+        row = {"value": figure.value, "low": figure.low, "high": figure.high, "paper": report.scores.paper.get(name)}
         rows.append(
             {"name": name, **{key: None if value is None else value * _scale(report) for key, value in row.items()}}
         )

@@ -26,6 +26,7 @@ from scipy.stats import norm, t
 Array = np.ndarray[Any, Any]
 DRAWS = 10_000
 ENDS = (0.025, 0.975)
+ANY = float("-inf"), float("inf")
 ASSUMES = (
     "Ratings of one worker are alike, and so are those of one picture: intervals that take all for independent are "
     "too narrow. Here workers and pictures are drawn with repetition, both at once (pigeonhole bootstrap, Owen 2007); "
@@ -51,6 +52,7 @@ class Estimate:
     freedom: int  # degrees of freedom of Student's t
     drawn: Array = field(repr=False, compare=False)
     influence: Array = field(repr=False, compare=False)  # of each rating on the value
+    scale: tuple[float, float] = ANY  # what it can be; its interval ends there
 
     @cached_property
     def spread(self) -> Array:
@@ -66,7 +68,7 @@ class Estimate:
         """The ends of the 95 % interval."""
         if not len(self.spread):
             return float("nan"), float("nan")
-        low, high = np.quantile(self.spread, ENDS).tolist()
+        low, high = np.clip(np.quantile(self.spread, ENDS), *self.scale).tolist()
         return low, high
 
     @property
@@ -104,8 +106,11 @@ class Crossed:
         """How often each worker ``(draws, workers)`` and each picture ``(draws, pictures)`` is drawn."""
         return weights(self.workers, self.pictures, self.draws, self.seed)
 
-    def mean(self, values: Array, among: Array | None = None) -> Estimate:
-        """The mean of the values of those ratings that are ``among`` the wanted ones, of all by default."""
+    def mean(self, values: Array, among: Array | None = None, scale: tuple[float, float] = ANY) -> Estimate:
+        """The mean of the values of those ratings that are ``among`` the wanted ones, of all by default.
+
+        ``scale``: the least and the most that a value can be.
+        """
         chosen = np.ones(len(self.worker), bool) if among is None else np.asarray(among, bool)
         values, n = np.where(chosen, values, 0.0), int(chosen.sum())
         if not n:
@@ -114,7 +119,7 @@ class Crossed:
         influence = np.where(chosen, values - value, 0.0) / n
         with np.errstate(invalid="ignore"):  # a draw without any of them
             drawn = self.total(values) / self.total(chosen.astype(np.float64))
-        return self._estimate(value, n, influence, chosen, drawn)
+        return self._estimate(value, n, influence, chosen, drawn, scale)
 
     def difference(self, one: Estimate, other: Estimate) -> Estimate:
         """How much higher one figure is than another, paired: every draw is that of both."""
@@ -122,7 +127,9 @@ class Crossed:
             return self.mean(np.zeros(len(self.worker)), np.zeros(len(self.worker), bool))
         influence = one.influence - other.influence
         rated = (one.influence != 0) | (other.influence != 0)
-        return self._estimate(one.value - other.value, min(one.n, other.n), influence, rated, one.drawn - other.drawn)
+        scale = one.scale[0] - other.scale[1], one.scale[1] - other.scale[0]
+        n, drawn = min(one.n, other.n), one.drawn - other.drawn
+        return self._estimate(one.value - other.value, n, influence, rated, drawn, scale)
 
     def linear(self, value: float, influence: Array) -> Estimate:
         """Any figure, by what each rating adds to it: the estimating-function bootstrap (Hu & Kalbfleisch 2000)."""
@@ -136,9 +143,12 @@ class Crossed:
         found: Array = np.einsum("dp,dp->d", workers @ cells.reshape(self.workers, self.pictures), pictures)
         return found
 
-    def _estimate(self, value: float, n: int, influence: Array, rated: Array, drawn: Array) -> Estimate:
-        clusters = min(len(np.unique(self.worker[rated])), len(np.unique(self.picture[rated])))
-        return Estimate(value, n, variance(influence, self.worker, self.picture) ** 0.5, clusters - 1, drawn, influence)
+    def _estimate(
+        self, value: float, n: int, influence: Array, rated: Array, drawn: Array, scale: tuple[float, float] = ANY
+    ) -> Estimate:
+        freedom = min(len(np.unique(self.worker[rated])), len(np.unique(self.picture[rated]))) - 1
+        error = variance(influence, self.worker, self.picture) ** 0.5
+        return Estimate(value, n, error, freedom, drawn, influence, scale)
 
 
 def variance(influence: Array, worker: Array, picture: Array) -> float:

@@ -24,6 +24,7 @@ Array = np.ndarray[Any, Any]
 Line = dict[str, Any]
 Pair = tuple[str, str]
 Z = 1.959964
+APART = 10.0  # in log-odds, beyond which methods are told apart by every answer, and a fit has no end
 MIXED = (
     "Binomial mixed model, `correct ~ method + (1|worker) + (1|item)`, fitted by variational Bayes (statsmodels, "
     "BinomialBayesMixedGLM; priors: normal with standard deviation 2 for log-odds, 1 for the logarithm of those of "
@@ -67,6 +68,8 @@ def mixed(
 ) -> Fitted:
     """The binomial mixed model of right (1) and wrong (0) answers; about a second for 3,240 of them."""
     name, model = "binomial mixed model", _statsmodels("genmod.bayes_mixed_glm").BinomialBayesMixedGLM
+    if len(np.unique(right)) < 2:
+        return Fitted(name, MIXED, "It needs right and wrong answers, and all are the same.")
     names, fixed = _dummies(methods)
     blocks = [_dummies(workers)[1], _dummies(items)[1]]
     varied = hstack(blocks).tocsr()
@@ -98,8 +101,8 @@ def ordinal(score: Array, methods: Sequence[str], crossed: Crossed, pairs: Seque
         curvature = model.hessian(found.params)
         scores = model.score_obs(found.params)
     good = found.mle_retvals["converged"] and np.isfinite(curvature).all() and np.linalg.cond(curvature) < 1e10
-    if not good:
-        return Fitted(name, ORDINAL, "It did not converge: perhaps a method got one answer alone.")
+    if not good or np.abs(found.params[: len(names) - 1]).max() > APART:
+        return Fitted(name, ORDINAL, "It did not converge: perhaps the answers to two methods do not overlap.")
     influence = -scores @ np.linalg.inv(curvature)[:, : len(names) - 1]
     places = np.concatenate([[0.0], found.params[: len(names) - 1]])  # about the first method's
     moves = np.hstack([np.zeros((len(score), 1)), influence])

@@ -135,9 +135,8 @@ class Report:
         """The figure of each method, with the interval that takes its ratings for independent beside it."""
         found = []
         for name, figure in self.scores.methods.items():
-            low, high = self.scores.ends(name)
             naive_low, naive_high = self.scores.naive(name)
-            row = {**_said(figure), "low": low, "high": high, "paper": self.scores.paper.get(name)}
+            row = {**_said(figure), "paper": self.scores.paper.get(name)}
             row |= {"naive_low": naive_low, "naive_high": naive_high, "design_effect": self.scores.design_effect(name)}
             found.append({"name": name, "measure": self.scores.measure, **row})
         return found

@@ -21,7 +21,7 @@ from wherefore.study.plan import Kind, Rating
 Array = np.ndarray[Any, Any]
 ALPHA = 0.05
 MEASURES: dict[Kind, str] = {"class-discrimination": "accuracy", "trust": "reliability"}
-RANGE: dict[Kind, tuple[float, float]] = {"class-discrimination": (0.0, 1.0), "trust": (-2.0, 2.0)}
+SCALE: dict[Kind, tuple[float, float]] = {"class-discrimination": (0.0, 1.0), "trust": (-2.0, 2.0)}
 LEVELS: dict[Kind, Level] = {"class-discrimination": "nominal", "trust": "ordinal"}
 # Section 5.1 of the paper (360, 432, 489 and 496 of 810 ratings) and section 5.2.
 PAPER: dict[Kind, dict[str, float]] = {
@@ -77,13 +77,10 @@ class Scores:
     @cached_property
     def methods(self) -> dict[str, Estimate]:
         """The mean of each method's ratings: its accuracy, 0 to 1, or how much the better network was preferred."""
-        return {name: self.crossed.mean(self.values, self.method == name) for name in self.names}
+        return self._means(self.values)
 
-    def ends(self, name: str) -> tuple[float, float]:
-        """The interval of a method, which ends where the scale does."""
-        least, most = RANGE[self.kind]
-        low, high = self.methods[name].ends
-        return (low, high) if math.isnan(low) else (max(low, least), min(high, most))
+    def _means(self, values: Array) -> dict[str, Estimate]:
+        return {name: self.crossed.mean(values, self.method == name, SCALE[self.kind]) for name in self.names}
 
     def naive(self, name: str) -> tuple[float, float]:
         """The interval that takes all ratings for independent: Wilson's for accuracy, 1.96 standard errors else."""
@@ -139,8 +136,8 @@ class Scores:
         """Whether the side of the screen was preferred as such."""
         side = np.array([each.side for each in self.ratings], np.float64)
         leaning = (side == 0).astype(np.float64) if self.kind == "class-discrimination" else 2 - side
-        by_method = {name: self.crossed.mean(leaning, self.method == name) for name in self.names}
-        return Sides(self.crossed.mean(leaning), self._side_p(leaning), by_method)
+        everything = self.crossed.mean(leaning, scale=SCALE[self.kind])
+        return Sides(everything, self._side_p(leaning), self._means(leaning))
 
     def _side_p(self, leaning: Array) -> float:
         if self.kind == "class-discrimination":

@@ -52,7 +52,7 @@ def _methods(report: Report) -> Section:
     rows = []
     for name, figure in scores.methods.items():
         effect, paper = scores.design_effect(name), scores.paper.get(name)
-        row = [f"`{name}`", _with(report, figure.value, *scores.ends(name)), _between(report, *scores.naive(name))]
+        row = [f"`{name}`", _with(report, figure.value, *figure.ends), _between(report, *scores.naive(name))]
         row += ["" if effect != effect else f"{effect:.1f}", str(figure.n)]
         rows.append([*row, "" if paper is None else _plain(report, paper, 2)])
     naive = "Wilson's interval" if report.two else "1.96 standard errors"

@@ -281,6 +281,27 @@ def study_simulated(done: dict[str, Any]) -> None:
     )
 
 
+def study(report: dict[str, Any], page: Path) -> None:
+    """What a study shows of each method and of each two, and where the page is; first what it is not."""
+    print(f"{report['notice']}\n" if report["simulated"] else f"{report['n']} answers by {report['workers']} people.\n")
+    if not report["comparable"]:
+        print("These pictures are not the paper's: numbers on them are not the paper's numbers.\n")
+    paper = "paper" if report["comparable"] else "paper, on its own data"
+    table(
+        ["name", "measure", "value (95 %)", "n", paper],
+        [[row["name"], row["measure"], _interval(row), str(row["n"]), _or_none(row)] for row in report["rows"]],
+    )
+    print()
+    table(
+        ["one", "other", "difference (95 %)", "p (Holm)", paper],
+        [
+            [row["one"], row["other"], _interval(row), "-" if row["p"] is None else f"{row['p']:.4f}", _or_none(row)]
+            for row in report["contrasts"]
+        ],
+    )
+    print(f"\n{report['power']['says']}\n{page}")
+
+
 def _told(settings: dict[str, Any]) -> None:
     """What an experiment says of each network in sentences, where it does."""
     for network, sentences in (settings.get("told") or settings.get("stories") or {}).items():

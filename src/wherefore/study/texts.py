@@ -13,6 +13,7 @@ TITLES: dict[Kind, str] = {
     "class-discrimination": "What is it a picture of?",
     "trust": "Which program would you rather rely on?",
 }
+# Nothing in them says by what to judge: that would favour the methods that were made for it.
 INSTRUCTIONS: dict[Kind, str] = {
     "class-discrimination": (
         "A computer program looked at a photograph. You do not see the photograph, but a grey picture of what mattered "
@@ -24,8 +25,8 @@ INSTRUCTIONS: dict[Kind, str] = {
     "trust": (
         "Two computer programs looked at the same photograph, and both said rightly what is in it. You do not see the "
         "photograph, but for each program a grey picture of what mattered to it.\n\n"
-        "Say which of the two programs seems more reliable to you: the one whose picture shows more of what it named, "
-        "and less of anything else. If you see no difference, say so.\n\n"
+        "Say which of the two programs seems more reliable to you, going by the two pictures. If you see no "
+        "difference, say so.\n\n"
         "There is no right answer to most of these: we want to know what you think. In a few, one of the pictures is "
         "nothing but noise: they check that people are looking."
     ),

@@ -31,7 +31,11 @@ class Platform(StrEnum):
 Folder = Annotated[Path, typer.Argument(help="A study's folder, as `wherefore study init` makes it.", metavar="DIR")]
 Database = Annotated[
     str | None,
-    typer.Option(help="postgresql+psycopg://USER@HOST/NAME; by default study.sqlite in DIR.", show_default=False),
+    typer.Option(
+        envvar="WHEREFORE_DATABASE",
+        help="postgresql+psycopg://USER@HOST/NAME; by default study.sqlite in DIR.",
+        show_default=False,
+    ),
 ]
 
 
@@ -107,6 +111,37 @@ def simulate(
     console.study_simulated(simulating.simulate(folder, crowd, url, database))
 
 
+@study.command()
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.csv or FILE.parquet.", show_default=False)],
+    database: Database = None,
+) -> None:
+    """Write what was answered as a table for other tools, one row per answer.
+
+    Columns: worker (a salted hash), item, picture, method, category, choice, value (1 or 0 for right or wrong; in trust
+    -2 to 2, plus for the better network wherever it was shown), side and flipped (what was where on the screen),
+    position, rt_ms, answered_at (UTC), platform, catch, surplus (came too late to count), simulated, finished.
+
+    Catch trials, surplus answers and simulated workers are in it, each marked in its column.
+
+    [bold]Examples[/bold]
+
+    wherefore study export study --out ratings.csv
+
+    wherefore study export study --out ratings.parquet --database postgresql+psycopg://me@localhost/study
+    """
+    library, plan = _library("export"), _library("plan").read(folder)
+    store = _library("store").opened(folder, plan, database)
+    try:
+        ratings = store.ratings()
+    finally:
+        store.close()
+    print(library.export(plan, ratings, out))
+    if simulated := sum(rating.simulated for rating in ratings):
+        console.complain(f"{simulated:,} of {len(ratings):,} answers are of simulated workers, who are not people.")
+
+
 def _library(name: str) -> Any:
     """A module of studies, whose libraries may not be there."""
     from importlib import import_module
@@ -114,4 +149,4 @@ def _library(name: str) -> Any:
     try:
         return import_module(f"wherefore.study.{name}")
     except ModuleNotFoundError as error:
-        raise Error(f"studies need {error.name}: pip install 'wherefore\\[study]'") from None
+        raise Error(f"studies need {error.name}: pip install 'wherefore[study]'") from None

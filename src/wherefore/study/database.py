@@ -60,8 +60,8 @@ class Database:
 
     @property
     def shown(self) -> str:
-        """The URL without its password and options."""
-        return self.url.set(password=None, query={}).render_as_string()
+        """The URL with its password hidden, and without its options, which may hold another."""
+        return self.url.set(query={}).render_as_string()
 
     def migrate(self, connection: Connection, revision: str = "head") -> None:
         """Brings the tables to a revision, within a transaction of `write`."""
@@ -90,7 +90,7 @@ def _parsed(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     try:
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")  # a server may have restarted
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise Error(f"{url.drivername} is no database that can be used here ({error}): give a URL of SQLite.") from None
     if url.get_backend_name() == "sqlite":

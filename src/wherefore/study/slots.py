@@ -10,32 +10,53 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select, update
 
 from wherefore.study.assigning import Group, Pool, group
 from wherefore.study.plan import Plan
-from wherefore.study.tables import answers, assignments, slots, workers
+from wherefore.study.tables import Moment, answers, assignments, slots, workers
+
+
+def count(condition: Any) -> Any:
+    """In how many rows a condition holds, as a column; 0 of no rows."""
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
 
 answered = answers.c.assignment_id.is_not(None)  # of assignments, joined with their answers where there are any
+_now, _long_ago = bindparam("now", type_=Moment), bindparam("long_ago", type_=Moment)
+_present = and_(workers.c.finished_at.is_(None), workers.c.seen_at > _long_ago)
+_holds = and_(assignments.c.slot.is_not(None), or_(answered, assignments.c.expires_at > _now))
+_late = and_(~answered, assignments.c.expires_at <= _now)
+
+# Built once, as building them costs more than what SQLite does.
+GIVEN = (
+    select(assignments, answered.label("answered"))
+    .select_from(assignments.outerjoin(answers))
+    .where(assignments.c.worker_id == bindparam("worker"))
+    .order_by(assignments.c.position)
+)
+FREE = (
+    select(slots.c.number, assignments.c.id)
+    .select_from(slots.outerjoin(assignments).outerjoin(answers))
+    .where(slots.c.item == bindparam("item"), or_(assignments.c.id.is_(None), _late))
+)
+TAKEN = (
+    select(assignments.c.item, count(_holds).label("held"), count(_present).label("seen"))
+    .select_from(assignments.join(workers).outerjoin(answers))
+    .where(assignments.c.method.is_not(None))
+    .group_by(assignments.c.item)
+)
+PEOPLE = select(func.count(workers.c.finished_at), count(_present))
 
 
 def given(connection: Connection, worker: int) -> Sequence[Row[Any]]:
     """All assignments of a worker in their order, and whether each is ``answered``."""
-    return connection.execute(
-        select(assignments, answered.label("answered"))
-        .select_from(assignments.outerjoin(answers))
-        .where(assignments.c.worker_id == worker)
-        .order_by(assignments.c.position)
-    ).all()
+    return connection.execute(GIVEN, {"worker": worker}).all()
 
 
 def take(connection: Connection, item: str, now: datetime) -> int | None:
     """The number of a free slot of an item; taken from who let their time go by, where there is no other; else None."""
-    rows = connection.execute(
-        select(slots.c.number, assignments.c.id)
-        .select_from(slots.outerjoin(assignments).outerjoin(answers))
-        .where(slots.c.item == item, or_(assignments.c.id.is_(None), and_(~answered, assignments.c.expires_at <= now)))
-    ).all()
+    rows = connection.execute(FREE, {"item": item, "now": now}).all()
     if not rows:
         return None
     row = min(rows, key=lambda row: (row.id is not None, row.number))
@@ -50,25 +71,14 @@ def pool(connection: Connection, plan: Plan, now: datetime) -> Pool:
     These are the workers of the plan who have not gone through, or those present where they are more: whoever has
     neither asked nor answered for ``plan.minutes`` is taken for gone, and somebody else is to come in their place.
     """
-    present = and_(workers.c.finished_at.is_(None), workers.c.seen_at > now - timedelta(minutes=plan.minutes))
-    holds = and_(assignments.c.slot.is_not(None), or_(answered, assignments.c.expires_at > now))
-    rows = connection.execute(
-        select(assignments.c.item, count(holds).label("held"), count(present).label("seen"))
-        .select_from(assignments.join(workers).outerjoin(answers))
-        .where(assignments.c.method.is_not(None))
-        .group_by(assignments.c.item)
-    ).all()
-    through, here = connection.execute(select(count(workers.c.finished_at.is_not(None)), count(present))).one()
-    held, seen = {row.item: row.held for row in rows}, Counter[Group]()
-    for row in rows:
+    times = {"now": now, "long_ago": now - timedelta(minutes=plan.minutes)}
+    taken = connection.execute(TAKEN, times).all()
+    through, present = connection.execute(PEOPLE, times).one()
+    held, seen = {row.item: row.held for row in taken}, Counter[Group]()
+    for row in taken:
         seen[group(plan.by_id[row.item])] += row.seen
-    left = max(plan.workers - through, here)
+    left = max(plan.workers - through, present)
     return Pool(
         {item.id: plan.ratings - held.get(item.id, 0) for item in plan.items},
         {each: left - seen[each] for each in map(group, plan.items)},
     )
-
-
-def count(condition: Any) -> Any:
-    """In how many rows a condition holds, as a column; 0 of no rows."""
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)

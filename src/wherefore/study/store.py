@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
 
 from wherefore.errors import Error
 from wherefore.study import assigning
@@ -28,6 +28,8 @@ from wherefore.study.slots import answered, count
 from wherefore.study.tables import answers, assignments, slots, studies, workers
 
 LONGEST = 24 * 60 * 60 * 1000  # ms; a browser that says more of one trial is not believed
+FOUND = select(workers).where(workers.c.token == bindparam("token"))
+DONE = select(func.count()).select_from(answers.join(assignments)).where(assignments.c.worker_id == bindparam("worker"))
 
 
 def now_utc() -> datetime:
@@ -187,21 +189,20 @@ class Store:
             if who.finished_at is not None:
                 return None
             given = pooled.given(connection, who.id)
-            trial = self._held(given) or self._new(connection, who, given)
+            trial = self._held(connection, given) or self._new(connection, who, given)
             if trial is None:
                 self._note(connection, who, trials=sum(row.answered for row in given))
                 return None
-            now = self._clock()
-            self._note(connection, who, seen_at=now)
-            until = {"expires_at": now + timedelta(minutes=self.plan.minutes)}  # on reload their time begins anew
-            connection.execute(update(assignments).where(assignments.c.id == trial.id).values(until))
+            self._note(connection, who, seen_at=self._clock())
             return trial
 
-    def _held(self, given: Sequence[Row[Any]]) -> Trial | None:
-        """The trial that waits for its answer, and whose slot nobody else was given."""
+    def _held(self, connection: Connection, given: Sequence[Row[Any]]) -> Trial | None:
+        """The trial that waits for its answer, and whose slot nobody else was given; its time begins anew."""
         for row in given:
             item = self.plan.by_id[row.item]
             if not row.answered and (item.catch or row.slot is not None):
+                again = update(assignments).where(assignments.c.id == row.id).values(expires_at=self._expiry())
+                connection.execute(again)
                 return Trial(row.id, item, row.flipped, row.position)
         return None
 
@@ -214,8 +215,13 @@ class Store:
         values: dict[str, Any] = {"id": trial.id, "worker_id": who.id, "item": item.id, "position": trial.position}
         if not item.catch:
             values |= {"method": item.method, "picture": item.picture, "slot": pooled.take(connection, item.id, now)}
-        connection.execute(insert(assignments).values(**values, flipped=trial.flipped, given_at=now, expires_at=now))
+        connection.execute(
+            insert(assignments).values(**values, flipped=trial.flipped, given_at=now, expires_at=self._expiry())
+        )
         return trial
+
+    def _expiry(self) -> datetime:
+        return self._clock() + timedelta(minutes=self.plan.minutes)
 
     def _chosen(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Item | None:
         """The catch trial that is due, else an item of the pool, else a catch trial that is left."""
@@ -316,7 +322,7 @@ def _plain(text: str) -> bool:
 
 
 def _find(connection: Connection, token: str) -> Row[Any] | None:
-    return connection.execute(select(workers).where(workers.c.token == token)).one_or_none() if _plain(token) else None
+    return connection.execute(FOUND, {"token": token}).one_or_none() if _plain(token) else None
 
 
 def _worker(connection: Connection, token: str) -> Row[Any]:
@@ -327,8 +333,7 @@ def _worker(connection: Connection, token: str) -> Row[Any]:
 
 
 def _visitor(connection: Connection, who: Row[Any]) -> Visitor:
-    theirs = assignments.c.worker_id == who.id
-    done = connection.execute(select(func.count()).select_from(answers.join(assignments)).where(theirs)).scalar_one()
+    done = connection.execute(DONE, {"worker": who.id}).scalar_one()
     return Visitor(
         token=who.token,
         platform=who.platform,

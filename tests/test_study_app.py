@@ -383,7 +383,7 @@ def test_mturk(desk: Callable[..., Desk]) -> None:
         assert page.kind == "preview" and not page.forms and "disabled" in preview.text
         assert not rows(it.folder, "SELECT * FROM workers")
     policy = preview.headers["content-security-policy"]
-    assert "frame-ancestors https://*.mturk.com" in policy
+    assert "frame-ancestors https://*.mturk.com http://127.0.0.1:9" in policy
     assert "form-action 'self' https://www.mturk.com https://workersandbox.mturk.com http://127.0.0.1:9;" in policy
     came = it.browser.get("/", params=MTURK)
     address = str(came.url.path)

@@ -85,10 +85,11 @@ class MTurk:
 
     name, before = "mturk", "preview"
     leaving = "Please return the HIT, so that somebody else can take it."
-    framed_by: tuple[str, ...] = ("https://*.mturk.com",)
 
     def __init__(self, submit_to: str | None = None) -> None:
-        self.posts_to = (*MTURK, *([_loopback(submit_to)] if submit_to else []))
+        stand_in = [_loopback(submit_to)] if submit_to else []
+        self.posts_to: tuple[str, ...] = (*MTURK, *stand_in)
+        self.framed_by: tuple[str, ...] = ("https://*.mturk.com", *stand_in)
 
     def arrival(self, given: Mapping[str, str]) -> Arrival | None:
         """Who has come; None for a preview."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -35,14 +36,16 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
 
 
 @contextmanager
-def served(folder: Path, *options: str) -> Iterator[str]:
+def served(folder: Path, *options: str, database: str | None = None) -> Iterator[str]:
     """The address of a study that a process of its own serves on a free port of this machine while the block runs.
 
     ``options`` are those of `wherefore study serve`. Raises `Error` with what that says where it does not start.
     """
     # A process: in a thread of ours it would wait for its turn to run Python longer than it runs.
     command = [sys.executable, "-m", "wherefore", "study", "serve", str(folder), "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    known = {**os.environ, **({"WHEREFORE_DATABASE": database} if database else {})}  # commands are seen by all users
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=known) as server:
         assert server.stdout and server.stderr
         try:
             found = re.search(r"http://\S+", server.stdout.readline())

@@ -59,8 +59,7 @@ def simulate(folder: Path, crowd: Crowd, url: str | None = None, database: str |
     places = crowd.places(plan)
     minds = [Mind(plan, crowd, number, places) for number in range(crowd.count)]
     began = time.monotonic()
-    own = served(folder, *(["--database", database] if database else []))
-    with nullcontext(url) if url else own as address:
+    with nullcontext(url) if url else served(folder, database=database) as address:
         ends = asyncio.run(_all(plan, minds, address))
     said = [each for _, mine in ends for each in mine]
     done = sum(finished for finished, _ in ends)

@@ -6,7 +6,10 @@ const pictures = [...document.querySelectorAll("img")];
 const missing = () => { document.getElementById("missing").hidden = false; };
 let seen = 0, sent = false;
 
-Promise.all(pictures.map((picture) => picture.decode())).then(() => requestAnimationFrame((now) => { seen = now; }), missing);
+Promise.all(pictures.map((picture) => picture.decode())).then(() => requestAnimationFrame((now) => {
+  seen = now;
+  form.classList.add("ready");
+}), missing);
 
 form.addEventListener("submit", (event) => {
   if (sent || !seen) return event.preventDefault();

@@ -172,8 +172,8 @@ def measured(
 ) -> Report:
     """The report of one picture; with each target what is to be included of it.
 
-    ``overlay``: the picture under the map, as an address that holds a JPEG; ``map``: the raw values, as nested lists.
-    ``drawn`` then says in which colours: of pixels grey is 0.
+    ``overlay``: the picture under the map, as an address that holds a JPEG, ``drawn`` in ``heat``, or of pixels in
+    ``grey``, which is 0; ``map``: the raw values, as nested lists.
     """
     report = e.report(image)
     extras: dict[str, Callable[[], list[Any]]] = {
@@ -183,7 +183,8 @@ def measured(
     for each in sorted({*include}):
         for target, value in zip(report["targets"], extras[each](), strict=True):
             target[each] = value
-    return {**report, "drawn": "heat" if e.pixels is None else "grey"} if "overlay" in include else report
+            target |= {"drawn": "heat" if e.pixels is None else "grey"} if each == "overlay" else {}
+    return report
 
 
 def _overlays(e: Explanation, image: int, scale: str) -> list[str]:

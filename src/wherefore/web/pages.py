@@ -24,14 +24,14 @@ ASSETS = {
     "icon.svg": "image/svg+xml",
 }
 FRESH = {"Cache-Control": "no-cache"}
-# Scenes that are there to be tried, and what may be asked of each.
+# Scenes to be tried, on which the shipped networks do well, and what may be asked of each.
 EXAMPLES = {
-    17: "what colour is the bird?",
-    13: "what colour is the car?",
-    7: "is there a cat?",
+    17: "is there a bird?",
+    7: "what kind of animal is there?",
+    12: "where is the airplane?",
     3: "what kind of animal is there?",
-    18: "what colour is the butterfly?",
-    35: "how many cars are there?",
+    9: "what colour is the boat?",
+    35: "what kind of plant is there?",
 }
 SIDE = 384  # pixels in which they are drawn
 

@@ -29,6 +29,7 @@ from wherefore.web.worker import Job, Worker
 T = TypeVar("T")
 Short = Annotated[str, Field(max_length=200)]
 Long = Annotated[str, Field(max_length=500)]
+TOLD = "The network, its weights, the method, the layer, and the picture with its targets."
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": what}
     for status, what in {
@@ -74,7 +75,9 @@ class Caption(Form_):
 class Ask(Form_):
     """What is asked of a picture."""
 
-    question: Annotated[str, Field(min_length=1, max_length=500)] = Field(description="What colour is the car?")
+    question: Annotated[str, Field(min_length=1, max_length=500)] = Field(
+        description="What is asked: what colour is the car?"
+    )
     answer: list[Short] = Field([], description="Explain this one; by default the likeliest five.", max_length=20)
 
 
@@ -125,7 +128,7 @@ def explaining(service: Service) -> APIRouter:
     """The routes that explain pictures."""
     router = APIRouter(prefix="/v1", responses=REFUSALS, tags=["explain"])
 
-    @router.post("/explain", summary="Where the network saw evidence for classes")
+    @router.post("/explain", summary="Where the network saw evidence for classes", response_description=TOLD)
     async def explain(request: Request, form: Annotated[Explain, Form(media_type="multipart/form-data")]) -> Response:
         """What `wherefore explain --json` prints of one picture: for each target its score, its probability, how much
         evidence its map holds, its peak and its box in pixels of the picture."""
@@ -138,14 +141,22 @@ def explaining(service: Service) -> APIRouter:
         found = await service.answer(request, Job((id(why), *kind), lambda every: nets.explained(why, every), asked))
         return JSONResponse(await service.aside(lambda: found.report(form.include)))
 
-    @router.post("/caption", summary="What the network says of a picture, and where it looked for each word")
+    @router.post(
+        "/caption",
+        summary="What the network says of a picture, and where it looked for each word",
+        response_description=TOLD,
+    )
     async def caption(request: Request, form: Annotated[Caption, Form(media_type="multipart/form-data")]) -> Response:
         """What `wherefore caption --json` prints of one picture: the caption, its map (`whole`), and as targets its
         words."""
         why, shown = service.explainer(form, "captions"), await service.picture(form)
         return await tell(request, form, shown, lambda: told.captioned(why, shown, form.caption, form.word, fine=False))
 
-    @router.post("/ask", summary="The answer to a question about a picture, and where the network looked for it")
+    @router.post(
+        "/ask",
+        summary="The answer to a question about a picture, and where the network looked for it",
+        response_description=TOLD,
+    )
     async def ask(request: Request, form: Annotated[Ask, Form(media_type="multipart/form-data")]) -> Response:
         """What `wherefore ask --json` prints of one picture: the answer, how likely it is, and as targets the likeliest
         answers."""

@@ -30,7 +30,7 @@ export async function explain(model, method, file, wanted, signal) {
   }
   const answer = await asked(model.route.slice(1), { method: "POST", body: form, signal });
   const image = answer.images[0];
-  return { answer, image, whole: image.whole ?? null, targets: image.targets, drawn: image.targets[0]?.drawn ?? image.drawn };
+  return { answer, image, whole: image.whole ?? null, targets: image.targets };
 }
 
 async function asked(path, options = {}) {

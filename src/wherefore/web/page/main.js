@@ -50,10 +50,21 @@ function show(kind, told, other) {
     state.shown[state.active] = told.targets[0];
   } else {
     const all = [told.whole, ...told.targets].filter(Boolean);
-    state.shown = all.slice(0, $("two").checked ? 2 : 1);
+    state.shown = all.slice(0, 1);
+    state.active = 0;
+    if ($("two").checked) besides(kind, all);
   }
   state.told = told;
   draw();
+}
+
+/** Puts a second target beside the first: the next likely, or the word with most evidence. */
+function besides(kind, all) {
+  const others = all.filter((each) => each !== state.shown[0]);
+  if (kind === "captions") others.sort((a, b) => b.evidence - a.evidence);
+  if (!others.length) return;
+  state.shown = [state.shown[0], others[0]];
+  state.active = 1;
 }
 
 // ---------------------------------------------------------------------------------------------- drawing
@@ -63,9 +74,10 @@ function draw() {
   if (!told) return drawPanes(photo, [null], 0);
   drawPanes(photo, shown, state.active, (i) => { state.active = i; draw(); });
   drawTargets(model().kind, told.whole, told.targets, shown, choose);
-  $("legend").classList.toggle("grey", told.image.targets[0]?.overlay && told.drawn === "grey");
-  $("legend").firstElementChild.textContent = told.drawn === "grey" ? "against" : "nothing";
-  $("legend").lastElementChild.textContent = told.drawn === "grey" ? "for it" : "strongest evidence";
+  const grey = shown[0].drawn === "grey";
+  $("legend").classList.toggle("grey", grey);
+  $("legend").firstElementChild.textContent = grey ? "darker" : "nothing";
+  $("legend").lastElementChild.textContent = grey ? "brighter helps" : "most evidence";
 }
 
 function choose(target) {
@@ -142,7 +154,6 @@ function chooseModel() {
     ? "Small, and trained on drawn scenes like the examples: of photographs it knows nothing."
     : "";
   state.told = null;
-  state.active = 0;
   if (state.photo) look();
 }
 
@@ -159,10 +170,10 @@ function listen() {
   dragging(slide);
   $("file").onchange = () => { takeOwn($("file").files[0]); $("file").value = ""; };
   $("two").onchange = () => {
-    const all = [state.told?.whole, ...(state.told?.targets ?? [])].filter(Boolean);
-    const second = all.find((each) => each !== state.shown[0]);
-    state.shown = $("two").checked && second ? [state.shown[0], second] : state.shown.slice(0, 1);
-    state.active = state.shown.length - 1;
+    if (!state.told) return;
+    state.shown = state.shown.slice(0, 1);
+    state.active = 0;
+    if ($("two").checked) besides(model().kind, [state.told.whole, ...state.told.targets].filter(Boolean));
     draw();
   };
   $("other-form").onsubmit = (event) => {
@@ -170,7 +181,7 @@ function listen() {
     if ($("other").value.trim()) look($("other").value.trim());
   };
   $("question-form").onsubmit = (event) => { event.preventDefault(); look(); };
-  $("save-picture").onclick = () => saving.picture(state.photo, state.shown, state.share, state.told.answer, state.told.drawn === "grey");
+  $("save-picture").onclick = () => saving.picture(state.photo, state.shown, state.share, state.told.answer);
   $("save-maps").onclick = () => saving.maps(state.photo, state.told.answer);
   listenToDrops();
 }
@@ -217,8 +228,8 @@ async function start() {
     });
     $("examples").replaceChildren(...buttons.map((button) => element("li", {}, button)));
     slide(0);
-    buttons[0].onclick();
-    $("panes").addEventListener("load", (event) => { if (event.target.className === "map") unveil(); }, { capture: true, once: false });
+    await buttons[0].onclick();
+    unveil();
   } catch (error) {
     problem(error.message);
     busy(false);

@@ -5,7 +5,7 @@ import { words } from "./viewing.js";
 const SIDE = 720, GAP = 24, FOOT = 84;
 
 /** A PNG of the targets over the photograph, the map covering the left `share` of each. */
-export async function picture(photo, targets, share, origin, grey) {
+export async function picture(photo, targets, share, origin) {
   const plain = await loaded(photo.url);
   const scale = SIDE / Math.max(plain.naturalWidth, plain.naturalHeight);
   const [wide, high] = [Math.round(plain.naturalWidth * scale), Math.round(plain.naturalHeight * scale)];
@@ -28,7 +28,7 @@ export async function picture(photo, targets, share, origin, grey) {
     write(pen, target.name, left, GAP + high + 30, "600 22px system-ui, sans-serif", "#1c1c20", wide);
     write(pen, words(target), left, GAP + high + 54, "16px system-ui, sans-serif", "#5b5b64", wide);
   }
-  const from = `${origin.model}, ${origin.method}, ${origin.layer}${grey ? ", grey is 0" : ""}`;
+  const from = `${origin.model}, ${origin.method}, ${origin.layer}${targets[0].drawn === "grey" ? ", grey is 0" : ""}`;
   write(pen, from, GAP, canvas.height - 12, "14px system-ui, sans-serif", "#5b5b64", canvas.width - 2 * GAP);
   const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
   save(blob, `${stem(photo.name)}.${targets.map((each) => plainly(each.name)).join("-")}.png`);

@@ -13,7 +13,7 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-export const percent = (share) => (share >= 0.0995 ? (100 * share).toFixed(0) : (100 * share).toFixed(1)) + "\u00a0%";
+export const percent = (share) => (100 * share).toFixed(Math.abs(share - 0.5) < 0.4 ? 0 : 1) + "\u00a0%";
 
 /** What is known of a target, in words. */
 export function words(target) {
@@ -36,6 +36,7 @@ export function drawPanes(photo, targets, active, choose) {
       element("img", { className: "photo", src: photo.url, alt: photo.alt }),
       map,
       element("span", { className: "line", "aria-hidden": "true" }),
+      element("span", { className: "grip", "aria-hidden": "true" }),
     );
     const name = targets.length > 1
       ? element("button", { type: "button", className: "name", "aria-pressed": String(i === active), onclick: () => choose(i) }, target.name)

@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,3 +74,21 @@ def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     finally:
         process.terminate()
         process.communicate(timeout=60)
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """An app served by a thread of this process, at the address that is given."""
+    import uvicorn
+
+    from wherefore.web import running
+
+    with running.listen("127.0.0.1", 0) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield running.address(listening)
+        finally:
+            server.should_exit = True
+            thread.join(60)

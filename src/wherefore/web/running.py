@@ -40,7 +40,7 @@ def serve(app: FastAPI, listening: socket.socket) -> None:
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     config = uvicorn.Config(
-        app, log_level="warning", server_header=False, timeout_graceful_shutdown=GRACE, timeout_keep_alive=5
+        app, log_level="warning", ws="none", server_header=False, timeout_graceful_shutdown=GRACE, timeout_keep_alive=5
     )
     try:
         uvicorn.Server(config).run(sockets=[listening])

@@ -9,6 +9,7 @@ const OTHER = { classes: "Another class", captions: "Another caption", answers: 
 const QUESTION = "what object is there?";
 const state = { models: [], methods: [], limits: {}, photo: null, told: null, shown: [], active: 0, share: 1 };
 let running = null; // what can end the request that is under way
+let wishes = 0; // how many pictures were asked for: of those that are still being fetched only the last counts
 
 const model = () => state.models.find((each) => each.name === $("model").value);
 
@@ -26,7 +27,7 @@ async function look(other = "") {
     const told = await service.explain(network, $("method").value, state.photo.file, wanted(network.kind, other), mine.signal);
     if (mine !== running) return;
     show(network.kind, told, other);
-    $("status").textContent = `${told.answer.layer}, ${((performance.now() - started) / 1000).toFixed(1)} s`;
+    $("status").textContent = `Layer ${told.answer.layer}, ${((performance.now() - started) / 1000).toFixed(1)} s`;
   } catch (error) {
     if (error.name !== "AbortError" && mine === running) problem(error.message);
   } finally {
@@ -76,8 +77,8 @@ function draw() {
   drawTargets(model().kind, told.whole, told.targets, shown, choose);
   const grey = shown[0].drawn === "grey";
   $("legend").classList.toggle("grey", grey);
-  $("legend").firstElementChild.textContent = grey ? "darker" : "nothing";
-  $("legend").lastElementChild.textContent = grey ? "brighter helps" : "most evidence";
+  $("legend").firstElementChild.textContent = grey ? "negative" : "nothing";
+  $("legend").lastElementChild.textContent = grey ? "positive" : "most evidence";
 }
 
 function choose(target) {
@@ -129,9 +130,11 @@ function take(file, alt, question = "") {
 }
 
 async function takeExample(about, button) {
+  const mine = ++wishes;
   for (const each of $("examples").querySelectorAll("button")) each.setAttribute("aria-pressed", String(each === button));
   try {
-    await take(await service.example(about), about.alt, about.question);
+    const file = await service.example(about);
+    if (mine === wishes) await take(file, about.alt, about.question);
   } catch (error) {
     problem(error.message);
   }
@@ -139,6 +142,7 @@ async function takeExample(about, button) {
 
 function takeOwn(file) {
   if (!file) return;
+  wishes += 1;
   for (const each of $("examples").querySelectorAll("button")) each.setAttribute("aria-pressed", "false");
   take(file, `Your picture ${file.name}`);
 }
@@ -209,7 +213,6 @@ function askForToken() {
 
 async function start() {
   service.onToken(askForToken);
-  listen();
   try {
     state.models = await service.models();
     [state.methods, state.limits] = await Promise.all([service.methods(), service.limits()]);
@@ -217,6 +220,8 @@ async function start() {
     options($("method"), state.methods.map((each) => each.method));
     chooseModel();
     chooseMethod();
+    listen();
+    takeOwn($("file").files[0]); // from before anybody listened
     const buttons = (await service.examples()).map((about) => {
       const button = element(
         "button",
@@ -227,6 +232,7 @@ async function start() {
       return button;
     });
     $("examples").replaceChildren(...buttons.map((button) => element("li", {}, button)));
+    if (wishes) return;
     slide(0);
     await buttons[0].onclick();
     unveil();

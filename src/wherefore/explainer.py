@@ -147,8 +147,8 @@ class Explainer:
         batches = self.reader.together(inputs, self.at_once)
         return self._explained(self.reader.asked(batches, question), target, question)
 
-    def open(self, source: str | Path) -> Subject:
-        """What lies in a file, a picture, a video or a text, as `prepare` takes it."""
+    def open(self, source: str | Path | Subject) -> Subject:
+        """What lies in a file, a picture, a video or a text, as `prepare` takes it; a subject as it is."""
         return self.reader.open(source)
 
     def prepare(self, subject: Subject) -> Input:

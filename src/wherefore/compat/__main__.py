@@ -20,14 +20,12 @@ def main(arguments: list[str]) -> None:
     if len(arguments) < 2 or arguments[1:] == ["-m"]:
         raise Error(USAGE)
     library, program, *rest = arguments
-    if program == "-m":
-        module, *rest = rest
-    elif not Path(program).is_file():
+    if library in LIBRARIES and program != "-m" and not Path(program).is_file():
         raise Error(f"there is no program {program}: give the path of a Python file.")
     install(library)
     if program == "-m":
-        sys.argv = [module, *rest]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
         sys.argv = [program, *rest]
         sys.path[0] = str(Path(program).resolve().parent)

@@ -29,7 +29,8 @@ class Seen(Capture):
             seen.by(output[:, 281])                        # the gradients of the score by it, in the same form
 
     Recording starts at the first layer that is reached. Of a layer that runs several times the last call counts. What
-    runs behind a layer works on a copy, so that an in-place function changes nothing that is explained.
+    runs behind a layer works on a copy, so that an in-place function changes nothing that is explained. All of it goes
+    with the block. Raises `Error` for a layer that is no part of the network, or never runs.
     """
 
     def __init__(self, net: nn.Module, layers: Sequence[nn.Module], *, inputs: bool = False) -> None:

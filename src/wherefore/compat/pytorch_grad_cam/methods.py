@@ -84,8 +84,16 @@ class EigenGradCAM(_Gradients):
 
     rule = cams.eigen_grad_cam
 
-    def get_cam_image(self, *args: Any, **kwargs: Any) -> Array:
-        return super().get_cam_image(*args[:5], eigen_smooth=True)
+    def get_cam_image(
+        self,
+        input_tensor: Tensor,
+        target_layer: nn.Module,
+        targets: Any,
+        activations: Array,
+        grads: Array,
+        eigen_smooth: bool = True,
+    ) -> Array:
+        return super().get_cam_image(input_tensor, target_layer, targets, activations, grads, eigen_smooth=True)
 
 
 class GradCAMElementWise(_Gradients):

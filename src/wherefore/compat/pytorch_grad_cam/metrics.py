@@ -123,7 +123,7 @@ class AveragerAcrossThresholds:
 
     def __call__(self, input_tensor: Tensor, cams: Array, targets: Any, model: nn.Module) -> Array:
         each = [self.imputer(percentile)(input_tensor, cams, targets, model) for percentile in self.percentiles]
-        return np.mean(np.float32(each), axis=0)
+        return np.mean(np.array(each, dtype=np.float32), axis=0)
 
 
 class ROADMostRelevantFirstAverage(AveragerAcrossThresholds):

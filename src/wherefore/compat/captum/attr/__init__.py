@@ -13,8 +13,8 @@ from wherefore.compat.captum.attr.occlusion import Occlusion as Occlusion
 from wherefore.compat.captum.attr.running import Attribution as Attribution
 
 _NOT_HERE = (
-    "IntegratedGradients DeepLift DeepLiftShap GradientShap NoiseTunnel FeatureAblation FeaturePermutation Lime LimeBase "
-    "KernelShap ShapleyValues ShapleyValueSampling LRP LayerActivation LayerConductance LayerDeepLift "
+    "IntegratedGradients DeepLift DeepLiftShap GradientShap NoiseTunnel FeatureAblation FeaturePermutation Lime "
+    "LimeBase KernelShap ShapleyValues ShapleyValueSampling LRP LayerActivation LayerConductance LayerDeepLift "
     "LayerDeepLiftShap LayerFeatureAblation LayerGradientShap LayerGradientXActivation LayerIntegratedGradients "
     "LayerLRP InternalInfluence NeuronConductance NeuronDeconvolution NeuronDeepLift NeuronDeepLiftShap "
     "NeuronFeatureAblation NeuronGradient NeuronGradientShap NeuronGuidedBackprop NeuronIntegratedGradients "

@@ -98,7 +98,6 @@ def selected(output: Any, target: Any) -> Tensor:
 
 def _picked(output: Tensor, target: Any, skip: int = 0) -> Tensor:
     place = tuple(target) if isinstance(target, tuple) else (target,)
-    # One class is counted along the last axis that holds classes: the first behind the images'.
     if not all(isinstance(each, int) for each in place) or len(place) > output.ndim - skip:
         raise Refused(f"the target {target!r} does not fit an output {tuple(output.shape)}.")
     try:

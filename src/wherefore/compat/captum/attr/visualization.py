@@ -42,7 +42,7 @@ def visualize_image_attr(
     axes.set(xticks=[], yticks=[])
     drawn = _draw(axes, _scaled(attr, sign, outlier_perc), _bytes(original_image), method, sign, cmap, alpha_overlay)
     if show_colorbar:
-        from mpl_toolkits.axes_grid1 import make_axes_locatable
+        from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-untyped]
 
         bar = make_axes_locatable(axes).append_axes("bottom", size="5%", pad=0.1)
         if drawn is None:
@@ -71,7 +71,7 @@ def visualize_image_attr_multiple(
     figure, axes = _figure(fig_size, use_pyplot, len(methods))
     listed = [axes] if len(methods) == 1 else axes.tolist()
     for number, (method, sign) in enumerate(zip(methods, signs, strict=True)):
-        own = {"plt_fig_axis": (figure, listed[number]), "title": titles[number] if titles else None}
+        own: dict[str, Any] = {"plt_fig_axis": (figure, listed[number]), "title": titles[number] if titles else None}
         visualize_image_attr(attr, original_image, method, sign, use_pyplot=False, **own, **kwargs)
     figure.tight_layout()
     _show(use_pyplot)

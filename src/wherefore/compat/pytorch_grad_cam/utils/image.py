@@ -24,7 +24,7 @@ show_factorization_on_image = refused("show_factorization_on_image", "wherefore.
 def preprocess_image(
     img: Array, mean: Sequence[float] = (0.5, 0.5, 0.5), std: Sequence[float] = (0.5, 0.5, 0.5)
 ) -> Tensor:
-    """A picture ``(H, W, C)``, uint8 or floats in 0..1, as a batch ``(1, C, H, W)`` less the mean over the deviation."""
+    """A picture ``(H, W, C)``, of bytes or floats in 0..1, as ``(1, C, H, W)``, less the mean over the deviation."""
     values = torch.from_numpy(img if img.ndim == 3 else img[..., None]).movedim(-1, 0)
     values = values.float() / 255 if values.dtype == torch.uint8 else values
     centre, spread = (torch.tensor(each, dtype=values.dtype)[:, None, None] for each in (mean, std))
@@ -59,9 +59,9 @@ def show_cam_on_image(
 
 def _colours(colormap: int) -> Array:
     """The 256 colours ``(256, 3)`` of a colour map of OpenCV's, as RGB."""
-    if colormap == JET:  # blue, cyan, yellow, red in straight pieces of 64 steps
-        step = np.arange(256)[:, None]
-        return np.asarray((1.5 - np.abs(4 * (step + 0.5) / 256 - [3, 2, 1])).clip(0, 1) * 255).round().astype(np.uint8)
+    if colormap == JET:  # blue, cyan, yellow, red in straight pieces, of OpenCV's whole numbers
+        step = 4 * np.arange(256)[:, None]
+        return np.minimum(step - [382, 128, -128], [1148, 892, 638] - step).clip(0, 255).astype(np.uint8)
     try:
         import cv2
     except ImportError:

@@ -61,11 +61,12 @@ class Occlusion(PerturbationAttribution):
         covers = as_tuple(baselines) if isinstance(baselines, (tuple, list)) else (baselines,) * len(given)
         if len(covers) != len(given):
             raise Refused(f"{len(covers)} baselines do not fit {len(given)} inputs: give one for each.")
+        filled = [_cover(cover, x) for cover, x in zip(covers, given, strict=True)]
         with prepared(sweep.net), torch.no_grad():
             sweep.start()
             found = [
-                sweep.over(number, _cover(covers[number], x), windows[number], perturbations_per_eval, show_progress)
-                for number, x in enumerate(given)
+                sweep.over(number, filled[number], windows[number], perturbations_per_eval, show_progress)
+                for number in range(len(given))
             ]
         return like_inputs(inputs, found)
 

@@ -7,8 +7,8 @@ from collections import Counter
 import krippendorff
 import numpy as np
 import pytest
-from answered import study
 
+from answered import study
 from wherefore.study.agreement import alpha, interval
 from wherefore.study.scores import Scores
 
@@ -27,7 +27,7 @@ def test_krippendorffs_own_examples() -> None:
     assert round(alpha(*columns(binary), "nominal"), 3) == 0.095
     words = ["aabbdccceddd", "babbbccceddd"]
     nominal = np.array([[ord(c) for c in words[0]], [ord(c) for c in words[1]]], float)
-    assert round(alpha(*columns(nominal), "nominal"), 3) == round(krippendorff.alpha(nominal, level_of_measurement="nominal"), 3)  # fmt: skip
+    assert round(alpha(*columns(nominal), "nominal"), 3) == 0.692
     missing = np.array(
         [
             [1, 2, 3, 3, 2, 1, 4, 1, 2, NONE, NONE, NONE],

@@ -8,11 +8,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from answered import catch, study
 from scipy.stats import binomtest
 from statsmodels.api import OLS
 from statsmodels.stats.multitest import multipletests
 
+from answered import catch, study
 from wherefore.errors import Error
 from wherefore.metrics.resampling import wilson
 from wherefore.study.clusters import Crossed, variance
@@ -267,7 +267,7 @@ def test_sign_flips_are_those_of_all_flips() -> None:
 
 
 def test_power_is_what_the_formula_says() -> None:
-    """0.1 / sqrt(2 x 2 x 0.2475 / 810) = 2.86 standard errors, less 2.02 of Student's t: 0.80 (protocols: section G)."""
+    """0.1 / sqrt(2 x 2 x 0.2475 / 810) = 2.86 standard errors, less 2.02 of Student's t: 0.80 (protocols, G)."""
     paper = power("class-discrimination", 90, 9, 43)
     assert paper.share == pytest.approx(0.80, abs=0.06)
     assert power("class-discrimination", 30, 9, 43, studies=200).share < 0.5

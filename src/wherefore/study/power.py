@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ def of_plan(plan: Plan, studies: int = 400) -> Power:
     return power(plan.kind, items, plan.ratings, plan.workers, studies=studies)
 
 
+@cache
 def power(
     kind: Kind, items: int, ratings: int, workers: int, means: tuple[float, float] | None = None, studies: int = 400
 ) -> Power:

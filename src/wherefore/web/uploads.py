@@ -70,12 +70,13 @@ def _inflates_beyond(content: bytes, image: Image.Image) -> bool:
     """Whether the data of a PNG inflate to more than its header promises; never more than that is kept or made."""
     promised = _promised(content, image.size)
     stream, made = zlib.decompressobj(), 0
-    for part in _data(content):
-        while part and not stream.eof:
-            made += len(stream.decompress(part, min(PIECE, promised - made + 1)))
+    for chunk in _data(content):
+        left: bytes | memoryview = chunk
+        while left and not stream.eof:
+            made += len(stream.decompress(left, min(PIECE, promised - made + 1)))
             if made > promised:
                 return True
-            part = stream.unconsumed_tail
+            left = stream.unconsumed_tail
     return False
 
 

@@ -51,7 +51,7 @@ ROWS = [
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips", "telling"],
-    ["batch", "compat", "concepts", "export", "pages", "training", "segmenting"],
+    ["batch", "callbacks", "compat", "concepts", "export", "pages", "training", "segmenting"],
     ["bench", "panels", "told", "diagnosis", "experiments"],
     ["demo"],
     ["study", "web"],

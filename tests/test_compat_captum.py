@@ -339,8 +339,8 @@ def test_a_program_runs_unmodified(theirs: Any, tmp_path: Path, monkeypatch: pyt
     program.write_text(PROGRAM)
     monkeypatch.setattr(sys, "argv", [str(program), str(tmp_path / "theirs.npy")])
     runpy.run_path(str(program), run_name="__main__")
-    command = [sys.executable, "-m", "wherefore.compat", "captum", str(program), str(tmp_path / "ours.npy")]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "wherefore.compat", "captum", "-m", "program", str(tmp_path / "ours.npy")]
+    subprocess.run(command, check=True, cwd=tmp_path)
     expected, found = np.load(tmp_path / "theirs.npy"), np.load(tmp_path / "ours.npy")
     assert all(part.any() for part in expected)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

@@ -22,6 +22,8 @@ from wherefore.feeding import like
 from wherefore.guard import prepared
 from wherefore.methods.cams import precise
 
+Reshape = Callable[[Any], Tensor] | None
+
 
 class BaseCAM:
     """What all methods share; one's own defines ``get_cam_weights``, or ``get_cam_image``, and nothing else.
@@ -39,7 +41,7 @@ class BaseCAM:
         self,
         model: nn.Module,
         target_layers: Sequence[nn.Module],
-        reshape_transform: Callable[[Any], Tensor] | None = None,
+        reshape_transform: Reshape = None,
         compute_input_gradient: bool = False,
         uses_gradients: bool = True,
         tta_transforms: Any = None,

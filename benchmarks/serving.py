@@ -25,7 +25,7 @@ from typing import Any
 
 from wherefore.scenes import scene
 
-ROUNDS, EACH = 9, 160
+ROUNDS, EACH = 7, 96
 BOUNDARY = "----wherefore"
 
 

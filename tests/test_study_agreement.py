@@ -25,7 +25,7 @@ def test_krippendorffs_own_examples() -> None:
     """Computing Krippendorff's alpha-reliability (2011): sections A (binary), B (nominal) and C (missing data)."""
     binary = np.array([[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]], float)
     assert round(alpha(*columns(binary), "nominal"), 3) == 0.095
-    words = ["aabbdccceddd", "babbbccceddd"]
+    words = ["aabbdcccedda", "babbbccceddd"]
     nominal = np.array([[ord(c) for c in words[0]], [ord(c) for c in words[1]]], float)
     assert round(alpha(*columns(nominal), "nominal"), 3) == 0.692
     missing = np.array(

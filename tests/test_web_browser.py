@@ -146,6 +146,10 @@ def test_classes_are_clicked_and_typed(opened: Any, url: str, tmp_path: Path, mo
 def test_the_slider_moves_between_photograph_and_map(opened: Any, url: str) -> None:
     page = opened(url)
     done(page)
+    about = scene(17).captions[1]  # bright, which its map is not
+    page.get_by_role("button", name=about).click()
+    page.locator(".pane").get_by_role("img", name=about).wait_for()
+    done(page)
     plain = np.asarray(
         Image.open(io.BytesIO(page.request.get(f"{url}/page/examples/17.png").body())).convert("RGB").resize((96, 96))
     )

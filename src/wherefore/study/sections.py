@@ -181,7 +181,7 @@ def _course(report: Report) -> Section:
 
 def _sides(report: Report) -> Section:
     sides, two = report.scores.sides, report.two
-    what = "share of answers on the left" if two else "how much the left picture was favoured, -2 to 2"
+    what = "share of answers on the left" if two else "how much the left picture was favoured (-2 to 2)"
     test = "exact binomial test of one half" if two else "sign-flip test by worker"
     found = "People leaned to one side" if not report.simulated else "The workers leaned to one side"
     word = found if sides.p < ALPHA else "No leaning to one side is seen"
@@ -189,7 +189,7 @@ def _sides(report: Report) -> Section:
     flipped = Counter(each.flipped for each in report.scores.ratings)[True] / len(report.scores.ratings)
     return Section(
         "Left and right",
-        f"Which option comes first is drawn anew for everyone, so that a leaning favours no method. {word}: {what} "
+        f"Which option comes first is drawn anew for everyone, so that a leaning favours no method. {word}: {what} is "
         f"{said}, p {_p(sides.p)} ({test}). {100 * flipped:.0f} % of trials were shown the other way round.",
         _figure(charts.sides(report), "Left and right"),
     )

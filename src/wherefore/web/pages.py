@@ -26,9 +26,9 @@ ASSETS = {
 FRESH = {"Cache-Control": "no-cache"}
 # Scenes to be tried, on which the shipped networks do well, and what may be asked of each.
 EXAMPLES = {
+    12: "where is the airplane?",
     17: "is there a bird?",
     7: "what kind of animal is there?",
-    12: "where is the airplane?",
     3: "what kind of animal is there?",
     9: "what colour is the boat?",
     35: "what kind of plant is there?",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,19 +18,20 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from wherefore.errors import Error
 
 LOCK = 0x77686572  # of PostgreSQL's advisory locks, the one that writers of a study take
+QUEUE = text("SELECT pg_advisory_xact_lock(:lock), set_config('synchronous_commit', :commit, true)")
 
 
 class Database:
     """Transactions: `read`, and `write`, of which there is one at a time, over all threads and processes.
 
     Writers queue before they read, so that what they decide by cannot change under them: SQLite's BEGIN IMMEDIATE
-    and PostgreSQL's advisory lock. What was written is on disk when the transaction ends.
+    and PostgreSQL's advisory lock. What was written is on disk when the transaction ends, unless it need not last.
     """
 
     def __init__(self, url: str) -> None:
         self.url = _parsed(url)
         self.engine = _engine(self.url)
-        self._turn = threading.Lock()  # threads queue here in order; SQLite alone would let them try again and again
+        self._turn = Turn()  # threads wait for each other here; SQLite would let them try again and again
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -38,11 +40,16 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that nobody else writes beside."""
-        with self._turn, self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+    def write(self, lasting: bool = True) -> Iterator[Connection]:
+        """A transaction that nobody else writes beside.
+
+        One that is not ``lasting`` outlives the process, and a failure of power only when a later, lasting one does:
+        it does not wait for the disk.
+        """
+        options = {"writes": True, "lasting": lasting}
+        with self._turn, self.engine.connect().execution_options(**options) as connection, connection.begin():
             if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+                connection.execute(QUEUE, {"lock": LOCK, "commit": "on" if lasting else "off"})
             yield connection
 
     @contextmanager
@@ -73,6 +80,29 @@ class Database:
         self.engine.dispose()
 
 
+class Turn:
+    """A lock that goes to who waited longest: `threading.Lock` may let others pass by them again and again."""
+
+    def __init__(self) -> None:
+        self._line = deque[threading.Lock]()  # of whose turn it is and who waits, each behind a lock of their own
+        self._guard = threading.Lock()
+
+    def __enter__(self) -> None:
+        mine = threading.Lock()
+        mine.acquire()
+        with self._guard:
+            waits = bool(self._line)
+            self._line.append(mine)
+        if waits:
+            mine.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            self._line.popleft()
+            if self._line:
+                self._line[0].release()
+
+
 def configuration(connection: Connection) -> Config:
     """What Alembic needs to work on a connection."""
     config = Config()
@@ -101,11 +131,12 @@ def _engine(url: URL) -> Engine:
 
 def _settle(raw: Any, _: Any) -> None:
     raw.isolation_level = None  # `_begin` begins
-    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "foreign_keys = ON"):
         raw.execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: Connection) -> None:
     # A transaction that reads first and then writes is refused where somebody wrote in between: it begins as a writer.
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get('lasting', True) else 'NORMAL'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")

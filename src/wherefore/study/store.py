@@ -29,6 +29,11 @@ from wherefore.study.tables import answers, assignments, slots, studies, workers
 
 LONGEST = 24 * 60 * 60 * 1000  # ms; a browser that says more of one trial is not believed
 FOUND = select(workers).where(workers.c.token == bindparam("token"))
+HELD = (
+    select(assignments, answered.label("answered"))
+    .select_from(assignments.join(workers).outerjoin(answers))
+    .where(assignments.c.id == bindparam("trial"), workers.c.token == bindparam("token"))
+)
 DONE = select(func.count()).select_from(answers.join(assignments)).where(assignments.c.worker_id == bindparam("worker"))
 
 
@@ -182,7 +187,7 @@ class Store:
 
         Raises `Error` for a token of nobody, or of somebody who has not consented.
         """
-        with self._database.write() as connection:
+        with self._database.write(lasting=False) as connection:  # the answer to it lasts, and it with that
             who = _worker(connection, token)
             if who.consented_at is None:
                 raise Error("Consent comes before the first trial.")
@@ -245,21 +250,17 @@ class Store:
         disk when this returns. Raises `Error` if the trial is not this visitor's, or has no such option.
         """
         with self._database.write() as connection:
-            who = _worker(connection, token)
-            mine = and_(assignments.c.id == trial, assignments.c.worker_id == who.id)
-            held = connection.execute(select(assignments).where(mine)).one_or_none() if _plain(trial) else None
+            held = _given(connection, token, trial)
             if held is None:
                 raise Error("This trial is not yours: open the study's address again.")
             item = self.plan.by_id[held.item]
             choice, value = judged(item, held.flipped, option)
-            if connection.execute(select(answers.c.option).where(answers.c.assignment_id == trial)).first():
+            if held.answered:
                 return "again"
-            now = self._clock()
             surplus = not (item.catch or held.slot is not None or self._retaken(connection, held))
             row = {"assignment_id": trial, "option": option, "choice": choice, "value": value, "surplus": surplus}
-            took = min(max(0, rt_ms), LONGEST)
-            connection.execute(insert(answers).values(**row, rt_ms=took, answered_at=now))
-            self._note(connection, who, seen_at=now)
+            row |= {"rt_ms": min(max(0, rt_ms), LONGEST), "answered_at": self._clock()}
+            connection.execute(insert(answers), row)
         return "surplus" if surplus else "counted"
 
     def _retaken(self, connection: Connection, late: Row[Any]) -> bool:
@@ -270,11 +271,9 @@ class Store:
 
     def since(self, token: str, trial: str) -> int | None:
         """Milliseconds since this visitor was given a trial, which no time that they took exceeds; None: not theirs."""
-        theirs = and_(assignments.c.id == trial, workers.c.token == token)
-        query = select(assignments.c.given_at).select_from(assignments.join(workers)).where(theirs)
         with self._database.read() as connection:
-            given = connection.execute(query).scalar() if _plain(token) and _plain(trial) else None
-        return None if given is None else round((self._clock() - given).total_seconds() * 1000)
+            held = _given(connection, token, trial)
+        return None if held is None else round((self._clock() - held.given_at).total_seconds() * 1000)
 
     def failed(self, token: str) -> int:
         """How many catch trials this visitor answered wrongly: a value above zero is the one that is right."""
@@ -323,6 +322,11 @@ def _plain(text: str) -> bool:
 
 def _find(connection: Connection, token: str) -> Row[Any] | None:
     return connection.execute(FOUND, {"token": token}).one_or_none() if _plain(token) else None
+
+
+def _given(connection: Connection, token: str, trial: str) -> Row[Any] | None:
+    keys = {"token": token, "trial": trial}
+    return connection.execute(HELD, keys).one_or_none() if _plain(token) and _plain(trial) else None
 
 
 def _worker(connection: Connection, token: str) -> Row[Any]:

@@ -25,7 +25,7 @@ from wherefore.study.plan import Item, Plan
 from wherefore.study.plan import read as read_plan
 from wherefore.study.serving import served
 
-PATIENCE = 60.0  # seconds for which the study may be out of reach
+PATIENCE = 180.0  # seconds for which the study may be out of reach
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Worker:
 
     async def _got(self, method: str, address: str, form: dict[str, str] | None = None) -> httpx.Response:
         """What is answered; asked again, for a while, where the connection is lost or the app says that it is busy."""
-        patience = time.monotonic() + PATIENCE
+        patience, pause = time.monotonic() + PATIENCE, 0.1
         while True:
             try:
                 answer = await self.client.request(method, urljoin(self.address, address), data=form)
@@ -141,7 +141,8 @@ class Worker:
                 if time.monotonic() > patience or not self.reached:
                     why = str(error) or type(error).__name__
                     raise Error(f"{self.address} cannot be reached ({why}): is the study served there?") from None
-            await asyncio.sleep(0.2)
+            pause = min(2 * pause, 2.0)
+            await asyncio.sleep(pause)
 
 
 def _choice(item: Item, value: int, page: Page) -> Button:

@@ -32,6 +32,8 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette's, on which client it would rather have
     from fastapi.testclient import TestClient
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
 
 from wherefore.web import networks, pages, running
 from wherefore.web.app import create_app
@@ -361,6 +363,34 @@ def test_the_token_is_asked_for(models: dict[str, wf.Model]) -> None:
             assert client.get(open_).status_code == 200
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         assert ask(client).status_code == 200 and len(client.get("/v1/models").json()) == 3
+
+
+@pytest.mark.parametrize("mounted", [False, True], ids=["root path", "mount"])
+@pytest.mark.parametrize("prefixed", [False, True])
+def test_the_door_is_shut_below_any_path(models: dict[str, wf.Model], mounted: bool, prefixed: bool) -> None:
+    """A proxy may strip the prefix or leave it; an app may hold this one below a path of its own."""
+    start = "/why" if mounted or prefixed else ""
+
+    def open_(**limits: Any) -> TestClient:
+        app = create_app({"scenes:vgg": models["scenes:vgg"]}, Settings(token=TOKEN, **limits))
+        if not mounted:
+            return TestClient(app, root_path="/why")
+        outer = Starlette(routes=[Mount("/why", app)], lifespan=lambda _: app.router.lifespan_context(app))
+        return TestClient(outer, root_path="/other" if prefixed else "")
+
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    start = f"/other{start}" if mounted and prefixed else start
+    with open_() as client:
+        for answer in (client.get(f"{start}/v1/models"), client.post(f"{start}/v1/explain")):
+            assert answer.status_code == 401
+        assert client.get(f"{start}/v1/health").status_code == client.get(f"{start}/page/main.js").status_code == 200
+        sent_ = client.post(f"{start}/v1/explain", files={"image": drawn()}, headers=bearer)
+        assert sent_.status_code == 200 and len(client.get(f"{start}/v1/models", headers=bearer).json()) == 1
+        assert 'requests_total{route="/v1/explain",status="401"} 1.0' in client.get(f"{start}/metrics").text
+    for limits, status in (({"most_bytes": 1000}, 413), ({"queue": 0}, 503)):
+        with open_(**limits) as client:
+            answer = client.post(f"{start}/v1/explain", files={"image": drawn()}, headers=bearer)
+            assert answer.status_code == status
 
 
 def test_beyond_the_queue_it_is_busy(models: dict[str, wf.Model], monkeypatch: pytest.MonkeyPatch) -> None:

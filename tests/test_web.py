@@ -217,6 +217,16 @@ def test_the_worker_keeps_the_order_and_goes_on_after_errors() -> None:
 
 # ------------------------------------------------------------------------------------ bad uploads
 
+PIECES = 30_000
+
+
+def in_pieces(piece: bytes, kind: str = "PNG", before: bytes = b"", after: bytes = b"", times: int = PIECES) -> bytes:
+    """A picture with a small piece many times behind its header."""
+    content = sent(scene(17).image, kind)
+    start = {"PNG": 33, "JPEG": 2, "GIF": 13 + 768}[kind]  # behind the palette
+    return content[:start] + before + piece * times + after + content[start:]
+
+
 BAD: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "text": (lambda: b"hello, I am no picture", 415, "no picture"),
     "svg": (lambda: SVG, 415, "no picture"),
@@ -232,6 +242,13 @@ BAD: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "bomb behind a picture": (lambda: png(900, 900, bomb()), 400, "inflates"),
     "bomb of text": (lambda: drawn()[:33] + chunk(b"zTXt", b"x\0\0" + bomb()) + drawn()[33:], 400, "damaged"),
     "bomb of scans": (scans, 400, "scans"),
+    "bomb of empty data": (lambda: in_pieces(chunk(b"IDAT", b"")), 400, "pieces"),
+    "bomb of empty data behind a picture": (lambda: drawn()[:-12] + chunk(b"IDAT", b"") * PIECES, 400, "pieces"),
+    "bomb of chunks": (lambda: in_pieces(chunk(b"prVt", b"")), 400, "pieces"),
+    "bomb of markers": (lambda: in_pieces(b"\xff\xfe\0\2", "JPEG"), 400, "pieces"),
+    "bomb of padding": (lambda: in_pieces(b"\xff", "JPEG"), 400, "pieces"),
+    "bomb of comments": (lambda: in_pieces(b"\x21\xfe\0", "GIF"), 400, "pieces"),
+    "bomb of one comment": (lambda: in_pieces(b"\1a", "GIF", b"\x21\xfe", b"\0"), 400, "pieces"),
     "larger than a request may be": (lambda: bytes(11 * 2**20), 413, "larger than 10 MB"),
 }
 
@@ -244,6 +261,13 @@ def test_bad_uploads_are_refused_in_one_sentence(client: TestClient, kind: str) 
     assert list(answer.json()) == ["error"] and words in answer.json()["error"]
     assert re.fullmatch(r"[^\n]+\.", answer.json()["error"]), "one line that ends"
     assert ask(client).status_code == 200, "and the next is answered"
+
+
+@pytest.mark.parametrize("name", [b"IDAT", b"prVt"])
+def test_pictures_of_many_pieces_are_read(name: bytes) -> None:
+    """Encoders write data in chunks of 8 kB or more: 10 MB in 1,280 of them."""
+    found = picture(in_pieces(chunk(name, b""), times=3000), "x", 16_000_000)
+    assert found.image.tobytes() == scene(17).image.tobytes()
 
 
 def test_a_bomb_takes_no_memory() -> None:

@@ -215,6 +215,53 @@ def test_the_worker_keeps_the_order_and_goes_on_after_errors() -> None:
     assert isinstance(jobs[6].answer.exception(), ValueError) and isinstance(jobs[7].answer.exception(), RuntimeError)
 
 
+def test_the_worker_goes_on_after_what_should_never_be() -> None:
+    """An observer that fails, and a run with too few answers."""
+    sizes: list[int] = []
+
+    def seen(size: int) -> None:
+        sizes.append(size)
+        if len(sizes) == 1:
+            raise OSError("no space left")
+
+    worker = Worker(2, 0, seen)
+    jobs = [Job(kind, lambda every: [*every][:1], kind) for kind in (1, 2, 2, 3)]
+    for job in jobs:
+        worker.submit(job)
+    worker.start()
+    assert isinstance(jobs[0].answer.exception(10), OSError)
+    assert all(isinstance(job.answer.exception(10), ValueError) for job in jobs[1:3])
+    assert jobs[3].answer.result(10) == 3 and sizes == [1, 2, 1] and worker.is_alive()
+    worker.stop()
+    assert not worker.is_alive()
+
+
+def test_any_error_is_only_of_the_picture_that_it_is_of(models: dict[str, wf.Model]) -> None:
+    why = wf.Explainer(models["scenes:vgg"])
+    whole = why.on
+
+    def on(inputs: Any, target: Any) -> Any:
+        if any(each is asked[1].input for each in inputs):
+            raise IndexError("bad")
+        return whole(inputs, target)
+
+    asked = [networks.Asked(why.prepare(picture(drawn(i), "x", 10**6)), "dog") for i in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(why, "on", on)
+        good, bad = networks.explained(why, asked)
+    assert isinstance(bad, IndexError) and isinstance(good, networks.Explained)
+    assert good.report()["images"][0]["targets"][0]["name"] == "dog"
+
+
+def test_health_says_that_nobody_works(models: dict[str, wf.Model]) -> None:
+    client = TestClient(create_app({"scenes:vgg": models["scenes:vgg"]}))  # whose lifespan never runs
+    for asked in (lambda: client.get("/v1/health"), lambda: ask(client)):
+        answer = asked()
+        assert answer.status_code == 503 and "start the service anew" in answer.json()["error"]
+    with client:
+        assert client.get("/v1/health").status_code == ask(client).status_code == 200
+
+
 # ------------------------------------------------------------------------------------ bad uploads
 
 PIECES = 30_000

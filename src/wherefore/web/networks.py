@@ -145,7 +145,7 @@ def explained(why: Explainer, asked: Sequence[Asked]) -> list[Explained | Except
     try:
         e = why.on([each.input for each in asked], target)
         return [Explained(e, i, each.target) for i, each in enumerate(asked)]
-    except (Error, RuntimeError) as error:  # of memory, too
+    except Exception as error:  # of memory, too
         if len(asked) == 1:
             return [error]
         return [found for each in asked for found in explained(why, [each])]

@@ -27,6 +27,7 @@ from wherefore.web.uploads import KINDS, picture
 from wherefore.web.worker import Job, Worker
 
 T = TypeVar("T")
+ENDED = "The thread of the networks is not running: start the service anew."
 Short = Annotated[str, Field(max_length=200)]
 Long = Annotated[str, Field(max_length=500)]
 TOLD = "The network, its weights, the method, the layer, and the picture with its targets."
@@ -39,7 +40,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         413: "The request is too large, or the picture has too many pixels.",
         415: f"The file is no picture that is read here ({KINDS}).",
         422: "What was asked cannot be done: a name that does not exist, a field that is missing or too long.",
-        503: "The queue is full; Retry-After says in how many seconds to try again.",
+        503: "The queue is full; Retry-After says in how many seconds to try again. Or the service must be restarted.",
     }.items()
 }
 
@@ -104,7 +105,10 @@ class Service:
         return self.networks.explainer(form.model or self.networks.first(kind), form.method, kind)
 
     async def answer(self, request: Request, job: Job) -> Any:
-        """What the worker makes of a job; it is dropped when the caller hangs up. Raises `Refused` then."""
+        """What the worker makes of a job; it is dropped when the caller hangs up. Raises `Refused` then, and
+        where nobody works."""
+        if not self.worker.is_alive():
+            raise Refused(503, ENDED)
         gone = asyncio.ensure_future(_gone(request))
         answer = asyncio.wrap_future(job.answer)
         try:
@@ -205,9 +209,13 @@ def telling(service: Service, measures: Measures) -> APIRouter:
         """What each shows, the paper that it is from, what it costs."""
         return methods
 
-    @router.get("/v1/health", summary="Whether the service is well, and its limits")
+    ended: dict[int | str, dict[str, Any]] = {503: {"model": Problem, "description": ENDED}}
+
+    @router.get("/v1/health", responses=ended, summary="Whether the service is well, and its limits")
     async def health() -> dict[str, Any]:
         """Always without a token."""
+        if not service.worker.is_alive():
+            raise Refused(503, ENDED)
         return {
             "status": "ok",
             "version": __version__,

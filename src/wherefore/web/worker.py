@@ -43,6 +43,10 @@ class Worker:
         """Begins to work."""
         self._thread.start()
 
+    def is_alive(self) -> bool:
+        """Whether what is submitted will be done."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Ends when all that waits is done."""
         with self._there:
@@ -97,12 +101,12 @@ class Worker:
     def _answer(self, jobs: Sequence[Job]) -> None:
         if not jobs:
             return
-        self.seen(len(jobs))
         try:
-            answers = jobs[0].run([job.asked for job in jobs])
+            self.seen(len(jobs))
+            answered = [*zip(jobs, jobs[0].run([job.asked for job in jobs]), strict=True)]
         except BaseException as error:  # whatever it is, the one who asked must hear of it, and the thread go on
-            answers = [error] * len(jobs)
-        for job, answer in zip(jobs, answers, strict=True):
+            answered = [(job, error) for job in jobs]
+        for job, answer in answered:
             if isinstance(answer, BaseException):
                 job.answer.set_exception(answer)
             else:

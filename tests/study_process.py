@@ -1,8 +1,8 @@
 """A process of its own that answers a study: each line that it prints is an answer that was acknowledged.
 
-Its arguments: the study's folder, the database's URL, a number of its own, how many workers it has at once, and by how
-much its clock is too fast, so that the time of trials goes by. It begins when it reads a line, and ends when nothing is
-wanted any more.
+Its arguments: the study's folder, the database's URL, a number of its own, how many workers it has at once, by how much
+its clock is too fast, so that the time of trials goes by, and since when. It begins when it reads a line, and ends when
+nothing is wanted any more.
 """
 
 from __future__ import annotations
@@ -14,19 +14,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from wherefore.study import plan
-from wherefore.study.store import Store
+from wherefore.study.store import Store, Trial
 
 
-def main(folder: Path, url: str, number: int, at_once: int, speed: float) -> None:
+def main(folder: Path, url: str, number: int, at_once: int, speed: float, since: float) -> None:
     def clock() -> datetime:
-        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=(time.time() - 1.7e9) * speed)
+        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=(time.time() - since) * speed)
 
-    lot, store = random.Random(number), Store(url, plan.read(folder), clock)
-    sys.stdout.write("open\n")
-    sys.stdout.flush()
+    def say(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def answer(token: str, trial: Trial) -> None:
+        nonlocal answers
+        answers += 1
+        option, unique = lot.randrange(2), number * 10**6 + answers
+        said = [store.answer(token, trial.id, option, unique) for _ in range(1 + (lot.random() < 0.1))]
+        say(f"{trial.item.id} {option} {unique} {' '.join(said)}")
+
+    lot, store, answers, came = random.Random(number), Store(url, plan.read(folder), clock), 0, 0
+    present: list[str] = []
+    away: list[tuple[str, Trial]] = []  # who left with a trial open, and answers it when it is too late
+    say("open")
     sys.stdin.readline()
-    came, present = 0, []
-    answers = 0
     while True:
         if len(present) < at_once:
             counts = store.counts()
@@ -39,17 +49,15 @@ def main(folder: Path, url: str, number: int, at_once: int, speed: float) -> Non
         if trial is None:
             store.finish(token)
             present.remove(token)
-            continue
-        if speed > 1 and lot.random() < 0.05:
-            present.remove(token)  # and never seen again
-            continue
-        answers += 1
-        option, unique = lot.randrange(2), number * 10**6 + answers
-        said = [store.answer(token, trial.id, option, unique) for _ in range(1 + (lot.random() < 0.1))]
-        sys.stdout.write(f"{trial.item.id} {option} {unique} {' '.join(said)}\n")
-        sys.stdout.flush()
+        elif speed > 1 and lot.random() < 0.05:
+            away.append((token, trial))
+            present.remove(token)
+        else:
+            answer(token, trial)
+    for token, trial in away:
+        answer(token, trial)
     store.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), *map(float, sys.argv[5:]))

@@ -91,6 +91,11 @@ def test_a_stray_picture_neither_makes_nor_hides_a_gap(said: str) -> None:
     assert (third.best, third.worst) == ("a", "b") and third.p < 0.01
 
 
+def test_groups_that_are_alike_are_still_two() -> None:
+    [gap] = Audit([one(i, "dog", "ab"[i % 2], "dog", hair=0.5) for i in range(20)]).gaps
+    assert {gap.best, gap.worst} == {"a", "b"} and gap.figure.value == 0 and gap.p == 1.0 and not gap.clear
+
+
 def test_what_both_groups_go_by_is_no_bias() -> None:
     """Groups differ, and the evidence lies on the hair in both alike: it is not said to be for the hair."""
     assert not drawn(1, 400, 0.4, 0.1, linked=False).findings and drawn(1, 400, 0.4, 0.1).findings

@@ -51,7 +51,7 @@ ROWS = [
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
     ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips", "telling"],
-    ["batch", "concepts", "pages", "training", "segmenting"],
+    ["batch", "callbacks", "compat", "concepts", "export", "pages", "training", "segmenting"],
     ["bench", "panels", "told", "diagnosis", "experiments"],
     ["demo"],
     ["study", "web"],
@@ -86,7 +86,7 @@ CHAINS = [
     ["explainer", "saying", "sanity"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
-    ["batch", "pages", "concepts"],
+    ["pages", "batch", "concepts"],
     ["training", "segmenting"],
     ["bench", "experiments"],
     ["diagnosis", "experiments"],
@@ -144,7 +144,7 @@ def test_public_names() -> None:
     assert wherefore.__all__ == [
         "Action", "Answer", "Box", "Caption", "Capture", "ClassScore", "Difference", "Error", "Explainer",
         "Explanation", "Grid", "Inputs", "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "Word",
-        "answers", "captions", "embed", "explain", "load", "scenes", "words",
+        "answers", "captions", "embed", "explain", "load", "open_results", "scenes", "words",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

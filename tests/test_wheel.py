@@ -43,7 +43,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_holds_what_it_needs(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder, suffix in (("models/weights", "safetensors"), ("models/weights", "json"), ("pages/templates", "html")):
+    for folder, suffix in (
+        ("models/weights", "safetensors"),
+        ("models/weights", "json"),
+        ("pages/templates", "html"),
+        ("study/templates", "html"),
+        ("study/static", "css"),
+        ("study/migrations/versions", "py"),
+        ("web/page", "js"),
+    ):
         own = {p.relative_to(ROOT / "src").as_posix() for p in (ROOT / "src/wherefore" / folder).glob(f"*.{suffix}")}
         assert own and own <= names
     assert not [name for name in names if name.startswith(("tests/", "docs/"))]

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from wherefore import scenes as scenes
+    from wherefore.batch.results import open_results as open_results
     from wherefore.capture import Capture as Capture
     from wherefore.concepts.wording import words as words
     from wherefore.errors import Error as Error
@@ -68,6 +69,7 @@ _HOME = {
     "embed": "explainer",
     "explain": "explainer",
     "load": "models.zoo",
+    "open_results": "batch.results",
     "scenes": "",  # a package
     "words": "concepts.wording",
 }

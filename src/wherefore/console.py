@@ -281,6 +281,27 @@ def study_simulated(done: dict[str, Any]) -> None:
     )
 
 
+def study(report: dict[str, Any], page: Path) -> None:
+    """What a study shows of each method and of each two, and where the page is; first what it is not."""
+    print(f"{report['notice']}\n" if report["simulated"] else f"{report['n']} answers by {report['workers']} people.\n")
+    if not report["comparable"]:
+        print("These pictures are not the paper's: numbers on them are not the paper's numbers.\n")
+    paper = "paper" if report["comparable"] else "paper, on its own data"
+    table(
+        ["name", "measure", "value (95 %)", "n", paper],
+        [[row["name"], row["measure"], _interval(row), str(row["n"]), _or_none(row)] for row in report["rows"]],
+    )
+    print()
+    table(
+        ["one", "other", "difference (95 %)", "p (Holm)", paper],
+        [
+            [row["one"], row["other"], _interval(row), "-" if row["p"] is None else f"{row['p']:.4f}", _or_none(row)]
+            for row in report["contrasts"]
+        ],
+    )
+    print(f"\n{report['power']['says']}\n{page}")
+
+
 def _told(settings: dict[str, Any]) -> None:
     """What an experiment says of each network in sentences, where it does."""
     for network, sentences in (settings.get("told") or settings.get("stories") or {}).items():
@@ -292,6 +313,32 @@ def _problems(report: dict[str, Any]) -> None:
     for kind, found in report["problems"].items():
         pictures = "picture" if found["count"] == 1 else "pictures"
         print(f"\n{found['count']} {pictures}: {kind} ({', '.join(found['first'])})")
+
+
+def batch(finished: Any) -> None:
+    """What a run over many pictures came to."""
+    said = finished.report()
+    before = f", {said['before']:,} were there before" if said["before"] else ""
+    print(f"{said['pictures']:,} pictures explained{before}: {said['folder']}")
+    if said["missing"]:
+        print(f"{said['missing']:,} of {len(finished.run.shards):,} shards are missing: run the other parts.")
+    if said["errors"]:
+        print()
+        table(["pictures", "what is wrong"], [[f"{n:,}", what] for what, n in said["errors"].items()])
+
+
+def statistics(said: dict[str, Any], page: Path) -> None:
+    """What a run over many pictures found, and where the page of a selection is."""
+    print(f"{said['pictures']:,} of {said['of']:,} pictures, {said['rows']:,} rows")
+    rows = [
+        [name, f"{row['count']:,}", *(f"{row[key]:.3f}" for key in ("probability", "evidence", "without_evidence"))]
+        for name, row in [*said["targets"].items()][:20]
+    ]
+    table(["target", "rows", "probability", "evidence", "without any"], rows)
+    if said["errors"]:
+        print()
+        table(["pictures", "what is wrong"], [[f"{n:,}", what] for what, n in said["errors"].items()])
+    print(page)
 
 
 def _interval(row: dict[str, Any]) -> str:

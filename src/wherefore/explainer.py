@@ -136,7 +136,7 @@ class Explainer:
 
     def __call__(self, images: Any, target: Any = None, question: str | Sequence[str] | None = None) -> Explanation:
         """The explanation of ``target`` on ``images``, as `explain` takes them."""
-        batches = self.reader.batches(images, self._size, self.batch_size)
+        batches = self.reader.batches(images, self.at_once, self.batch_size)
         warn_if_flat(target, sum(len(batch.pictures) for batch in batches))
         return self._explained(self.reader.asked(batches, question), target, question)
 
@@ -144,11 +144,11 @@ class Explainer:
         self, inputs: Sequence[Input], target: Any = None, question: str | Sequence[str] | None = None
     ) -> Explanation:
         """The explanation of inputs that `prepare` made."""
-        batches = self.reader.together(inputs, self._size)
+        batches = self.reader.together(inputs, self.at_once)
         return self._explained(self.reader.asked(batches, question), target, question)
 
-    def open(self, source: str | Path) -> Subject:
-        """What lies in a file, a picture, a video or a text, as `prepare` takes it."""
+    def open(self, source: str | Path | Subject) -> Subject:
+        """What lies in a file, a picture, a video or a text, as `prepare` takes it; a subject as it is."""
         return self.reader.open(source)
 
     def prepare(self, subject: Subject) -> Input:
@@ -156,7 +156,8 @@ class Explainer:
         return self.reader.prepare(subject)
 
     @property
-    def _size(self) -> int:
+    def at_once(self) -> int:
+        """How many images go through the network at once."""
         device, _ = self._like
         on_cpu = device is None or device.type == "cpu"
         whole = METHODS[self.method].about.get("graph") == "whole"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -43,21 +43,24 @@ def read(path: str | Path, upright: bool = True) -> Image.Image:
         raise Error(f"{path} does not exist.")
     if path.is_dir():
         raise Error(f"{path} is a folder: give a picture, or the pictures in it.")
+    if path.stat().st_size == 0:
+        raise Error(f"{path} is empty.")
+    return decoded(path, str(path), upright)
+
+
+def decoded(source: Path | IO[bytes], name: str, upright: bool = True) -> Image.Image:
+    """The picture in a file that is open, or at a path, as `read` gives it; errors call it ``name``."""
     try:
-        if path.stat().st_size == 0:
-            raise Error(f"{path} is empty.")
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             if image.width * image.height > MOST_PIXELS:  # where Pillow's own limit was lifted
                 raise Image.DecompressionBombError
             return as_rgb(image, upright)
     except UnidentifiedImageError:
-        raise Error(f"{path} is not a picture, or of a kind that cannot be read.") from None
+        raise Error(f"{name} is not a picture, or of a kind that cannot be read.") from None
     except Image.DecompressionBombError:
-        raise Error(f"{path} has more than {MOST_PIXELS:,} pixels: shrink it first.") from None
-    except Error:
-        raise
+        raise Error(f"{name} has more than {MOST_PIXELS:,} pixels: shrink it first.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise Error(f"{path} cannot be read, it seems damaged or cut off ({error}).") from None
+        raise Error(f"{name} cannot be read, it seems damaged or cut off ({error}).") from None
 
 
 def read_frames(path: str | Path) -> list[Image.Image]:

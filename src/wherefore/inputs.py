@@ -144,8 +144,13 @@ class Reader:
 
     # ---------------------------------------------------------------------------------------- one of them
 
-    def open(self, source: str | Path) -> Subject:
-        """What lies in a file, of which nothing is known yet about the part that the network sees; or a text."""
+    def open(self, source: str | Path | Subject) -> Subject:
+        """What lies in a file, of which nothing is known yet about the part that the network sees; or a text.
+
+        What was opened already stays as it is.
+        """
+        if isinstance(source, Subject):
+            return source
         if self.reads_texts:
             return self._written(source)
         if self.reads_clips and not is_scene(source):

@@ -22,7 +22,7 @@ from wherefore.inputs import Input, is_scene
 from wherefore.metrics.energy import ratio
 from wherefore.saying import Said, answers, captions, spoken
 from wherefore.scenes import named
-from wherefore.subjects import Picture
+from wherefore.subjects import Picture, Subject
 from wherefore.telling import OF_PICTURE, Report, Reporter, plain
 from wherefore.types import Target
 from wherefore.vocabulary import tokens
@@ -74,7 +74,7 @@ class Captioned:
 
 def captioned(
     why: Explainer,
-    path: str | Path,
+    path: str | Path | Subject,
     text: str | None = None,
     words: Sequence[str] = (),
     beam: int = 1,
@@ -190,7 +190,12 @@ class Answered:
 
 
 def answered(
-    why: Explainer, path: str | Path, question: str, wanted: Sequence[str] = (), most: int = 5, fine: bool = True
+    why: Explainer,
+    path: str | Path | Subject,
+    question: str,
+    wanted: Sequence[str] = (),
+    most: int = 5,
+    fine: bool = True,
 ) -> Answered:
     """The answer to a question about a picture, and maps: of the answers ``wanted``, else of the ``most`` likeliest.
 

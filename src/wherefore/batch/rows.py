@@ -7,8 +7,10 @@ pictures that cannot be read.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Protocol, TypeVar
 
 from wherefore.batch.store import Row, Store
 from wherefore.datasets import Dataset, Sample, Unreadable
@@ -16,8 +18,20 @@ from wherefore.errors import Error, ImageError
 from wherefore.progress import track
 
 SLICE = 16  # samples that are read, worked on and kept together
+
+
+class Read(Protocol):
+    """What is read of a sample, by default the `Sample` itself with all that it holds decoded."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+R = TypeVar("R", bound=Read)
 Work = Callable[[Sequence[Sample]], list[list[Row]]]  # the rows of each sample
-Read = Sample | Error
 
 
 def rows(
@@ -29,36 +43,73 @@ def rows(
     that was mended in reading have ``notes``. Slices that the store holds are not done again. Raises the `Error` of
     work that fits no sample.
     """
-    slices = [list(numbers[start : start + SLICE]) for start in range(0, len(numbers), SLICE)]
-    kept = [store.read(each) if store else None for each in slices]
-    missing = [each for each, there in zip(slices, kept, strict=True) if there is None]
-    with ThreadPoolExecutor(1) as reader:
-        samples = _ahead(reader, dataset, missing)
-        for each, there in track(zip(slices, kept, strict=True), len(slices), what):
-            found = there
-            if found is None:
-                found = _made(each, next(samples), work)
+    slices = -(-len(numbers) // SLICE)
+    for found in track(sliced(numbers, partial(_read, dataset), work, store), slices, what):
+        yield from found
+
+
+def sliced(
+    numbers: Sequence[int],
+    read: Callable[[int], R],
+    work: Callable[[Sequence[R]], list[list[Row]]],
+    store: Store | None = None,
+    size: int = SLICE,
+    readers: int = 1,
+) -> Iterator[list[Row]]:
+    """The rows of ``numbers``, a slice of them at a time, while ``readers`` threads read the next one.
+
+    ``read`` gives what ``work`` takes of each; what it raises as `Error` becomes the row of that sample.
+    """
+    with ThreadPoolExecutor(readers) as pool:
+        for each, kept, coming in _ahead(pool, numbers, read, store, size):
+            if kept is None:
+                kept = _made(each, [future.result() for future in coming], work)
                 if store:
-                    store.write(each, found)
-            yield from found
+                    store.write(each, kept)
+            yield kept
 
 
-def _made(numbers: Sequence[int], read: Sequence[Read], work: Work) -> list[Row]:
+Slice = tuple[list[int], list[Row] | None, list["Future[R | Error]"]]  # numbers, what is kept of them, what is read
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, numbers: Sequence[int], read: Callable[[int], R], store: Store | None, size: int
+) -> Iterator[Slice[R]]:
+    """Slices with what the store holds of them, else with what is being read; the next one meanwhile."""
+
+    def held(number: int) -> R | Error:
+        try:
+            return read(number)
+        except Error as error:
+            return error
+
+    waiting: deque[Slice[R]] = deque()
+    for start in range(0, len(numbers), size):
+        each = list(numbers[start : start + size])
+        kept = store.read(each) if store else None
+        waiting.append((each, kept, [] if kept is not None else [pool.submit(held, n) for n in each]))
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _made(
+    numbers: Sequence[int], read: Sequence[R | Error], work: Callable[[Sequence[R]], list[list[Row]]]
+) -> list[Row]:
     """The rows of a slice."""
-    good = [each for each in read if isinstance(each, Sample)]
-    done = iter(_worked(good, work))
+    done = iter(_worked([each for each in read if not isinstance(each, Error)], work))
     found: list[Row] = []
     for number, each in zip(numbers, read, strict=True):
-        if isinstance(each, Sample):
-            notes = {"notes": "; ".join(each.notes)} if each.notes else {}
-            found += [{"number": number, "sample": each.name, **notes, **row} for row in next(done)]
-        else:
+        if isinstance(each, Error):
             name = each.args[0].name if isinstance(each, Unreadable) else str(number)
             found.append({"number": number, "sample": name, "error": str(each), "problem": kind(each)})
+        else:
+            notes = {"notes": "; ".join(each.notes)} if each.notes else {}
+            found += [{"number": number, "sample": each.name, **notes, **row} for row in next(done)]
     return found
 
 
-def _worked(samples: Sequence[Sample], work: Work) -> list[list[Row]]:
+def _worked(samples: Sequence[R], work: Callable[[Sequence[R]], list[list[Row]]]) -> list[list[Row]]:
     """The rows of samples; one by one where that fails, so that one picture does not end the run of all."""
     if not samples:
         return []
@@ -75,22 +126,8 @@ def kind(error: Error) -> str:
     return error.kind if isinstance(error, Unreadable) else str(error)
 
 
-def _ahead(reader: ThreadPoolExecutor, dataset: Dataset, slices: Iterable[Sequence[int]]) -> Iterator[list[Read]]:
-    """The samples of slices, with their pictures decoded; the next slice is being read meanwhile."""
-    waiting: deque[Future[list[Read]]] = deque()
-    for numbers in slices:
-        waiting.append(reader.submit(lambda numbers: [_read(dataset, n) for n in numbers], numbers))
-        if len(waiting) > 1:
-            yield waiting.popleft().result()
-    for future in waiting:
-        yield future.result()
-
-
-def _read(dataset: Dataset, number: int) -> Read:
-    try:
-        sample: Sample = dataset[number]
-        # All that is decoded late is decoded here, where what is damaged is named, and not amidst a measurement.
-        _ = sample.image, sample.segmentation, sample.parts, [each.mask for each in sample.instances]
-    except Error as error:
-        return error
+def _read(dataset: Dataset, number: int) -> Sample:
+    sample: Sample = dataset[number]
+    # All that is decoded late is decoded here, where what is damaged is named, and not amidst a measurement.
+    _ = sample.image, sample.segmentation, sample.parts, [each.mask for each in sample.instances]
     return sample

@@ -29,27 +29,27 @@ class Store:
         self.whole = whole
         self.about = json.dumps(about, sort_keys=True, default=str)
         self.folder = Path(root) / f"{file_name(name)}-{hashlib.sha256(self.about.encode()).hexdigest()[:12]}"
-        _parquet()
+        parquet()
 
     def read(self, numbers: Sequence[int]) -> list[Row] | None:
         """The rows of the samples of these numbers, None where they are not there."""
         path = self._path(numbers)
         if not path.is_file():
             return None
-        pyarrow, parquet = _parquet()
+        pyarrow, file = parquet()
         try:
-            rows: list[Row] = parquet.read_table(path).to_pylist()
+            rows: list[Row] = file.read_table(path).to_pylist()
         except (pyarrow.ArrowException, OSError):
             return None
         return rows if self.whole is None or all(map(self.whole, rows)) else None
 
     def write(self, numbers: Sequence[int], rows: Sequence[Row]) -> None:
         """Keeps the rows of the samples of these numbers."""
-        pyarrow, parquet = _parquet()
+        pyarrow, file = parquet()
         names = list(dict.fromkeys(name for row in rows for name in row))
         table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
         buffer = BytesIO()
-        parquet.write_table(table.replace_schema_metadata({"wherefore": self.about}), buffer, compression="zstd")
+        file.write_table(table.replace_schema_metadata({"wherefore": self.about}), buffer, compression="zstd")
         made(self.folder)
         write_whole(self._path(numbers), buffer.getvalue())
 
@@ -57,7 +57,7 @@ class Store:
         return self.folder / f"{numbers[0]}-{hashlib.sha256(repr(list(numbers)).encode()).hexdigest()[:12]}.parquet"
 
 
-def _parquet() -> tuple[Any, Any]:
+def parquet() -> tuple[Any, Any]:
     """pyarrow, and its reader and writer of Parquet."""
     try:
         import pyarrow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from wherefore import console
-from wherefore.cli.app import app
+from wherefore.cli.app import AsJson, app
 from wherefore.errors import Error
 
 study = typer.Typer(
@@ -37,6 +38,64 @@ Database = Annotated[
         show_default=False,
     ),
 ]
+
+
+@study.command()
+def init(
+    kind: Annotated[str, typer.Argument(help="class-discrimination or trust.", show_default=False)],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="A name that `wherefore models` lists; of trust two.", show_default="ours"),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None, typer.Option("--weights", "-w", help="A file of weights for each --model.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="scenes, voc:DIR, coco:DIR ... as `wherefore datasets` lists.")] = "scenes",
+    split: Annotated[str, typer.Option(help="Which part of the data; the paper's is VOC 2007's val.")] = "test",
+    method: Annotated[
+        list[str] | None, typer.Option(help="One that draws signed pictures.", show_default="the paper's")
+    ] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Pictures with one of their categories, for every method.")] = 90,
+    ratings: Annotated[int, typer.Option(min=1, help="Of each item, by as many people.")] = 9,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many people.", show_default="the paper's: 43, in trust 54")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which pictures.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the study, which is made.")] = Path("study"),
+) -> None:
+    """Make a study with people: its pictures, its plan, and how.html, where you look at both before anybody else does.
+
+    class-discrimination (section 5.1 of the paper): of a picture with exactly two
+    categories the map of one; people say which of the two is depicted. By default
+    45 pictures, both categories, 4 methods: 360 items.
+
+    trust (5.2): the maps of two networks, of pictures that both recognise; people
+    say which network is more reliable. 90 pictures, 2 methods: 180 items.
+
+    With the shipped networks and scenes it is a rehearsal: its numbers are not the
+    paper's. docs/studies.md says how a real study is run from here.
+
+    [bold]Examples[/bold]
+
+    wherefore study init class-discrimination --model scenes:vgg --data scenes --out study
+
+    wherefore study init trust --model scenes:vgg --model scenes:alexnet --out trust
+
+    wherefore study init class-discrimination -m vgg16 -w finetuned/vgg16.safetensors --data voc:VOC2007 --split val
+    """
+    from wherefore.study.design import Design
+    from wherefore.study.making import PAGE, make
+
+    asked: Any = kind  # whether there is such a kind, the design says
+    networks, files, methods = tuple(model or ()), tuple(map(str, weights or ())), tuple(method or ())
+    design = Design(asked, networks, files, data, split, methods, pairs, ratings, workers, seed, device)
+    plan = make(design, out)
+    count = len(plan.items)
+    print(
+        f"{count} items x {plan.ratings} ratings: {count * plan.ratings:,} answers, by {plan.workers} people with "
+        f"{plan.trials} trials and {len(plan.catches)} catch trials each.\n\n{out / PAGE}"
+    )
 
 
 @study.command()
@@ -109,6 +168,39 @@ def simulate(
     simulating = _library("simulating")
     crowd = simulating.Crowd(workers, seed, inattentive, simulating.set_means(ability or ()))
     console.study_simulated(simulating.simulate(folder, crowd, url, database))
+
+
+@study.command()
+def analyze(
+    folder: Folder,
+    database: Database = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the page and its JSON.", show_default="DIR/analysis")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Say what a study shows: each method's score beside the paper's, method against method, and a page of all.
+
+    Intervals are over workers and pictures, both drawn anew at once: 95 %.
+    Contrasts are paired, and corrected for how many they are (Holm). Beside
+    them a binomial mixed model, or an ordinal one for trust; Krippendorff's
+    alpha; whether one side of the screen was favoured; and how likely a study
+    of this size is to find a difference.
+
+    Whose answers count was fixed in the plan before the first of them: by
+    catch trials and by time. Who did not finish is kept. People and simulated
+    workers are never pooled: where any person has answered, only people count.
+    All that rests on simulated workers is marked SIMULATED.
+
+    [bold]Examples[/bold]
+
+    wherefore study analyze study
+
+    wherefore study analyze study --json --database postgresql+psycopg://me@localhost/study
+    """
+    report = _library("report").analysed(folder, database)
+    page = report.save(out or folder / "analysis")
+    print(json_module.dumps(report.json(), indent=1)) if json else console.study(report.json(), page)
 
 
 @study.command()

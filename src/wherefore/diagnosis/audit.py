@@ -235,6 +235,7 @@ class Audit:
         def apart(of: Array) -> Array:
             means = np.bincount(of, right) / counts
             found: Array = (means[:, None] - means) / spread
+            np.fill_diagonal(found, -np.inf)  # where all are alike, still two groups and not one
             return found
 
         seen = apart(of)

@@ -169,6 +169,12 @@ def score_cam(query: Query, *, masks: str = "input") -> Raw:
         raise Error(
             "score-cam cannot lay masks on numbers of tokens: give masks='layer', which lays them on the layer."
         )
+    chosen, activations, weights = score_weights(query, masks)
+    return Raw(summed(activations, weights.to(activations)), chosen)
+
+
+def score_weights(query: Query, masks: str = "input") -> tuple[Chosen, Tensor, Tensor]:
+    """Score-CAM's targets, activations ``(B, K, *grid)``, and weights ``(B, T, K)`` of the channels."""
     with Resume(query.net, query.layer.name) as network, _exact(query.images):
         chosen = query.choose(network.start(query.images))
         activations = precise(query.layer.grid(network.activations))
@@ -183,9 +189,8 @@ def score_cam(query: Query, *, masks: str = "input") -> Raw:
                 folded.mul_(unit(channels, places)[:, :, None])
                 output = network(copies)
             scores.append(chosen.follow(output).unflatten(0, (len(some), -1)))
-        weights = torch.cat(scores).permute(1, 2, 0).float().softmax(2)  # (B, T, K)
-        maps = summed(activations, weights.to(activations))
-    return Raw(maps, chosen.detached())
+    weights = torch.cat(scores).permute(1, 2, 0).float().softmax(2)
+    return chosen.detached(), activations, weights
 
 
 @METHODS(
@@ -197,6 +202,12 @@ def ablation_cam(query: Query) -> Raw:
     w_k = y - y(A^k = 0), L = ReLU(sum_k w_k A^k). The paper divides all weights by y, which scales the map, and flips
     it where y is negative: left out. Only the part above the layer is run again.
     """
+    chosen, activations, falls = score_falls(query)
+    return Raw(summed(activations, falls.to(activations)), chosen)
+
+
+def score_falls(query: Query) -> tuple[Chosen, Tensor, Tensor]:
+    """Ablation-CAM's targets, activations ``(B, K, *grid)``, and the falls ``(B, T, K)`` that weigh the channels."""
     with Resume(query.net, query.layer.name) as network, _exact(query.images):
         chosen = query.choose(network.start(query.images))
         activations = precise(query.layer.grid(network.activations))
@@ -206,9 +217,7 @@ def ablation_cam(query: Query) -> Raw:
             for copy, k in zip(folded, some, strict=True):
                 copy[:, k] = 0
             scores.append(chosen.follow(network(copies)).unflatten(0, (len(some), -1)))
-        falls = chosen.scores[..., None] - torch.cat(scores).permute(1, 2, 0)
-        maps = summed(activations, falls.to(activations))
-    return Raw(maps, chosen.detached())
+    return chosen.detached(), activations, chosen.scores[..., None] - torch.cat(scores).permute(1, 2, 0)
 
 
 def _copies(activations: Tensor, layer: Layer, count: int) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,8 @@ class Item:
     Class discrimination: one file, two ``options`` (categories), ``truth`` is one of them. Trust: two files, of the
     networks ``models`` (the first is the one that is better by its accuracy), ``options`` are `LIKERT`, ``truth`` is
     empty, and ``category`` is what both networks said. Which side comes first is drawn for each person anew.
+    Of a catch trial ``truth`` is never empty. One of trust shows a map first and noise second: ``truth`` is "Clearly
+    the first", and "Slightly the first" is right, too. So a catch trial is passed by a `Rating.value` above 0.
     """
 
     id: str

@@ -1,0 +1,141 @@
+"""What every request passes: an id, the token, the limits on what it sends, a place in the queue, the headers."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import math
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wherefore.web.measures import Measures
+from wherefore.web.problems import GONE, Refused, broken, problem
+from wherefore.web.settings import Settings
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+ASKED = ("/v1/explain", "/v1/caption", "/v1/ask")  # what takes a place
+OPEN = ("/v1/health",)  # of what lies below /v1, without a token: for those who watch over the service
+NAMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Door:
+    """An ASGI app around another; ``places`` are those of requests that are being explained.
+
+    ``seconds`` tells how long one of these takes, for those who are sent away.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, measures: Measures, seconds: Callable[[], float]) -> None:
+        self.app, self.settings, self.measures, self.seconds = app, settings, measures, seconds
+        self.taken = 0
+        measures.watch("requests_under_way", "Requests to explain, waiting or running.", lambda: self.taken)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started, status = time.perf_counter(), GONE
+        given = Headers(scope=scope).get("x-request-id", "")
+        scope["wherefore.id"] = given if NAMED.fullmatch(given) else uuid.uuid4().hex
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.update({**HEADERS, "X-Request-ID": scope["wherefore.id"]})
+                if "cache-control" not in headers:
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        try:
+            await self._admit(scope, receive, answer)
+        except Exception as error:
+            if status != GONE:  # it is too late for another answer
+                raise
+            await broken(error, scope["wherefore.id"])(scope, receive, answer)
+        finally:
+            route = scope["path"] if scope["path"] in ASKED else getattr(scope.get("route"), "path", "other")
+            self.measures.answered(route, status, time.perf_counter() - started)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets in who may come in; the others are told why not."""
+        explains = scope["method"] == "POST" and scope["path"] in ASKED
+        try:
+            self._know(scope)
+            if explains:
+                self._measure(scope)
+                self._seat()
+        except Refused as error:
+            return await problem(error.status_code, error.detail, error.headers)(scope, receive, send)
+        if not explains:
+            return await self.app(scope, receive, send)
+        self.taken += 1
+        try:
+            await self.app(scope, self._limited(receive), send)
+        finally:
+            self.taken -= 1
+
+    def _know(self, scope: Scope) -> None:
+        """Refuses who does not show the token where one is needed."""
+        path, wanted = scope["path"], self.settings.token
+        if wanted is None or not path.startswith("/v1/") or path in OPEN:
+            return
+        shown = Headers(scope=scope).get("authorization", "")
+        kind, _, word = shown.partition(" ")
+        right = hmac.compare_digest(word.strip().encode("latin-1"), wanted.encode())  # in the same time, right or wrong
+        if kind.lower() != "bearer" or not right:
+            raise Refused(
+                401, "A token is needed: send the header Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"}
+            )
+
+    def _measure(self, scope: Scope) -> None:
+        """Refuses what says itself that it is too large, before a byte of it is read."""
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self.settings.most_bytes:
+            raise self._too_large()
+
+    def _seat(self) -> None:
+        """Refuses whoever would be one more than there are places."""
+        if self.taken >= self.settings.queue:
+            wait = min(60, max(1, math.ceil(self.taken * self.seconds())))
+            raise Refused(503, f"The queue is full: try again in {wait} s.", {"Retry-After": str(wait)})
+
+    def _too_large(self) -> Refused:
+        most = f"{self.settings.most_bytes / 2**20:.3g} MB"
+        return Refused(413, f"The request is larger than {most}: send a smaller file.", {"Connection": "close"})
+
+    def _limited(self, receive: Receive) -> Receive:
+        """What is sent, as long as it is neither too much nor too slow."""
+        so_far, whole = 0, False
+        until = asyncio.get_running_loop().time() + self.settings.patience
+
+        async def next_message() -> Message:
+            nonlocal so_far, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                slow = f"The request took longer than {self.settings.patience:g} s to arrive: send it faster."
+                raise Refused(408, slow, {"Connection": "close"}) from None
+            so_far += len(message.get("body", b""))
+            whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
+            if so_far > self.settings.most_bytes:
+                raise self._too_large()
+            return message
+
+        return next_message

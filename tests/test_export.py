@@ -1,0 +1,181 @@
+"""`wherefore export`: what the written file returns, run by other runtimes, is what the library returns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+import wherefore as wf
+from wherefore import export as exporting
+from wherefore.export import export
+
+ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+pytest.importorskip("onnxscript", reason="needs onnxscript")
+pytestmark = pytest.mark.filterwarnings("ignore")  # the exporters' own
+
+
+def stirred(model: wf.Model) -> wf.Model:
+    """The same with a head that is not zero, and with running statistics that are none of a fresh network."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for module in model.net.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.add_(torch.randn_like(module.weight) * 0.05)
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.add_(torch.randn_like(module.running_mean) * 0.1)
+    return model
+
+
+def by_onnx(path: Path, *inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    assert names == ["image", "target"][: len(inputs)]
+    assert [each.name for each in session.get_outputs()] == ["logits", "maps"]
+    logits, maps = session.run(None, dict(zip(names, [x.numpy() for x in inputs], strict=True)))
+    return logits, maps
+
+
+def by_pt2(path: Path, *inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    logits, maps = torch.export.load(path).module()(*inputs)
+    return logits.detach().numpy(), maps.detach().numpy()
+
+
+def same(found: tuple[np.ndarray, np.ndarray], model: wf.Model, images: Tensor, target: Any, **how: Any) -> None:
+    e = wf.explain(model, images, target, **how)
+    maps = e.maps[:, 0].numpy()
+    assert np.abs(maps).max() > 0, "else nothing is compared"
+    assert found[1].shape == maps.shape and np.abs(found[1] - maps).max() <= 1e-4 * np.abs(maps).max()
+    with torch.no_grad():
+        logits = model.net(images).numpy()
+    assert np.abs(found[0] - logits).max() <= 1e-4 * np.abs(logits).max()
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".pt2"])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_number_of_images_and_any_target(tmp_path_factory: pytest.TempPathFactory, ending: str, count: int) -> None:
+    model, path = wf.load("scenes:vgg"), tmp_path_factory.getbasetemp() / f"exported{ending}"
+    if not path.exists():
+        export(wf.Explainer(model), path)
+    images = torch.stack([model.preprocess(wf.scenes.scene(i).image) for i in range(count)])
+    for target in ([3] * count, [*range(count)]):
+        found = (by_onnx if ending == ".onnx" else by_pt2)(path, images, torch.tensor(target))
+        same(found, model, images, torch.tensor(target))
+
+
+def test_the_first_answer(tmp_path: Path) -> None:
+    model = wf.load("scenes:resnet")
+    said = export(wf.Explainer(model), tmp_path / "top.onnx", top1=True).said
+    assert said["gradient"] == "read off the linear head" and "target" not in said["inputs"]
+    images = torch.stack([model.preprocess(wf.scenes.scene(i).image) for i in range(3)])
+    same(by_onnx(tmp_path / "top.onnx", images), model, images, None)
+
+
+@pytest.mark.parametrize("method", ["counterfactual", "hires-cam", "grad-cam++", "xgrad-cam", "layer-cam"])
+def test_other_methods(method: str, tmp_path: Path) -> None:
+    model = wf.load("scenes:vgg")
+    export(wf.Explainer(model, method), tmp_path / "m.pt2")
+    images = torch.stack([model.preprocess(wf.scenes.scene(i).image) for i in range(3)])
+    found = by_pt2(tmp_path / "m.pt2", images, torch.tensor([1, 5, 2]))
+    same(found, model, images, torch.tensor([1, 5, 2]), method=method)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "vgg11", "mobilenet_v2", "vit_b_16", "convnext_tiny", "timm:vit_tiny_patch16_224",
+     "timm:swin_tiny_patch4_window7_224", "efficientnet_b0"],
+)  # fmt: skip
+def test_networks(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = stirred(wf.load(name, weights=None))
+    export(wf.Explainer(model), tmp_path / "m.onnx")
+    images = torch.rand(3, 3, 224, 224, generator=torch.Generator().manual_seed(2))
+    same(by_onnx(tmp_path / "m.onnx", images, torch.tensor([7, 0, 99])), model, images, torch.tensor([7, 0, 99]))
+
+
+def test_what_the_file_says(tmp_path: Path) -> None:
+    import onnx
+
+    model = wf.load("scenes:vgg")
+    written = export(wf.Explainer(model), tmp_path / "m.onnx")
+    kept = {entry.key: entry.value for entry in onnx.load(str(written.path)).metadata_props}
+    assert kept["weights_sha256"] == model.weights_sha256 and kept["layer"] == "features.20"
+    assert json.loads(kept["classes"]) == [*model.classes] and json.loads(kept["grid"]) == [12, 12]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"], "nothing else is left"
+
+
+def test_a_fixed_number_of_images(tmp_path: Path) -> None:
+    model = wf.load("scenes:vgg")
+    said = export(wf.Explainer(model), tmp_path / "m.onnx", batch=4).said
+    assert said["inputs"]["image"][0] == 4
+    images = torch.stack([model.preprocess(wf.scenes.scene(i).image) for i in range(4)])
+    same(by_onnx(tmp_path / "m.onnx", images, torch.arange(4)), model, images, torch.arange(4))
+
+
+def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
+    model = wf.load("scenes:vgg")
+    before = {name: x.clone() for name, x in model.net.state_dict().items()}
+    model.net.train()
+    export(wf.Explainer(model), tmp_path / "m.pt2")
+    assert model.net.training and not any(m._forward_hooks for m in model.net.modules())
+    assert all(p.grad is None and p.requires_grad for p in model.net.parameters())
+    assert all(torch.equal(x, before[name]) for name, x in model.net.state_dict().items())
+
+
+@pytest.mark.parametrize(("size", "bins"), [((7, 7), (7, 7)), ((13, 9), (6, 7)), ((3, 4), (7, 7)), ((8, 8), (1, 1))])
+def test_pooling_beside_torch(size: tuple[int, int], bins: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    there = adaptive_avg_pool2d(x, bins)
+    assert torch.allclose(exporting._pooled(x, bins), there)
+    gradient = torch.randn_like(there)
+    (wanted,) = torch.autograd.grad(there, x, gradient)
+    assert torch.allclose(exporting._pooled_backward(gradient, x), wanted)
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "file", "words"),
+    [
+        ("scenes:vgg", "occlusion", "m.onnx", "cannot be exported: take one of grad-cam"),
+        ("scenes:vgg", "eigen-grad-cam", "m.onnx", "cannot be exported"),
+        ("scenes:vgg", "grad-cam", "m.pth", "ends in neither .onnx nor .pt2"),
+        ("scenes:vqa", "grad-cam", "m.onnx", "no network of pictures alone"),
+    ],
+)
+def test_what_cannot_be_exported(model: str, method: str, file: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(wf.Error, match=words):
+        export(wf.Explainer(wf.load(model), method), tmp_path / file)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "summed", lambda *given: 1.01 * wf.methods.cams.summed(*given))
+    with pytest.raises(wf.Error, match="differs from the network by"):
+        export(wf.Explainer(wf.load("scenes:vgg")), tmp_path / "m.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "wherefore",
+        "export",
+        "--model",
+        "scenes:vgg",
+        "--top1",
+        "--out",
+        "m.onnx",
+        "--json",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert said["difference"] < 1e-4 and (tmp_path / said["file"]).exists() and done.stderr == ""

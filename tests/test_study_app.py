@@ -22,9 +22,8 @@ from sqlalchemy.exc import OperationalError
 from study_folder import make
 from wherefore.errors import Error
 from wherefore.study import platforms
-from wherefore.study.app import SIMULATED, create
+from wherefore.study.app import LIMIT, SIMULATED, create
 from wherefore.study.browsing import Page, read
-from wherefore.study.guarding import LIMIT
 from wherefore.study.plan import LIKERT
 from wherefore.study.serving import serve, served
 from wherefore.study.store import Store, opened
@@ -297,8 +296,23 @@ def test_an_option_that_this_item_has_not(desk: Callable[..., Desk]) -> None:
 
 
 def test_bodies_of_unknown_length(desk: Callable[..., Desk]) -> None:
-    answer = desk().browser.post("/", content=iter([b"participant=1"]))  # chunked
-    assert answer.status_code == 411 and "Content-Length" in answer.text
+    pieces = (b"participant=" + b"a" * 1000 for _ in range(1000))
+    answer = desk().browser.post("/", content=pieces, headers={"content-type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 413 and read(answer.text).kind == "message"
+
+
+def test_who_found_nothing_may_find_something_later(desk: Callable[..., Desk]) -> None:
+    it = desk(pictures=1, ratings=1, workers=1)
+    first = it.enter("1")
+    while it.page(first).pictures[0].removeprefix("/pictures/") in {item.files[0] for item in it.plan.catches}:
+        it.answer(first)
+    held = [it.enter(str(number)) for number in range(2, 5)]
+    for address in held:
+        it.page(address)
+    late = it.enter("late")
+    assert "full" in it.browser.get(late).text
+    it.clock.on(minutes=it.plan.minutes + 1)
+    assert "1 of 1" in it.browser.get(late).text
 
 
 def test_another_workers_trial(desk: Callable[..., Desk]) -> None:
@@ -321,6 +335,7 @@ def test_troubles_of_our_own_are_said(desk: Callable[..., Desk], monkeypatch: py
         answer = it.browser.get(address)
         assert answer.status_code == status and "Your answers are kept" in answer.text and "secret" not in answer.text
         assert (answer.headers.get("retry-after") == "5") == (status == 503)
+        assert answer.headers["content-security-policy"] and answer.headers["cache-control"] == "no-store"
 
 
 # ---------------------------------------------------------------------------------------------- what pages are

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 import wherefore as wf
-from fixtures_web import SVG, bomb, chunk, drawn, png, scans, sent
+from fixtures_web import SVG, bomb, chunk, drawn, png, scans, sent, served
 from wherefore.cli import main
 from wherefore.errors import Error
 from wherefore.saving import jpeg
@@ -453,6 +453,21 @@ def test_what_arrives_too_slowly_or_never_ends_is_refused(models: dict[str, wf.M
             call(app, [begun, *[{"type": "http.request", "body": bytes(100), "more_body": True}] * 50])
         )
         assert answers[0]["status"] == 413 and b"larger than" in answers[1]["body"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_who_sends_too_much_hears_why(models: dict[str, wf.Model], chunked: bool) -> None:
+    """Over a real connection, which must not be cut before the answer is read."""
+    import httpx
+
+    body, kind = form(bytes(8 * 2**20))
+    content = (body[i : i + 65536] for i in range(0, len(body), 65536)) if chunked else body
+    settings = Settings(most_bytes=5 * 2**20, token=None if chunked else TOKEN)
+    headers = {"Content-Type": kind.decode(), **({} if chunked else {"Authorization": f"Bearer {TOKEN}"})}
+    with served(create_app(models, settings)) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        answer = client.post("/v1/explain", content=content, headers=headers)
+        assert answer.status_code == 413 and "larger than 5 MB" in answer.json()["error"]
+        assert chunked or client.post("/v1/explain", content=body[: 2**20]).status_code == 401
 
 
 def test_what_breaks_here_is_said_without_saying_what(

@@ -201,6 +201,44 @@ def test_a_late_answer_is_thanked_and_kept(desk: Callable[..., Desk]) -> None:
     assert answer.history[0].headers["location"] == f"{slow}?late=1"
 
 
+def test_who_comes_while_all_is_held_may_come_back(desk: Callable[..., Desk]) -> None:
+    it = desk(pictures=1, ratings=1, workers=1)  # four items
+    held = [it.enter(str(number)) for number in range(4)]
+    for address in held:
+        assert it.page(address).kind == "trial"
+    late = it.enter("late")
+    page, text = it.page(late), it.browser.get(late).text
+    assert page.kind == "wait" and not page.forms and page.links == [late]
+    assert "about 60 minutes" in text and "have been given" not in text
+    assert it.store.counts()["finished"] == 0 and it.store.counts()["open"] == 4
+    it.clock.on(minutes=it.plan.minutes + 1)
+    assert it.page(late).kind == "trial", "they all left"
+    assert it.through(late).kind == "done" and it.store.counts()["finished"] == 1
+    assert it.store.counts()["ratings"] == 4
+    nobody = it.enter("nobody")
+    assert it.page(nobody).kind == "full" and it.store.counts()["finished"] == 1, "who answered nothing is not counted"
+
+
+def test_who_has_answered_some_may_end_or_wait(desk: Callable[..., Desk]) -> None:
+    it = desk(pictures=1, ratings=1, workers=1)
+    for number in range(3):
+        assert it.page(it.enter(str(number))).kind == "trial"
+    ends = it.enter("ends")
+    early = it.browser.post(f"{ends}/end")
+    assert early.status_code == 400 and "trials left" in early.text
+    page = it.through(ends)
+    assert page.kind == "wait" and page.links == [ends] and not page.code
+    assert it.store.counts()["finished"] == 0
+    [form] = page.forms
+    assert [button.words for button in form.buttons] == ["End here and get my code"]
+    done = it.page(form.action, {})
+    assert done.kind == "done" and done.code and it.store.counts()["finished"] == 1
+    it.clock.on(minutes=it.plan.minutes + 1)
+    assert it.page(ends).kind == "done", "they ended"
+    waits = it.enter("waits")
+    assert it.through(waits).kind == "done" and it.store.counts()["ratings"] == 4
+
+
 def test_lateness_is_spoken_of(desk: Callable[..., Desk]) -> None:
     it = desk()
     address = it.enter("1")

@@ -50,6 +50,7 @@ def create(folder: Path, plan: Plan, store: Store, platform: Platform) -> FastAP
     app.get("/w/{token}/declined")(desk.declined)
     app.post("/w/{token}/consent")(desk.consent)
     app.post("/w/{token}/answer")(desk.answer)
+    app.post("/w/{token}/end")(desk.end)
     app.get("/pictures/{name}")(desk.picture)
     app.get("/static/{name}")(desk.static)
     app.add_middleware(Guard, headers=headers(platform.posts_to, platform.framed_by), refuse=desk.refuse)
@@ -99,7 +100,7 @@ class Desk:
             return self._page("consent", token=token, unticked=False)
         trial = None if visitor.finished else self.store.next(token)
         if trial is None:
-            return self._end(visitor if visitor.finished else self.store.finish(token))
+            return self._end(self._visitor(token))
         return self._page(
             "trial",
             token=token,
@@ -148,6 +149,12 @@ class Desk:
         kept = self.store.answer(token, trial, option, took)
         return RedirectResponse(f"/w/{token}" + "?late=1" * (kept == "surplus"), 303)
 
+    def end(self, token: Token) -> Response:
+        """Ends for somebody who does not want to wait for what others may leave."""
+        self._visitor(token)
+        self.store.finish(token)
+        return RedirectResponse(f"/w/{token}", 303)
+
     def picture(self, name: str) -> Response:
         """A picture of the plan."""
         if name not in self.files:
@@ -186,9 +193,11 @@ class Desk:
         return page
 
     def _end(self, visitor: Visitor) -> Response:
+        if visitor.answered < visitor.trials:
+            return self._page("wait", visitor=visitor, minutes=self.plan.minutes, leaving=self.platform.leaving)
         if not visitor.answered:
-            said = f"{FULL} {self.platform.leaving}"
-            return self._page("message", heading="The study is full", said=said, link=None)
+            return self._page("full", heading="The study is full", said=f"{FULL} {self.platform.leaving}", link=None)
+        visitor = self.store.finish(visitor.token)
         failed = self.store.failed(visitor.token) >= self.plan.rules.catches_failed
         back = self.platform.back(self.store.details(visitor.token), visitor.code, failed)
         return self._page("done", code=visitor.code, back=back)

@@ -167,14 +167,16 @@ class Store:
             return _visitor(connection, _worker(connection, token))
 
     def finish(self, token: str) -> Visitor:
-        """Notes that they went through. Raises `Error` while trials are left."""
+        """Notes that they went through, if they answered anything. Raises `Error` while there are trials for them."""
         with self._database.write() as connection:
             who = _worker(connection, token)
-            visitor = _visitor(connection, who)
-            if not visitor.consented or visitor.answered < visitor.trials:
-                raise Error("There are trials left: answer them first.")
             if who.finished_at is None:
-                self._note(connection, who, finished_at=self._clock())
+                given = pooled.given(connection, who.id)
+                waits = any(_waits(self.plan.by_id[row.item], row) for row in given)
+                if who.consented_at is None or waits or self._chosen(connection, who, given, self._clock()):
+                    raise Error("There are trials left: go back to them and answer them first.")
+                done = sum(row.answered for row in given)
+                self._note(connection, who, trials=done, finished_at=self._clock() if done else None)
             return _visitor(connection, _worker(connection, token))
 
     def _note(self, connection: Connection, who: Row[Any], **values: Any) -> None:
@@ -183,9 +185,10 @@ class Store:
     # ------------------------------------------------------------------------------------- trials and answers
 
     def next(self, token: str) -> Trial | None:
-        """The trial that this visitor holds, else a new one; None where they are through or the pool has no more.
+        """The trial that this visitor holds, else a new one; None where there is none for them now.
 
-        Raises `Error` for a token of nobody, or of somebody who has not consented.
+        Their ``trials`` are then those that they answered, unless others hold what they could still be asked: it may
+        return to the pool. Raises `Error` for a token of nobody, or of somebody who has not consented.
         """
         with self._database.write(lasting=False) as connection:  # the answer to it lasts, and it with that
             who = _worker(connection, token)
@@ -195,27 +198,27 @@ class Store:
                 return None
             given = pooled.given(connection, who.id)
             trial = self._held(connection, given) or self._new(connection, who, given)
-            if trial is None:
+            if trial is not None:
+                self._note(connection, who, seen_at=self._clock())
+            elif self._chosen(connection, who, given, self._expiry()) is None:  # not even if all others left
                 self._note(connection, who, trials=sum(row.answered for row in given))
-                return None
-            self._note(connection, who, seen_at=self._clock())
             return trial
 
     def _held(self, connection: Connection, given: Sequence[Row[Any]]) -> Trial | None:
         """The trial that waits for its answer, and whose slot nobody else was given; its time begins anew."""
         for row in given:
             item = self.plan.by_id[row.item]
-            if not row.answered and (item.catch or row.slot is not None):
+            if _waits(item, row):
                 again = update(assignments).where(assignments.c.id == row.id).values(expires_at=self._expiry())
                 connection.execute(again)
                 return Trial(row.id, item, row.flipped, row.position)
         return None
 
     def _new(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Trial | None:
-        item = self._chosen(connection, who, given)
+        now = self._clock()
+        item = self._chosen(connection, who, given, now)
         if item is None:
             return None
-        now = self._clock()
         trial = Trial(secrets.token_urlsafe(12), item, random.random() < 0.5, len(given))
         values: dict[str, Any] = {"id": trial.id, "worker_id": who.id, "item": item.id, "position": trial.position}
         if not item.catch:
@@ -228,7 +231,7 @@ class Store:
     def _expiry(self) -> datetime:
         return self._clock() + timedelta(minutes=self.plan.minutes)
 
-    def _chosen(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Item | None:
+    def _chosen(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]], now: datetime) -> Item | None:
         """The catch trial that is due, else an item of the pool, else a catch trial that is left."""
         done = [self.plan.by_id[row.item] for row in given if row.answered]
         caught = [item for item in done if item.catch]
@@ -238,7 +241,7 @@ class Store:
         asked = len(done) - len(caught)
         if asked < self.plan.trials:
             seen = [self.plan.by_id[row.item] for row in given if row.method is not None]
-            pool = pooled.pool(connection, self.plan, self._clock())
+            pool = pooled.pool(connection, self.plan, now)
             if item := assigning.choose(self.plan.items, self._square, pool, seen, who.square, random.Random()):
                 return item
         return catches.left(caught) if asked else None
@@ -313,6 +316,11 @@ class Store:
         wanted = len(self.plan.items) * self.plan.ratings
         named = {"workers": entered, "finished": finished, "ratings": counted, "wanted": wanted}
         return {**named, "surplus": surplus, "open": held}
+
+
+def _waits(item: Item, row: Row[Any]) -> bool:
+    """Whether a trial that was given waits for its answer, and its slot went to nobody else."""
+    return not row.answered and (item.catch or row.slot is not None)
 
 
 def _plain(text: str) -> bool:

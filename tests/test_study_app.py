@@ -22,9 +22,8 @@ from sqlalchemy.exc import OperationalError
 from study_folder import make
 from wherefore.errors import Error
 from wherefore.study import platforms
-from wherefore.study.app import SIMULATED, create
+from wherefore.study.app import LIMIT, SIMULATED, create
 from wherefore.study.browsing import Page, read
-from wherefore.study.guarding import LIMIT
 from wherefore.study.plan import LIKERT
 from wherefore.study.serving import serve, served
 from wherefore.study.store import Store, opened
@@ -335,8 +334,9 @@ def test_an_option_that_this_item_has_not(desk: Callable[..., Desk]) -> None:
 
 
 def test_bodies_of_unknown_length(desk: Callable[..., Desk]) -> None:
-    answer = desk().browser.post("/", content=iter([b"participant=1"]))  # chunked
-    assert answer.status_code == 411 and "Content-Length" in answer.text
+    pieces = (b"participant=" + b"a" * 1000 for _ in range(1000))
+    answer = desk().browser.post("/", content=pieces, headers={"content-type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 413 and read(answer.text).kind == "message"
 
 
 def test_another_workers_trial(desk: Callable[..., Desk]) -> None:
@@ -359,6 +359,7 @@ def test_troubles_of_our_own_are_said(desk: Callable[..., Desk], monkeypatch: py
         answer = it.browser.get(address)
         assert answer.status_code == status and "Your answers are kept" in answer.text and "secret" not in answer.text
         assert (answer.headers.get("retry-after") == "5") == (status == 503)
+        assert answer.headers["content-security-policy"] and answer.headers["cache-control"] == "no-store"
 
 
 # ---------------------------------------------------------------------------------------------- what pages are

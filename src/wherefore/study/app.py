@@ -10,6 +10,7 @@ import hmac
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,8 @@ import anyio.to_thread
 from fastapi import Depends, FastAPI, Form, HTTPException, Query, Request
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
@@ -28,6 +30,8 @@ from wherefore.study.platforms import Platform
 from wherefore.study.showing import Pages, screen, static
 from wherefore.study.store import Store, Visitor
 
+LIMIT = 16 * 1024  # bytes of a form; ours have less than a hundredth of it
+UNTOLD: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # addresses name the workers
 THREADS = 8  # that wait for the database and read files
 SIMULATED = "X-Wherefore-Simulated"  # the header by which simulated workers say what they are: the plan's digest
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -40,10 +44,10 @@ Token = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{8,86}$")]
 log = logging.getLogger(__name__)
 
 
-def create(folder: Path, plan: Plan, store: Store, platform: Platform) -> FastAPI:
+def create(folder: Path, plan: Plan, store: Store, platform: Platform) -> Guard:
     """The app of a study's folder; in the end it closes the store. Raises `Error` where text or picture is missing."""
     desk = Desk(folder, plan, store, platform)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=desk.open)
+    app = FastAPI(openapi_url=None, lifespan=desk.open, max_body_size=LIMIT, telemetry=UNTOLD)
     app.api_route("/", methods=["GET", "POST"])(desk.enter)
     app.get("/w/{token}")(desk.show)
     app.get("/w/{token}/instructions")(desk.instruct)
@@ -53,10 +57,9 @@ def create(folder: Path, plan: Plan, store: Store, platform: Platform) -> FastAP
     app.post("/w/{token}/end")(desk.end)
     app.get("/pictures/{name}")(desk.picture)
     app.get("/static/{name}")(desk.static)
-    app.add_middleware(Guard, headers=headers(platform.posts_to, platform.framed_by), refuse=desk.refuse)
     for kind in (Error, AnyHTTPException, RequestValidationError, OperationalError, InterfaceError, Exception):
         app.add_exception_handler(kind, desk.failed)
-    return app
+    return Guard(app, headers(platform.posts_to, platform.framed_by), LIMIT, desk.refuse)
 
 
 async def given(request: Request) -> dict[str, str]:
@@ -106,8 +109,8 @@ class Desk:
             token=token,
             trial=trial.id,
             screen=screen(self.plan, trial.item, trial.flipped),
-            number=min(visitor.answered + 1, visitor.trials),
-            trials=visitor.trials,
+            number=visitor.answered + 1,
+            trials=max(visitor.answered + 1, visitor.trials),  # there may be more again where there were none
             late=late,
         )
 
@@ -159,7 +162,7 @@ class Desk:
         """A picture of the plan."""
         if name not in self.files:
             raise HTTPException(404)
-        return FileResponse(self.files[name], headers=FOR_EVER)
+        return Response(self.files[name].read_bytes(), media_type=guess_type(name)[0], headers=FOR_EVER)
 
     def static(self, name: str) -> Response:
         """A file of the package's own."""

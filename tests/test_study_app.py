@@ -263,12 +263,35 @@ def test_simulated_workers_are_marked(desk: Callable[..., Desk]) -> None:
     it.answer(it.enter("x", headers={SIMULATED: it.plan.digest}), rt_ms=4321)
     [rating] = it.store.ratings()
     assert rating.simulated and rating.rt_ms == 4321, "they do not wait, so our clock says nothing of them"
-    it.clock.on(seconds=1)
-    it.answer(it.enter("y"))
-    assert [rating.simulated for rating in it.store.ratings()] == [True, False]
-    after = it.browser.post("/", data={"participant": "z"}, headers={SIMULATED: it.plan.digest})
-    assert after.status_code == 400 and "People have answered" in after.text
-    assert it.plan.digest not in it.browser.get(it.enter("w")).text
+    assert it.plan.digest not in it.browser.get(it.enter("w", headers={SIMULATED: it.plan.digest})).text
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_people_and_simulated_workers_are_never_in_one_study(desk: Callable[..., Desk], simulated: bool) -> None:
+    it = desk()
+    marked, plain = {SIMULATED: it.plan.digest}, {}
+    first, second = (marked, plain) if simulated else (plain, marked)
+    early = it.page("/", {"participant": "early"}, headers=second).forms[0].action
+    it.answer(it.enter("x", headers=first))
+    said = "simulated workers, so people cannot" if simulated else "People take part in this study"
+    for address, form in (("/", {"participant": "y"}), (early, {"choice": "agree", "agree": "yes"})):
+        refused = it.browser.post(address, data=form, headers=second)
+        assert refused.status_code == 400 and said in refused.text
+    it.answer(it.enter("z", headers=first))
+    assert [rating.simulated for rating in it.store.ratings()] == [simulated] * 2
+
+
+def test_a_study_that_holds_simulated_answers_says_so_when_it_is_served(tmp_path: Path) -> None:
+    plan = make(tmp_path)
+    store = opened(tmp_path, plan)
+    store.consent(store.enter("local", "x", simulated=True).token)
+    store.close()
+    command = [sys.executable, "-m", "wherefore", "study", "serve", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout and server.stderr and "http://" in server.stdout.readline()
+        server.send_signal(signal.SIGTERM)
+        said = server.stderr.read()
+    assert "lets no people in: give --database another" in said and said.count("\n") == 1
 
 
 def test_declining(desk: Callable[..., Desk]) -> None:

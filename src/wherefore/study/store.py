@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, select, update
 
 from wherefore.errors import Error
 from wherefore.study import assigning
@@ -124,7 +124,8 @@ class Store:
         """The visitor of a platform's worker: a new one, or who they were when they came before.
 
         Of ``worker``, their id there, a salted hash alone is kept. ``details`` are what the platform wants back at the
-        end; those of the latest visit hold, and none that repeats the id is kept.
+        end; those of the latest visit hold, and none that repeats the id is kept. Raises `Error` for people where
+        simulated workers take part, and the other way round.
         """
         said = f"{platform}:{worker}".encode("utf-8", "backslashreplace")
         hashed = hmac.new(bytes.fromhex(self._salt), said, hashlib.sha256).hexdigest()
@@ -132,6 +133,7 @@ class Store:
         with self._database.write() as connection:
             token = connection.execute(select(workers.c.token).where(workers.c.hash == hashed)).scalar()
             if token is None:
+                _apart(connection, simulated)
                 token = self._entered(connection, hash=hashed, platform=platform, details=kept, simulated=simulated)
             elif kept:
                 connection.execute(update(workers).where(workers.c.hash == hashed).values(details=kept))
@@ -156,10 +158,14 @@ class Store:
             return dict(_worker(connection, token).details)
 
     def consent(self, token: str) -> Visitor:
-        """Notes that they consent; who consents first has the first row of the Latin square, and so on, round."""
+        """Notes that they consent; who consents first has the first row of the Latin square, and so on, round.
+
+        Raises `Error` where people and simulated workers would be mixed, as `enter` does.
+        """
         with self._database.write() as connection:
             who = _worker(connection, token)
             if who.consented_at is None:
+                _apart(connection, who.simulated)
                 before = connection.execute(select(func.count(workers.c.consented_at))).scalar_one()
                 now = self._clock()
                 row = before % self._square.rows
@@ -298,6 +304,11 @@ class Store:
             ).all()
         return [rating(self.plan.by_id[row.item], row) for row in rows]
 
+    def simulated(self) -> bool:
+        """Whether simulated workers take part, so that people cannot."""
+        with self._database.read() as connection:
+            return _takes_part(connection, simulated=True)
+
     def counts(self) -> dict[str, int]:
         """``workers`` who consented, ``finished``, ``ratings`` that count of ``wanted``, ``surplus``, ``open``.
 
@@ -316,6 +327,20 @@ class Store:
         wanted = len(self.plan.items) * self.plan.ratings
         named = {"workers": entered, "finished": finished, "ratings": counted, "wanted": wanted}
         return {**named, "surplus": surplus, "open": held}
+
+
+def _takes_part(connection: Connection, simulated: bool) -> bool:
+    theirs = and_(workers.c.simulated.is_(simulated), workers.c.consented_at.is_not(None))
+    return bool(connection.execute(select(exists().where(theirs))).scalar())
+
+
+def _apart(connection: Connection, simulated: bool) -> None:
+    """Raises `Error` where those take part who are simulated, for somebody who is not, or the other way round."""
+    if not _takes_part(connection, not simulated):
+        return
+    if simulated:
+        raise Error("People take part in this study: simulate on a copy of its folder.")
+    raise Error("This study holds answers of simulated workers, so people cannot take part in it: tell the researcher.")
 
 
 def _waits(item: Item, row: Row[Any]) -> bool:

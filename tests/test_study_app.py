@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sqlite3
@@ -200,6 +201,44 @@ def test_a_late_answer_is_thanked_and_kept(desk: Callable[..., Desk]) -> None:
     assert answer.history[0].headers["location"] == f"{slow}?late=1"
 
 
+def test_who_comes_while_all_is_held_may_come_back(desk: Callable[..., Desk]) -> None:
+    it = desk(pictures=1, ratings=1, workers=1)  # four items
+    held = [it.enter(str(number)) for number in range(4)]
+    for address in held:
+        assert it.page(address).kind == "trial"
+    late = it.enter("late")
+    page, text = it.page(late), it.browser.get(late).text
+    assert page.kind == "wait" and not page.forms and page.links == [late]
+    assert "about 60 minutes" in text and "have been given" not in text
+    assert it.store.counts()["finished"] == 0 and it.store.counts()["open"] == 4
+    it.clock.on(minutes=it.plan.minutes + 1)
+    assert it.page(late).kind == "trial", "they all left"
+    assert it.through(late).kind == "done" and it.store.counts()["finished"] == 1
+    assert it.store.counts()["ratings"] == 4
+    nobody = it.enter("nobody")
+    assert it.page(nobody).kind == "full" and it.store.counts()["finished"] == 1, "who answered nothing is not counted"
+
+
+def test_who_has_answered_some_may_end_or_wait(desk: Callable[..., Desk]) -> None:
+    it = desk(pictures=1, ratings=1, workers=1)
+    for number in range(3):
+        assert it.page(it.enter(str(number))).kind == "trial"
+    ends = it.enter("ends")
+    early = it.browser.post(f"{ends}/end")
+    assert early.status_code == 400 and "trials left" in early.text
+    page = it.through(ends)
+    assert page.kind == "wait" and page.links == [ends] and not page.code
+    assert it.store.counts()["finished"] == 0
+    [form] = page.forms
+    assert [button.words for button in form.buttons] == ["End here and get my code"]
+    done = it.page(form.action, {})
+    assert done.kind == "done" and done.code and it.store.counts()["finished"] == 1
+    it.clock.on(minutes=it.plan.minutes + 1)
+    assert it.page(ends).kind == "done", "they ended"
+    waits = it.enter("waits")
+    assert it.through(waits).kind == "done" and it.store.counts()["ratings"] == 4
+
+
 def test_lateness_is_spoken_of(desk: Callable[..., Desk]) -> None:
     it = desk()
     address = it.enter("1")
@@ -225,12 +264,35 @@ def test_simulated_workers_are_marked(desk: Callable[..., Desk]) -> None:
     it.answer(it.enter("x", headers={SIMULATED: it.plan.digest}), rt_ms=4321)
     [rating] = it.store.ratings()
     assert rating.simulated and rating.rt_ms == 4321, "they do not wait, so our clock says nothing of them"
-    it.clock.on(seconds=1)
-    it.answer(it.enter("y"))
-    assert [rating.simulated for rating in it.store.ratings()] == [True, False]
-    after = it.browser.post("/", data={"participant": "z"}, headers={SIMULATED: it.plan.digest})
-    assert after.status_code == 400 and "People have answered" in after.text
-    assert it.plan.digest not in it.browser.get(it.enter("w")).text
+    assert it.plan.digest not in it.browser.get(it.enter("w", headers={SIMULATED: it.plan.digest})).text
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_people_and_simulated_workers_are_never_in_one_study(desk: Callable[..., Desk], simulated: bool) -> None:
+    it = desk()
+    marked, plain = {SIMULATED: it.plan.digest}, {}
+    first, second = (marked, plain) if simulated else (plain, marked)
+    early = it.page("/", {"participant": "early"}, headers=second).forms[0].action
+    it.answer(it.enter("x", headers=first))
+    said = "simulated workers, so people cannot" if simulated else "People take part in this study"
+    for address, form in (("/", {"participant": "y"}), (early, {"choice": "agree", "agree": "yes"})):
+        refused = it.browser.post(address, data=form, headers=second)
+        assert refused.status_code == 400 and said in refused.text
+    it.answer(it.enter("z", headers=first))
+    assert [rating.simulated for rating in it.store.ratings()] == [simulated] * 2
+
+
+def test_a_study_that_holds_simulated_answers_says_so_when_it_is_served(tmp_path: Path) -> None:
+    plan = make(tmp_path)
+    store = opened(tmp_path, plan)
+    store.consent(store.enter("local", "x", simulated=True).token)
+    store.close()
+    command = [sys.executable, "-m", "wherefore", "study", "serve", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout and server.stderr and "http://" in server.stdout.readline()
+        server.send_signal(signal.SIGTERM)
+        said = server.stderr.read()
+    assert "lets no people in: give --database another" in said and said.count("\n") == 1
 
 
 def test_declining(desk: Callable[..., Desk]) -> None:
@@ -243,6 +305,10 @@ def test_declining(desk: Callable[..., Desk]) -> None:
     assert it.page(address).kind == "consent" and it.store.counts()["workers"] == 0
     early = it.browser.get(f"{address}/instructions")
     assert read(early.text).kind == "consent"
+    it.page(f"{address}/consent", {"choice": "agree", "agree": "yes"})
+    it.answer(address)
+    late = it.page(f"{address}/consent", {"choice": "decline"})
+    assert late.kind == "trial" and len(it.store.ratings()) == 1, "nobody is told that no answer of theirs is kept"
 
 
 # ------------------------------------------------------------------------------------------- what is refused
@@ -301,20 +367,6 @@ def test_bodies_of_unknown_length(desk: Callable[..., Desk]) -> None:
     assert answer.status_code == 413 and read(answer.text).kind == "message"
 
 
-def test_who_found_nothing_may_find_something_later(desk: Callable[..., Desk]) -> None:
-    it = desk(pictures=1, ratings=1, workers=1)
-    first = it.enter("1")
-    while it.page(first).pictures[0].removeprefix("/pictures/") in {item.files[0] for item in it.plan.catches}:
-        it.answer(first)
-    held = [it.enter(str(number)) for number in range(2, 5)]
-    for address in held:
-        it.page(address)
-    late = it.enter("late")
-    assert "full" in it.browser.get(late).text
-    it.clock.on(minutes=it.plan.minutes + 1)
-    assert "1 of 1" in it.browser.get(late).text
-
-
 def test_another_workers_trial(desk: Callable[..., Desk]) -> None:
     it = desk()
     mine, theirs = it.enter("1"), it.enter("2")
@@ -344,8 +396,9 @@ def test_troubles_of_our_own_are_said(desk: Callable[..., Desk], monkeypatch: py
 def test_headers_and_weight(desk: Callable[..., Desk]) -> None:
     it = desk(kind="trust")
     address = it.enter("1")
+    declined = it.page("/", {"participant": "2"}).forms[0].action.replace("consent", "declined")
     weights = []
-    for path in ("/", address, f"{address}/instructions", f"{address}/declined"):
+    for path in ("/", address, f"{address}/instructions", declined):
         answer = it.browser.get(path)
         own = re.findall(r'(?:src|href|action)="([^"]*)"', answer.text)
         assert own and all(one.startswith("/") and not one.startswith("//") for one in own), "a request to elsewhere"
@@ -405,6 +458,8 @@ def test_mturk(desk: Callable[..., Desk]) -> None:
     it.page(f"{address}/consent", {"agree": "yes"})
     done = it.through(address)
     assert done.forms[0].action == "https://workersandbox.mturk.com/mturk/externalSubmit"
+    [[kept]] = rows(it.folder, "SELECT details FROM workers")
+    assert json.loads(kept) == {"assignmentId": "3ASSIGN", "turkSubmitTo": MTURK["turkSubmitTo"]}, "what is handed in"
     assert done.forms[0].fields == {"assignmentId": "3ASSIGN", "code": done.code}
     again = read(it.browser.get("/", params={**MTURK, "assignmentId": "3OTHER"}).text)
     assert again.forms[0].fields == {"assignmentId": "3OTHER", "code": done.code}, "they gave the first one back"
@@ -446,8 +501,10 @@ def test_prolific(desk: Callable[..., Desk]) -> None:
         expected = f"https://app.prolific.com/submissions/complete?cc={'GOOD1' if attends else 'BAD1'}"
         assert page.links == [expected]
         assert f'content="10;url={expected}"' in it.browser.get(address).text
+    assert rows(it.folder, "SELECT DISTINCT details FROM workers") == [("{}",)], "nothing of Prolific's is kept"
     assert it.browser.get("/").status_code == 400
-    assert it.browser.get("/", params={**PROLIFIC, "SESSION_ID": "%"}).status_code == 400
+    for name in PROLIFIC:
+        assert it.browser.get("/", params={**PROLIFIC, name: "%"}).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -512,9 +569,9 @@ def test_serving_needs_no_torch(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     make(tmp_path / "s")
-    with served(tmp_path / "s") as address, pytest.raises(Error, match="give another with --port"):
+    with served(tmp_path / "s") as address, pytest.raises(Error, match="give another --port"):
         serve(None, "127.0.0.1", int(address.rpartition(":")[2]), print)
-    with pytest.raises(Error, match=r"no address|cannot be used"):
+    with pytest.raises(Error, match="cannot be used"):
         serve(None, "203.0.113.7", 0, print)
 
 

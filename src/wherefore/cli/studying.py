@@ -86,6 +86,7 @@ def init(
     """
     from wherefore.study.design import Design
     from wherefore.study.making import PAGE, make
+    from wherefore.study.power import of_plan
 
     asked: Any = kind  # whether there is such a kind, the design says
     networks, files, methods = tuple(model or ()), tuple(map(str, weights or ())), tuple(method or ())
@@ -94,7 +95,7 @@ def init(
     count = len(plan.items)
     print(
         f"{count} items x {plan.ratings} ratings: {count * plan.ratings:,} answers, by {plan.workers} people with "
-        f"{plan.trials} trials and {len(plan.catches)} catch trials each.\n\n{out / PAGE}"
+        f"{plan.trials} trials and {len(plan.catches)} catch trials each.\n{of_plan(plan)}\n\n{out / PAGE}"
     )
 
 
@@ -134,7 +135,13 @@ def serve(
 
     plan, way = read(folder), named(platform.value, code, failed_code, submit_to)
     serving, store = _library("serving"), _library("store")
-    app = _library("app").create(folder, plan, store.opened(folder, plan, database), way)
+    kept = store.opened(folder, plan, database)
+    app = _library("app").create(folder, plan, kept, way)
+    if kept.simulated():
+        console.complain(
+            "the database holds answers of simulated workers, so it lets no people in: "
+            "give --database another, or serve a copy of the folder that was made before they came."
+        )
     serving.serve(app, host, port, console.study_served)
 
 
@@ -157,7 +164,8 @@ def simulate(
 
     They answer as well as it is set, with differences between workers and items, and the analysis should find that
     again. They are not people: every answer of theirs is marked as simulated, in the database, too, and a study that
-    people have answered does not let them in. What is right they read in DIR, as the app never sends it.
+    people take part in does not let them in, nor people after them. What is right they read in DIR: the app never
+    sends it.
 
     [bold]Examples[/bold]
 

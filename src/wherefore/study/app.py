@@ -28,7 +28,8 @@ from wherefore.study.guarding import Guard, headers
 from wherefore.study.plan import PICTURES, Plan
 from wherefore.study.platforms import Platform
 from wherefore.study.showing import Pages, screen, static
-from wherefore.study.store import Store, Visitor
+from wherefore.study.store import Store
+from wherefore.study.visitors import Visitor
 
 LIMIT = 16 * 1024  # bytes of a form; ours have less than a hundredth of it
 UNTOLD: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # addresses name the workers
@@ -54,6 +55,7 @@ def create(folder: Path, plan: Plan, store: Store, platform: Platform) -> Guard:
     app.get("/w/{token}/declined")(desk.declined)
     app.post("/w/{token}/consent")(desk.consent)
     app.post("/w/{token}/answer")(desk.answer)
+    app.post("/w/{token}/end")(desk.end)
     app.get("/pictures/{name}")(desk.picture)
     app.get("/static/{name}")(desk.static)
     for kind in (Error, AnyHTTPException, RequestValidationError, OperationalError, InterfaceError, Exception):
@@ -102,7 +104,7 @@ class Desk:
             return self._page("consent", token=token, unticked=False)
         trial = None if visitor.finished else self.store.next(token)
         if trial is None:
-            return self._end(visitor)
+            return self._end(self._visitor(token))
         return self._page(
             "trial",
             token=token,
@@ -126,7 +128,8 @@ class Desk:
 
     def declined(self, token: Token) -> Response:
         """The page for who does not take part, with the way back should it have been a slip."""
-        self._visitor(token)
+        if self._visitor(token).consented:  # their answers are kept
+            return RedirectResponse(f"/w/{token}", 303)
         said = f"You have not taken part, and no answer of yours is kept. {self.platform.leaving}"
         return self._page("message", heading="Thank you", said=said, link=(f"/w/{token}", "Back to the consent form"))
 
@@ -150,6 +153,12 @@ class Desk:
             took = round(rt_ms if visitor.simulated else min(rt_ms, took))
         kept = self.store.answer(token, trial, option, took)
         return RedirectResponse(f"/w/{token}" + "?late=1" * (kept == "surplus"), 303)
+
+    def end(self, token: Token) -> Response:
+        """Ends for somebody who does not want to wait for what others may leave."""
+        self._visitor(token)
+        self.store.finish(token)
+        return RedirectResponse(f"/w/{token}", 303)
 
     def picture(self, name: str) -> Response:
         """A picture of the plan."""
@@ -189,10 +198,11 @@ class Desk:
         return page
 
     def _end(self, visitor: Visitor) -> Response:
-        if not visitor.answered:  # should others leave their trials, there will be some for them, too
-            said = f"{FULL} {self.platform.leaving}"
-            return self._page("message", heading="The study is full", said=said, link=None)
-        self.store.finish(visitor.token)
+        if visitor.answered < visitor.trials:
+            return self._page("wait", visitor=visitor, minutes=self.plan.minutes, leaving=self.platform.leaving)
+        if not visitor.answered:
+            return self._page("full", heading="The study is full", said=f"{FULL} {self.platform.leaving}", link=None)
+        visitor = self.store.finish(visitor.token)
         failed = self.store.failed(visitor.token) >= self.plan.rules.catches_failed
         back = self.platform.back(self.store.details(visitor.token), visitor.code, failed)
         return self._page("done", code=visitor.code, back=back)
@@ -214,8 +224,6 @@ class Desk:
             return False
         if not hmac.compare_digest(mark.encode(), self.plan.digest.encode()):
             raise Error("Simulated workers have the folder of another study: give the one that is served here.")
-        if any(not rating.simulated for rating in self.store.ratings()):
-            raise Error("People have answered this study: simulate on a copy of its folder.")
         return True
 
     def _page(self, name: str, status: int = 200, /, **shown: Any) -> HTMLResponse:

@@ -95,8 +95,8 @@ class MTurk:
         """Who has come; None for a preview."""
         if given.get("assignmentId", PREVIEW) == PREVIEW:
             return None
-        details = {name: _id(given, name) for name in ("assignmentId", "hitId")}
-        details["turkSubmitTo"] = _origin(given.get("turkSubmitTo", ""))
+        _id(given, "hitId")
+        details = {"assignmentId": _id(given, "assignmentId"), "turkSubmitTo": _origin(given.get("turkSubmitTo", ""))}
         if details["turkSubmitTo"] not in self.posts_to:
             raise Error("This address does not lead back to MTurk: open the HIT there again.")
         return Arrival(_id(given, "workerId"), details)
@@ -120,8 +120,9 @@ class Prolific:
 
     def arrival(self, given: Mapping[str, str]) -> Arrival | None:
         """Who has come."""
-        details = {name: _id(given, name) for name in ("STUDY_ID", "SESSION_ID")}
-        return Arrival(_id(given, "PROLIFIC_PID"), details)
+        for name in ("STUDY_ID", "SESSION_ID"):  # nothing is done with them: they only show that the link was whole
+            _id(given, name)
+        return Arrival(_id(given, "PROLIFIC_PID"))
 
     def back(self, details: Mapping[str, str], code: str, failed: bool) -> Way | None:
         """The link that completes the submission."""

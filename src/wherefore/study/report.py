@@ -15,12 +15,11 @@ from wherefore.saving import made, write_json
 from wherefore.study import power, regression
 from wherefore.study.clusters import Estimate
 from wherefore.study.exclusions import NOBODY, Sifted, sift
-from wherefore.study.plan import Plan, Rating, read
+from wherefore.study.plan import DATABASE, Plan, Rating, read
 from wherefore.study.regression import Fitted
 from wherefore.study.scores import Scores
 
-DATABASE = "study.sqlite"  # of a study's folder, where no other is given
-SIMULATED = (
+NOTICE = (
     "SIMULATED: nobody was asked. These are answers of simulated workers, who answer as they were set to. "
     "They show that the analysis finds what was set, and nothing about people."
 )
@@ -74,7 +73,7 @@ class Report:
             "study": plan.name,
             "version": __version__,
             "simulated": self.simulated,
-            **({"notice": SIMULATED} if self.simulated else {}),
+            **({"notice": NOTICE} if self.simulated else {}),
             "data": str(plan.source.get("data", "")),
             "n": len(self.sifted.ratings),
             "workers": self.sifted.workers,
@@ -105,7 +104,7 @@ class Report:
         notice = notice_of(data.partition(":")[0] == "scenes", self.comparable)
         title, lead = self.plan.name, self._lead()
         if self.simulated:
-            title, notice = f"SIMULATED: {title}", f"{SIMULATED} {notice}"
+            title, notice = f"SIMULATED: {title}", f"{NOTICE} {notice}"
         facts = {"data": data, **{name: _fact(value) for name, value in self.settings.items()}}
         return pages.write(folder, title, lead, said, facts, notice)
 

@@ -101,8 +101,12 @@ class Worker:
                     page = await self._send("GET", page.links[-1])
                 case "trial":
                     page = await self._answer(page)
-                case _:
+                case "wait" if page.forms:  # others hold what is left, and will answer it
+                    page = await self._press(page.forms[0], page.forms[0].buttons[0])
+                case "done" | "wait" | "full":
                     return bool(page.code), self.said
+                case _:
+                    raise Error(f"{self.address} is served for mturk, or is no study: simulate a local one.")
 
     async def _answer(self, page: Page) -> Page:
         for picture in page.pictures:

@@ -121,8 +121,8 @@ def test_a_whole_study(desk: Callable[..., Desk], kind: str) -> None:
             it.answer(address)
         assert len(seen) == it.plan.trials + 2, "a picture came twice"
         done = it.page(address)
-        assert done.kind == "done" and done.code and done.code == it.page(address).code
-        codes.add(done.code)
+        assert done.kind == "done" and done.number and done.number == it.page(address).number
+        codes.add(done.number)
     assert len(codes) == 2
     counts, all_of_them = it.store.counts(), len(it.plan.items)
     assert (counts["finished"], counts["ratings"], counts["wanted"]) == (2, all_of_them, all_of_them)
@@ -292,7 +292,8 @@ def test_bad_requests_get_a_sentence(
 
 def test_an_option_that_this_item_has_not(desk: Callable[..., Desk]) -> None:
     it = desk()
-    assert it.answer(it.enter("1"), option=3).status_code == 400
+    answer = it.answer(it.enter("1"), option=3)
+    assert answer.status_code == 400 and "could not be read: please go back and choose again" in answer.text
     assert not it.store.ratings()
 
 
@@ -390,9 +391,9 @@ def test_mturk(desk: Callable[..., Desk]) -> None:
     it.page(f"{address}/consent", {"agree": "yes"})
     done = it.through(address)
     assert done.forms[0].action == "https://workersandbox.mturk.com/mturk/externalSubmit"
-    assert done.forms[0].fields == {"assignmentId": "3ASSIGN", "code": done.code}
+    assert done.forms[0].fields == {"assignmentId": "3ASSIGN", "number": done.number}
     again = read(it.browser.get("/", params={**MTURK, "assignmentId": "3OTHER"}).text)
-    assert again.forms[0].fields == {"assignmentId": "3OTHER", "code": done.code}, "they gave the first one back"
+    assert again.forms[0].fields == {"assignmentId": "3OTHER", "number": done.number}, "they gave the first one back"
 
 
 @pytest.mark.parametrize(
@@ -414,7 +415,7 @@ def test_mturk(desk: Callable[..., Desk]) -> None:
 def test_mturk_of_somebody_else(desk: Callable[..., Desk], wrong: dict[str, str]) -> None:
     it = desk(platforms.MTurk())
     answer = it.browser.get("/", params={**MTURK, **wrong})
-    assert answer.status_code == 400 and "open the" in answer.text
+    assert answer.status_code == 400 and re.search("Please open this study from MTurk|open the HIT there", answer.text)
     assert not rows(it.folder, "SELECT * FROM workers")
 
 
@@ -430,8 +431,12 @@ def test_prolific(desk: Callable[..., Desk]) -> None:
             it.answer(address, int(wanted.value))
         expected = f"https://app.prolific.com/submissions/complete?cc={'GOOD1' if attends else 'BAD1'}"
         assert page.links == [expected]
-        assert f'content="10;url={expected}"' in it.browser.get(address).text
-    assert it.browser.get("/").status_code == 400
+        text = it.browser.get(address).text
+        assert f'content="10;url={expected}"' in text
+        [code] = re.findall('<code id="code">(.*?)</code>', text)
+        assert code == expected.rpartition("=")[2] != page.number and len(page.number) == 12
+    bare = it.browser.get("/")
+    assert bare.status_code == 400 and "Please open this study from Prolific (STUDY_ID is missing" in bare.text
     assert it.browser.get("/", params={**PROLIFIC, "SESSION_ID": "%"}).status_code == 400
 
 

@@ -277,7 +277,7 @@ def study_simulated(done: dict[str, Any]) -> None:
     """What simulated workers did."""
     print(
         f"{done['finished']} of {done['workers']} simulated workers went through, with {done['answers']:,} answers in "
-        f"{done['seconds']:.0f} s. They are not people: their answers are marked as simulated, and show nothing of any."
+        f"{done['seconds']:.0f} s. They are not people: their answers are marked as simulated, and say nothing about people."
     )
 
 

@@ -34,7 +34,7 @@ Database = Annotated[
     str | None,
     typer.Option(
         envvar="WHEREFORE_DATABASE",
-        help="postgresql+psycopg://USER@HOST/NAME; by default study.sqlite in DIR.",
+        help="postgresql://USER@HOST/NAME; by default study.sqlite in DIR.",
         show_default=False,
     ),
 ]
@@ -153,7 +153,7 @@ def simulate(
     inattentive: Annotated[float, typer.Option(min=0, max=1, help="Share of workers who answer blindly.")] = 0.05,
     database: Database = None,
 ) -> None:
-    """Let simulated workers take a study as people would, over HTTP: consent, every trial, the code at the end.
+    """Let simulated workers take a study as people would, over HTTP: consent, every trial, the end.
 
     They answer as well as it is set, with differences between workers and items, and the analysis should find that
     again. They are not people: every answer of theirs is marked as simulated, in the database, too, and a study that

@@ -113,9 +113,11 @@ def configuration(connection: Connection) -> Config:
 
 def _parsed(url: str) -> URL:
     try:
-        return make_url(url)
+        found = make_url(url)
     except ArgumentError:  # it may hold a password, so it is not said
-        raise Error("The database's URL is none: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME.") from None
+        raise Error("The database's URL is not one: sqlite:///FILE or postgresql://USER@HOST/NAME.") from None
+    # as hosts of databases and PostgreSQL's own tools write it
+    return found.set(drivername="postgresql+psycopg") if found.drivername in ("postgres", "postgresql") else found
 
 
 def _engine(url: URL) -> Engine:

@@ -69,7 +69,8 @@ def sift(ratings: Sequence[Rating], plan: Plan) -> Sifted:
     gone = {each.worker for each in left_out}
     kept = [each for worker, mine in by_worker.items() for each in mine if worker not in gone and not each.catch]
     if not kept:
-        raise Error(f"The plan's rules leave out all {len(gone)} workers who answered, so that nothing can be said.")
+        whom = f"all {len(gone)} workers" if len(gone) > 1 else "the one worker"
+        raise Error(f"The plan's rules leave out {whom} who answered, so that nothing can be said.")
     unfinished = len({each.worker for each in kept if not each.finished})
     surplus = sum(each.surplus for each in own)
     return Sifted(kept, left_out, surplus, len(ratings) - len(own), not people, unfinished)

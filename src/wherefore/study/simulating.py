@@ -60,18 +60,18 @@ def simulate(folder: Path, crowd: Crowd, url: str | None = None, database: str |
     minds = [Mind(plan, crowd, number, places) for number in range(crowd.count)]
     began = time.monotonic()
     with nullcontext(url) if url else served(folder, database=database) as address:
-        ends = asyncio.run(_all(plan, minds, address))
+        ends = asyncio.run(_all(plan, minds, address, url or "The study"))
     said = [each for _, mine in ends for each in mine]
     done = sum(finished for finished, _ in ends)
     seconds = time.monotonic() - began
     return {"workers": crowd.count, "finished": done, "answers": len(said), "seconds": seconds, "said": said}
 
 
-async def _all(plan: Plan, minds: Sequence[Mind], address: str) -> list[tuple[bool, list[Said]]]:
+async def _all(plan: Plan, minds: Sequence[Mind], address: str, named: str) -> list[tuple[bool, list[Said]]]:
     marked = {SIMULATED: plan.digest}
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(headers=marked, limits=limits, timeout=30, trust_env=False) as client:
-        workers = [asyncio.create_task(Worker(plan, mind, client, address).take()) for mind in minds]
+        workers = [asyncio.create_task(Worker(plan, mind, client, address, named).take()) for mind in minds]
         try:
             ends = track(asyncio.as_completed(workers), len(workers), "simulated workers")
             return [await each for each in ends]
@@ -81,16 +81,16 @@ async def _all(plan: Plan, minds: Sequence[Mind], address: str) -> list[tuple[bo
 
 
 class Worker:
-    """A simulated worker before their browser."""
+    """A simulated worker before their browser; ``named`` is the study in what is said of errors."""
 
-    def __init__(self, plan: Plan, mind: Mind, client: httpx.AsyncClient, address: str) -> None:
-        self.plan, self.mind, self.client, self.address = plan, mind, client, address
+    def __init__(self, plan: Plan, mind: Mind, client: httpx.AsyncClient, address: str, named: str) -> None:
+        self.plan, self.mind, self.client, self.address, self.named = plan, mind, client, address, named
         self.items = {frozenset(f"/pictures/{name}" for name in item.files): item for item in plan.by_id.values()}
         self.said: list[Said] = []
         self.reached = False
 
     async def take(self) -> tuple[bool, list[Said]]:
-        """Takes the study to its end; whether they were given a code, and what they said."""
+        """Takes the study to its end; whether they were given their number, and what they said."""
         await self._send("GET", "/")
         page = await self._send("POST", "/", {"participant": f"simulated {self.mind.crowd.seed}/{self.mind.number}"})
         while True:
@@ -102,7 +102,7 @@ class Worker:
                 case "trial":
                     page = await self._answer(page)
                 case _:
-                    return bool(page.code), self.said
+                    return bool(page.number), self.said
 
     async def _answer(self, page: Page) -> Page:
         for picture in page.pictures:
@@ -134,13 +134,13 @@ class Worker:
                 if answer.status_code < 400:
                     return answer
                 if answer.status_code != 503:
-                    raise Error(f"{self.address} does not let simulated workers go on: {_sentence(answer.text)}")
+                    raise Error(f"{self.named} does not let simulated workers go on: {_sentence(answer.text)}")
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-                raise Error(f"{self.address} is no address: give one such as http://127.0.0.1:8000.") from None
+                raise Error(f"{self.named} is no address: give one such as http://127.0.0.1:8000.") from None
             except httpx.TransportError as error:
                 if time.monotonic() > patience or not self.reached:
                     why = str(error) or type(error).__name__
-                    raise Error(f"{self.address} cannot be reached ({why}): is the study served there?") from None
+                    raise Error(f"{self.named} cannot be reached ({why}): is the study served there?") from None
             pause = min(2 * pause, 2.0)
             await asyncio.sleep(pause)
 

@@ -22,9 +22,8 @@ from sqlalchemy.exc import OperationalError
 from study_folder import make
 from wherefore.errors import Error
 from wherefore.study import platforms
-from wherefore.study.app import SIMULATED, create
+from wherefore.study.app import LIMIT, SIMULATED, create
 from wherefore.study.browsing import Page, read
-from wherefore.study.guarding import LIMIT
 from wherefore.study.plan import LIKERT
 from wherefore.study.serving import serve, served
 from wherefore.study.store import Store, opened
@@ -201,6 +200,44 @@ def test_a_late_answer_is_thanked_and_kept(desk: Callable[..., Desk]) -> None:
     assert answer.history[0].headers["location"] == f"{slow}?late=1"
 
 
+def test_who_comes_while_all_is_held_may_come_back(desk: Callable[..., Desk]) -> None:
+    it = desk(pictures=1, ratings=1, workers=1)  # four items
+    held = [it.enter(str(number)) for number in range(4)]
+    for address in held:
+        assert it.page(address).kind == "trial"
+    late = it.enter("late")
+    page, text = it.page(late), it.browser.get(late).text
+    assert page.kind == "wait" and not page.forms and page.links == [late]
+    assert "about 60 minutes" in text and "have been given" not in text
+    assert it.store.counts()["finished"] == 0 and it.store.counts()["open"] == 4
+    it.clock.on(minutes=it.plan.minutes + 1)
+    assert it.page(late).kind == "trial", "they all left"
+    assert it.through(late).kind == "done" and it.store.counts()["finished"] == 1
+    assert it.store.counts()["ratings"] == 4
+    nobody = it.enter("nobody")
+    assert it.page(nobody).kind == "full" and it.store.counts()["finished"] == 1, "who answered nothing is not counted"
+
+
+def test_who_has_answered_some_may_end_or_wait(desk: Callable[..., Desk]) -> None:
+    it = desk(pictures=1, ratings=1, workers=1)
+    for number in range(3):
+        assert it.page(it.enter(str(number))).kind == "trial"
+    ends = it.enter("ends")
+    early = it.browser.post(f"{ends}/end")
+    assert early.status_code == 400 and "trials left" in early.text
+    page = it.through(ends)
+    assert page.kind == "wait" and page.links == [ends] and not page.code
+    assert it.store.counts()["finished"] == 0
+    [form] = page.forms
+    assert [button.words for button in form.buttons] == ["End here and get my code"]
+    done = it.page(form.action, {})
+    assert done.kind == "done" and done.code and it.store.counts()["finished"] == 1
+    it.clock.on(minutes=it.plan.minutes + 1)
+    assert it.page(ends).kind == "done", "they ended"
+    waits = it.enter("waits")
+    assert it.through(waits).kind == "done" and it.store.counts()["ratings"] == 4
+
+
 def test_lateness_is_spoken_of(desk: Callable[..., Desk]) -> None:
     it = desk()
     address = it.enter("1")
@@ -226,12 +263,35 @@ def test_simulated_workers_are_marked(desk: Callable[..., Desk]) -> None:
     it.answer(it.enter("x", headers={SIMULATED: it.plan.digest}), rt_ms=4321)
     [rating] = it.store.ratings()
     assert rating.simulated and rating.rt_ms == 4321, "they do not wait, so our clock says nothing of them"
-    it.clock.on(seconds=1)
-    it.answer(it.enter("y"))
-    assert [rating.simulated for rating in it.store.ratings()] == [True, False]
-    after = it.browser.post("/", data={"participant": "z"}, headers={SIMULATED: it.plan.digest})
-    assert after.status_code == 400 and "People have answered" in after.text
-    assert it.plan.digest not in it.browser.get(it.enter("w")).text
+    assert it.plan.digest not in it.browser.get(it.enter("w", headers={SIMULATED: it.plan.digest})).text
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_people_and_simulated_workers_are_never_in_one_study(desk: Callable[..., Desk], simulated: bool) -> None:
+    it = desk()
+    marked, plain = {SIMULATED: it.plan.digest}, {}
+    first, second = (marked, plain) if simulated else (plain, marked)
+    early = it.page("/", {"participant": "early"}, headers=second).forms[0].action
+    it.answer(it.enter("x", headers=first))
+    said = "simulated workers, so people cannot" if simulated else "People take part in this study"
+    for address, form in (("/", {"participant": "y"}), (early, {"choice": "agree", "agree": "yes"})):
+        refused = it.browser.post(address, data=form, headers=second)
+        assert refused.status_code == 400 and said in refused.text
+    it.answer(it.enter("z", headers=first))
+    assert [rating.simulated for rating in it.store.ratings()] == [simulated] * 2
+
+
+def test_a_study_that_holds_simulated_answers_says_so_when_it_is_served(tmp_path: Path) -> None:
+    plan = make(tmp_path)
+    store = opened(tmp_path, plan)
+    store.consent(store.enter("local", "x", simulated=True).token)
+    store.close()
+    command = [sys.executable, "-m", "wherefore", "study", "serve", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout and server.stderr and "http://" in server.stdout.readline()
+        server.send_signal(signal.SIGTERM)
+        said = server.stderr.read()
+    assert "lets no people in: give --database another" in said and said.count("\n") == 1
 
 
 def test_declining(desk: Callable[..., Desk]) -> None:
@@ -298,8 +358,9 @@ def test_an_option_that_this_item_has_not(desk: Callable[..., Desk]) -> None:
 
 
 def test_bodies_of_unknown_length(desk: Callable[..., Desk]) -> None:
-    answer = desk().browser.post("/", content=iter([b"participant=1"]))  # chunked
-    assert answer.status_code == 411 and "Content-Length" in answer.text
+    pieces = (b"participant=" + b"a" * 1000 for _ in range(1000))
+    answer = desk().browser.post("/", content=pieces, headers={"content-type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 413 and read(answer.text).kind == "message"
 
 
 def test_another_workers_trial(desk: Callable[..., Desk]) -> None:
@@ -322,6 +383,7 @@ def test_troubles_of_our_own_are_said(desk: Callable[..., Desk], monkeypatch: py
         answer = it.browser.get(address)
         assert answer.status_code == status and "Your answers are kept" in answer.text and "secret" not in answer.text
         assert (answer.headers.get("retry-after") == "5") == (status == 503)
+        assert answer.headers["content-security-policy"] and answer.headers["cache-control"] == "no-store"
 
 
 # ---------------------------------------------------------------------------------------------- what pages are

@@ -191,7 +191,8 @@ def test_nine_never_ten_and_the_plans_workers_are_enough(make: Make) -> None:
     assert store.counts() == {"workers": 6, "finished": 6, "ratings": 36, "wanted": 36, "surplus": 0, "open": 0}
     late = comes(store, "late")
     assert store.next(late.token) is None
-    assert store.finish(late.token).trials == 0, "nothing is left to ask, not even catch trials"
+    done = store.finish(late.token)
+    assert done.trials == 0 and not done.finished, "nothing is left to ask, not even catch trials"
 
 
 def test_trials_shrink_when_the_pool_is_empty(make: Make) -> None:
@@ -233,6 +234,20 @@ def test_what_was_abandoned_returns_to_the_pool(make: Make, clock: Clock) -> Non
     assert store.next(third.token) is None
     assert sorted((r.surplus, r.side) for r in store.ratings()) == [(False, 0), (True, 1)]
     assert store.counts() == {"workers": 3, "finished": 0, "ratings": 1, "wanted": 1, "surplus": 1, "open": 0}
+
+
+def test_what_others_hold_is_waited_for_only_by_who_could_be_asked_it(make: Make, clock: Clock) -> None:
+    """One picture with two categories, in one method: who was asked one of them is through, whoever holds the other."""
+    store = make(drawn(pictures=1, categories=2, methods=1, ratings=1, workers=2, catches=0))
+    first, second, third = (comes(store, name) for name in ("first", "second", "third"))
+    trial, held = store.next(first.token), store.next(second.token)
+    assert trial and held and trial.item != held.item
+    store.answer(first.token, trial.id, 0, 900)
+    assert store.next(first.token) is None and store.next(third.token) is None
+    visitors = [store.visitor(who.token) for who in (first, third)]
+    assert [(v.answered, v.trials) for v in visitors if v] == [(1, 1), (0, 1)]
+    clock.wait(60)
+    assert store.next(first.token) is None and (again := store.next(third.token)) and again.item == held.item
 
 
 def test_an_answer_that_comes_before_the_others_is_surplus_too(make: Make, clock: Clock) -> None:

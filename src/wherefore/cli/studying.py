@@ -134,7 +134,13 @@ def serve(
 
     plan, way = read(folder), named(platform.value, code, failed_code, submit_to)
     serving, store = _library("serving"), _library("store")
-    app = _library("app").create(folder, plan, store.opened(folder, plan, database), way)
+    kept = store.opened(folder, plan, database)
+    app = _library("app").create(folder, plan, kept, way)
+    if kept.simulated():
+        console.complain(
+            "the database holds answers of simulated workers, so it lets no people in: "
+            "give --database another, or serve a copy of the folder that was made before they came."
+        )
     serving.serve(app, host, port, console.study_served)
 
 
@@ -157,7 +163,7 @@ def simulate(
 
     They answer as well as it is set, with differences between workers and items, and the analysis should find that
     again. They are not people: every answer of theirs is marked as simulated, in the database, too, and a study that
-    people have answered does not let them in. What is right they read in DIR, as the app never sends it.
+    people take part in does not let them in, nor people after them. What is right they read in DIR, as the app never sends it.
 
     [bold]Examples[/bold]
 

@@ -122,7 +122,7 @@ def _parsed(url: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     try:
-        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")  # a server may have restarted
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=url.get_backend_name() != "sqlite")
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise Error(f"{url.drivername} is no database that can be used here ({error}): give a URL of SQLite.") from None
     if url.get_backend_name() == "sqlite":

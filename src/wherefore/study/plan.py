@@ -136,7 +136,7 @@ def possible(items: Sequence[Item], ratings: int, workers: int, trials: int) -> 
 
 
 def read(folder: Path) -> Plan:
-    """The plan of a study's folder. Raises `Error` where there is none, or none of this version, and for a field that is wrong."""
+    """The plan of a study's folder. Raises `Error` where there is none of this version, or a field is wrong."""
     try:
         said = json.loads((folder / FILE).read_text())
     except FileNotFoundError:

@@ -99,7 +99,8 @@ class MTurk:
         """Who has come; None for a preview."""
         if given.get("assignmentId", PREVIEW) == PREVIEW:
             return None
-        details = {name: _id(given, name, "MTurk") for name in ("assignmentId", "hitId")}
+        _id(given, "hitId", "MTurk")
+        details = {"assignmentId": _id(given, "assignmentId", "MTurk")}
         details["turkSubmitTo"] = _origin(given.get("turkSubmitTo", ""))
         if details["turkSubmitTo"] not in self.posts_to:
             raise Error("This address does not lead back to MTurk: open the HIT there again.")
@@ -124,8 +125,9 @@ class Prolific:
 
     def arrival(self, given: Mapping[str, str]) -> Arrival | None:
         """Who has come."""
-        details = {name: _id(given, name, "Prolific") for name in ("STUDY_ID", "SESSION_ID")}
-        return Arrival(_id(given, "PROLIFIC_PID", "Prolific"), details)
+        for name in ("STUDY_ID", "SESSION_ID"):  # nothing is done with them: they only show that the link was whole
+            _id(given, name, "Prolific")
+        return Arrival(_id(given, "PROLIFIC_PID", "Prolific"))
 
     def back(self, details: Mapping[str, str], number: str, failed: bool) -> Way | None:
         """The link that completes the submission."""

@@ -23,12 +23,16 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
 
     Nothing is logged of who asked for what: the addresses name the workers. Raises `Error` where the port is taken.
     """
-    listening = _bound(host, port)
-    # The server raises the signal that ended it once more when it is through: then there is nothing left to be done.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    listening, server = _bound(host, port), _server(app)
+
+    def stop(*_: Any) -> None:
+        server.should_exit = True
+
+    # Ours hold before the server's own do, and afterwards, when it raises once more the signal that ended it.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         started(_address(listening))
-        _server(app).run(sockets=[listening])
+        server.run(sockets=[listening])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -101,6 +101,8 @@ class Worker:
                     page = await self._send("GET", page.links[-1])
                 case "trial":
                     page = await self._answer(page)
+                case "wait" if page.forms:  # others hold what is left, and will answer it
+                    page = await self._press(page.forms[0], page.forms[0].buttons[0])
                 case _:
                     return bool(page.number), self.said
 

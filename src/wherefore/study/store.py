@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, select, update
 
 from wherefore.errors import Error
 from wherefore.study import assigning
@@ -124,7 +124,8 @@ class Store:
         """The visitor of a platform's worker: a new one, or who they were when they came before.
 
         Of ``worker``, their id there, a salted hash alone is kept. ``details`` are what the platform wants back at the
-        end; those of the latest visit hold, and none that repeats the id is kept.
+        end; those of the latest visit hold, and none that repeats the id is kept. Raises `Error` for people where
+        simulated workers take part, and the other way round.
         """
         said = f"{platform}:{worker}".encode("utf-8", "backslashreplace")
         hashed = hmac.new(bytes.fromhex(self._salt), said, hashlib.sha256).hexdigest()
@@ -132,6 +133,7 @@ class Store:
         with self._database.write() as connection:
             token = connection.execute(select(workers.c.token).where(workers.c.hash == hashed)).scalar()
             if token is None:
+                _apart(connection, simulated)
                 token = self._entered(connection, hash=hashed, platform=platform, details=kept, simulated=simulated)
             elif kept:
                 connection.execute(update(workers).where(workers.c.hash == hashed).values(details=kept))
@@ -156,10 +158,14 @@ class Store:
             return dict(_worker(connection, token).details)
 
     def consent(self, token: str) -> Visitor:
-        """Notes that they consent; who consents first has the first row of the Latin square, and so on, round."""
+        """Notes that they consent; who consents first has the first row of the Latin square, and so on, round.
+
+        Raises `Error` where people and simulated workers would be mixed, as `enter` does.
+        """
         with self._database.write() as connection:
             who = _worker(connection, token)
             if who.consented_at is None:
+                _apart(connection, who.simulated)
                 before = connection.execute(select(func.count(workers.c.consented_at))).scalar_one()
                 now = self._clock()
                 row = before % self._square.rows
@@ -167,14 +173,16 @@ class Store:
             return _visitor(connection, _worker(connection, token))
 
     def finish(self, token: str) -> Visitor:
-        """Notes that they went through. Raises `Error` while trials are left."""
+        """Notes that they went through, if they answered anything. Raises `Error` while there are trials for them."""
         with self._database.write() as connection:
             who = _worker(connection, token)
-            visitor = _visitor(connection, who)
-            if not visitor.consented or visitor.answered < visitor.trials:
-                raise Error("There are trials left: answer them first.")
             if who.finished_at is None:
-                self._note(connection, who, finished_at=self._clock())
+                given = pooled.given(connection, who.id)
+                waits = any(_waits(self.plan.by_id[row.item], row) for row in given)
+                if who.consented_at is None or waits or self._chosen(connection, who, given, self._clock()):
+                    raise Error("There are trials left: go back to them and answer them first.")
+                done = sum(row.answered for row in given)
+                self._note(connection, who, trials=done, finished_at=self._clock() if done else None)
             return _visitor(connection, _worker(connection, token))
 
     def _note(self, connection: Connection, who: Row[Any], **values: Any) -> None:
@@ -183,9 +191,10 @@ class Store:
     # ------------------------------------------------------------------------------------- trials and answers
 
     def next(self, token: str) -> Trial | None:
-        """The trial that this visitor holds, else a new one; None where they are through or the pool has no more.
+        """The trial that this visitor holds, else a new one; None where there is none for them now.
 
-        Raises `Error` for a token of nobody, or of somebody who has not consented.
+        Their ``trials`` are then those that they answered, unless others hold what they could still be asked: it may
+        return to the pool. Raises `Error` for a token of nobody, or of somebody who has not consented.
         """
         with self._database.write(lasting=False) as connection:  # the answer to it lasts, and it with that
             who = _worker(connection, token)
@@ -195,27 +204,27 @@ class Store:
                 return None
             given = pooled.given(connection, who.id)
             trial = self._held(connection, given) or self._new(connection, who, given)
-            if trial is None:
+            if trial is not None:
+                self._note(connection, who, seen_at=self._clock())
+            elif self._chosen(connection, who, given, self._expiry()) is None:  # not even if all others left
                 self._note(connection, who, trials=sum(row.answered for row in given))
-                return None
-            self._note(connection, who, seen_at=self._clock())
             return trial
 
     def _held(self, connection: Connection, given: Sequence[Row[Any]]) -> Trial | None:
         """The trial that waits for its answer, and whose slot nobody else was given; its time begins anew."""
         for row in given:
             item = self.plan.by_id[row.item]
-            if not row.answered and (item.catch or row.slot is not None):
+            if _waits(item, row):
                 again = update(assignments).where(assignments.c.id == row.id).values(expires_at=self._expiry())
                 connection.execute(again)
                 return Trial(row.id, item, row.flipped, row.position)
         return None
 
     def _new(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Trial | None:
-        item = self._chosen(connection, who, given)
+        now = self._clock()
+        item = self._chosen(connection, who, given, now)
         if item is None:
             return None
-        now = self._clock()
         trial = Trial(secrets.token_urlsafe(12), item, random.random() < 0.5, len(given))
         values: dict[str, Any] = {"id": trial.id, "worker_id": who.id, "item": item.id, "position": trial.position}
         if not item.catch:
@@ -228,7 +237,7 @@ class Store:
     def _expiry(self) -> datetime:
         return self._clock() + timedelta(minutes=self.plan.minutes)
 
-    def _chosen(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Item | None:
+    def _chosen(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]], now: datetime) -> Item | None:
         """The catch trial that is due, else an item of the pool, else a catch trial that is left."""
         done = [self.plan.by_id[row.item] for row in given if row.answered]
         caught = [item for item in done if item.catch]
@@ -238,7 +247,7 @@ class Store:
         asked = len(done) - len(caught)
         if asked < self.plan.trials:
             seen = [self.plan.by_id[row.item] for row in given if row.method is not None]
-            pool = pooled.pool(connection, self.plan, self._clock())
+            pool = pooled.pool(connection, self.plan, now)
             if item := assigning.choose(self.plan.items, self._square, pool, seen, who.square, random.Random()):
                 return item
         return catches.left(caught) if asked else None
@@ -295,6 +304,11 @@ class Store:
             ).all()
         return [rating(self.plan.by_id[row.item], row) for row in rows]
 
+    def simulated(self) -> bool:
+        """Whether simulated workers take part, so that people cannot."""
+        with self._database.read() as connection:
+            return _takes_part(connection, simulated=True)
+
     def counts(self) -> dict[str, int]:
         """``workers`` who consented, ``finished``, ``ratings`` that count of ``wanted``, ``surplus``, ``open``.
 
@@ -313,6 +327,25 @@ class Store:
         wanted = len(self.plan.items) * self.plan.ratings
         named = {"workers": entered, "finished": finished, "ratings": counted, "wanted": wanted}
         return {**named, "surplus": surplus, "open": held}
+
+
+def _takes_part(connection: Connection, simulated: bool) -> bool:
+    theirs = and_(workers.c.simulated.is_(simulated), workers.c.consented_at.is_not(None))
+    return bool(connection.execute(select(exists().where(theirs))).scalar())
+
+
+def _apart(connection: Connection, simulated: bool) -> None:
+    """Raises `Error` where those take part who are simulated, for somebody who is not, or the other way round."""
+    if not _takes_part(connection, not simulated):
+        return
+    if simulated:
+        raise Error("People take part in this study: simulate on a copy of its folder.")
+    raise Error("This study holds answers of simulated workers, so people cannot take part in it: tell the researcher.")
+
+
+def _waits(item: Item, row: Row[Any]) -> bool:
+    """Whether a trial that was given waits for its answer, and its slot went to nobody else."""
+    return not row.answered and (item.catch or row.slot is not None)
 
 
 def _plain(text: str) -> bool:

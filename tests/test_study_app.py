@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from study_folder import make
+from wherefore.cli import main
 from wherefore.errors import Error
 from wherefore.study import platforms
 from wherefore.study.app import LIMIT, SIMULATED, create
@@ -27,6 +28,7 @@ from wherefore.study.browsing import Page, read
 from wherefore.study.plan import LIKERT
 from wherefore.study.serving import serve, served
 from wherefore.study.store import Store, opened
+from wherefore.study.texts import texts
 
 MTURK = {
     "assignmentId": "3ASSIGN",
@@ -226,12 +228,12 @@ def test_who_has_answered_some_may_end_or_wait(desk: Callable[..., Desk]) -> Non
     early = it.browser.post(f"{ends}/end")
     assert early.status_code == 400 and "trials left" in early.text
     page = it.through(ends)
-    assert page.kind == "wait" and page.links == [ends] and not page.code
+    assert page.kind == "wait" and page.links == [ends] and not page.number
     assert it.store.counts()["finished"] == 0
     [form] = page.forms
-    assert [button.words for button in form.buttons] == ["End here and get my code"]
+    assert [button.words for button in form.buttons] == ["End here"]
     done = it.page(form.action, {})
-    assert done.kind == "done" and done.code and it.store.counts()["finished"] == 1
+    assert done.kind == "done" and done.number and it.store.counts()["finished"] == 1
     it.clock.on(minutes=it.plan.minutes + 1)
     assert it.page(ends).kind == "done", "they ended"
     waits = it.enter("waits")
@@ -415,8 +417,8 @@ def test_headers_and_weight(desk: Callable[..., Desk]) -> None:
 
 def test_texts_are_escaped(desk: Callable[..., Desk], tmp_path: Path) -> None:
     plan = make(tmp_path / "s")
-    texts = {**plan.texts, "consent": "<script>alert(1)</script> & so on", "title": "</title><b>"}
-    changed = replace(plan, texts=texts)
+    said = {**plan.texts, "consent": "<script>alert(1)</script> & so on", "title": "</title><b>"}
+    changed = replace(plan, texts=said)
     store = opened(tmp_path / "s", changed)
     with TestClient(create(tmp_path / "s", changed, store, platforms.Local())) as browser:
         text = browser.post("/", data={"participant": ""}).text
@@ -540,6 +542,22 @@ def test_ids_are_neither_logged_nor_stored(tmp_path: Path) -> None:
     kept = b"".join(path.read_bytes() for path in folder.glob("study.sqlite*"))
     assert MTURK["workerId"].encode() not in kept and MTURK["assignmentId"].encode() in kept
     assert printed.count("\n") == 1 and not any(word in printed for word in (*MTURK.values(), token))
+
+
+def test_a_contact_that_nobody_filled_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make(tmp_path / "s")
+    replace(plan, texts={**plan.texts, "contact": texts("trust", 3)["contact"]}).write(tmp_path / "s")
+    for platform in (["mturk"], ["prolific", "--code", "C1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["study", "serve", str(tmp_path / "s"), "--platform", *platform])
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and "fill it in before you serve" in said and said.count("\n") == 1
+    assert not (tmp_path / "s" / "study.sqlite").exists()
+    command = [sys.executable, "-m", "wherefore", "study", "serve", str(tmp_path / "s"), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout and "http://127.0.0.1:" in server.stdout.readline()
+        server.terminate()
+        assert "fill it in before anybody takes part" in server.communicate(timeout=30)[1]
 
 
 def test_serving_needs_no_torch(tmp_path: Path) -> None:

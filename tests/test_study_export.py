@@ -65,7 +65,7 @@ def test_other_files_and_no_answers_are_refused(asked: tuple[Plan, list[Rating]]
     plan, ratings = asked
     with pytest.raises(Error, match=r"r\.xlsx is neither \.csv nor \.parquet"):
         export(plan, ratings, tmp_path / "r.xlsx")
-    with pytest.raises(Error, match="no answers yet: `wherefore study serve` asks people"):
+    with pytest.raises(Error, match="Nobody has answered yet: ask people by `wherefore study serve` first"):
         export(plan, [], tmp_path / "r.csv")
     assert not list(tmp_path.glob("r.*"))
 
@@ -83,8 +83,11 @@ def test_the_command(
     assert len(pd.read_csv(tmp_path / "r.csv")) == 10
     monkeypatch.setenv("WHEREFORE_DATABASE", f"sqlite:///{tmp_path / 'other.sqlite'}")
     assert run("export", str(tmp_path), "--out", str(tmp_path / "s.csv")) == 2
-    assert "no answers yet" in capsys.readouterr().err and not (tmp_path / "s.csv").exists()
+    assert "Nobody has answered yet" in capsys.readouterr().err and not (tmp_path / "s.csv").exists()
     assert run("export", str(tmp_path), "--database", "sqlite:////nowhere/x", "--out", "s.csv") == 2
-    assert "unable to open database file" in capsys.readouterr().err
+    assert "Nobody has answered yet" in capsys.readouterr().err
+    assert not (tmp_path / "other.sqlite").exists(), "who reads makes no database"
+    assert run("export", str(tmp_path), "--database", "nonsense", "--out", "s.xlsx") == 2
+    assert "s.xlsx is neither" in capsys.readouterr().err
     assert run("export", str(tmp_path / "none"), "--out", "s.csv") == 2
     assert "holds no study" in capsys.readouterr().err

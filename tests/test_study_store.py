@@ -477,10 +477,38 @@ def test_a_difference_would_be_found(tmp_path: Path) -> None:
 
 def test_a_database_of_another_plan_is_refused(make: Make) -> None:
     goes_on(make(), comes(make(), "w"), most=1)
-    with pytest.raises(Error, match=r"holds the answers of another plan.*give --database another URL") as raised:
+    with pytest.raises(Error, match=r"was opened for another plan.*give --database another URL") as raised:
         make(drawn(ratings=2))
     assert "\n" not in str(raised.value)
     assert make().counts()["ratings"] == 1, "nothing was lost"
+
+
+def test_until_somebody_consents_a_plan_can_be_changed(make: Make, url: str) -> None:
+    before, changed = make(), drawn(ratings=2, catches=1)
+    who = before.enter("local", "early")
+    after = make(changed)
+    assert after.counts()["wanted"] == 2 * len(changed.items)
+    base = Database(url)
+    with base.read() as connection:
+        found = connection.execute(sa.text("SELECT item, count(*) FROM slots GROUP BY item")).all()
+    base.close()
+    assert {tuple(row) for row in found} == {(item.id, 2) for item in changed.items}
+    with pytest.raises(Error, match="was changed just now"):
+        before.consent(who.token)
+    assert len(goes_on(after, after.consent(who.token))) == changed.trials + 1
+    with pytest.raises(Error, match="was opened for another plan"):
+        make()
+
+
+def test_who_reads_makes_nothing(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Error, match="Nobody has answered yet"):
+        opened(tmp_path, drawn(), url, made=True)
+    base = Database(url)
+    assert not base.holds("studies")
+    base.close()
+    assert not (tmp_path / "study.sqlite").exists()
+    opened(tmp_path, drawn(), url).close()
+    opened(tmp_path, drawn(), url, made=True).close()
 
 
 def test_a_database_of_a_later_version_is_refused(make: Make, url: str) -> None:

@@ -131,8 +131,14 @@ def serve(
     """
     from wherefore.study.plan import read
     from wherefore.study.platforms import platform as named
+    from wherefore.study.texts import CONTACT
 
     plan, way = read(folder), named(platform.value, code, failed_code, submit_to)
+    if CONTACT in plan.texts.get("contact", ""):
+        said = "`contact` under `texts` in study.json still says [your name, ...], and people read it on every page"
+        if platform is not Platform.local:
+            raise Error(f"{said}: fill it in before you serve.")
+        console.complain(f"{said}: fill it in before anybody takes part.")
     serving, store = _library("serving"), _library("store")
     kept = store.opened(folder, plan, database)
     app = _library("app").create(folder, plan, kept, way)
@@ -163,7 +169,8 @@ def simulate(
 
     They answer as well as it is set, with differences between workers and items, and the analysis should find that
     again. They are not people: every answer of theirs is marked as simulated, in the database, too, and a study that
-    people take part in does not let them in, nor people after them. What is right they read in DIR, as the app never sends it.
+    people take part in does not let them in, nor people after them. What is right they read in DIR, as the app never
+    sends it.
 
     [bold]Examples[/bold]
 
@@ -230,7 +237,8 @@ def export(
     wherefore study export study --out ratings.parquet --database postgresql+psycopg://me@localhost/study
     """
     library, plan = _library("export"), _library("plan").read(folder)
-    store = _library("store").opened(folder, plan, database)
+    library.writer(out)  # which complains before anything is opened
+    store = _library("store").opened(folder, plan, database, made=True)
     try:
         ratings = store.ratings()
     finally:

@@ -12,7 +12,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from wherefore.errors import Error
@@ -74,6 +74,14 @@ class Database:
         """Brings the tables to a revision, within a transaction of `write`."""
         config = configuration(connection)
         (command.downgrade if revision == "base" else command.upgrade)(config, revision)
+
+    def holds(self, table: str) -> bool:
+        """Whether there is a table of that name; a file of SQLite that is not there is not made."""
+        file = self.url.database
+        if self.url.get_backend_name() == "sqlite" and file and not Path(file).exists():
+            return False
+        with self.read() as connection:
+            return inspect(connection).has_table(table)
 
     def close(self) -> None:
         """Ends all connections."""

@@ -21,9 +21,11 @@ from wherefore.progress import track
 from wherefore.study.answering import Crowd, Mind
 from wherefore.study.app import SIMULATED
 from wherefore.study.browsing import Button, Form, Page, read
+from wherefore.study.exclusions import progress
 from wherefore.study.plan import Item, Plan
 from wherefore.study.plan import read as read_plan
 from wherefore.study.serving import served
+from wherefore.study.store import opened
 
 PATIENCE = 180.0  # seconds for which the study may be out of reach
 
@@ -52,7 +54,8 @@ def set_means(pairs: Sequence[str]) -> dict[str, float]:
 def simulate(folder: Path, crowd: Crowd, url: str | None = None, database: str | None = None) -> dict[str, Any]:
     """Lets a crowd take the study that is served at ``url``, or on a server of our own; how it went.
 
-    ``workers``, ``finished``, ``answers``, ``seconds``, and as ``said`` every answer that was acknowledged. Raises
+    ``workers``, ``finished``, ``answers``, ``seconds``, as ``said`` every answer that was acknowledged, and on a server
+    of our own ``progress``, a sentence on how far the study is. Raises
     `Error` where the study cannot be reached or does not let them in.
     """
     plan = read_plan(folder)
@@ -64,7 +67,23 @@ def simulate(folder: Path, crowd: Crowd, url: str | None = None, database: str |
     said = [each for _, mine in ends for each in mine]
     done = sum(finished for finished, _ in ends)
     seconds = time.monotonic() - began
-    return {"workers": crowd.count, "finished": done, "answers": len(said), "seconds": seconds, "said": said}
+    return {
+        "workers": crowd.count,
+        "finished": done,
+        "answers": len(said),
+        "seconds": seconds,
+        "said": said,
+        "progress": None if url else _progress(folder, plan, database),
+    }
+
+
+def _progress(folder: Path, plan: Plan, database: str | None) -> str:
+    """How far the study is after it."""
+    store = opened(folder, plan, database, made=True)
+    try:
+        return f"{progress(store.ratings(), plan)}."
+    finally:
+        store.close()
 
 
 async def _all(plan: Plan, minds: Sequence[Mind], address: str, named: str) -> list[tuple[bool, list[Said]]]:

@@ -19,7 +19,8 @@ from wherefore.errors import Error
 from wherefore.study.database import Database, configuration
 from wherefore.study.judging import judged
 from wherefore.study.plan import LIKERT, Plan
-from wherefore.study.store import Store, Trial, Visitor, opened
+from wherefore.study.store import Store, Trial, opened
+from wherefore.study.visitors import Visitor
 
 BOTH = ("sqlite", "postgresql")
 

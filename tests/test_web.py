@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import re
+import socket
 import threading
 import warnings
 import zlib
@@ -33,6 +34,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette's, on which client it would rather have
     from fastapi.testclient import TestClient
 
+from wherefore import listening
 from wherefore.web import networks, pages, running
 from wherefore.web.app import create_app
 from wherefore.web.settings import VARIABLE, Settings, token
@@ -540,15 +542,18 @@ def test_tokens_that_are_weak_or_missing_are_refused(tmp_path: Path, monkeypatch
 
 
 def test_addresses(capsys: pytest.CaptureFixture[str]) -> None:
-    with running.listen("127.0.0.1", 0) as taken:
-        assert running.is_local(taken) and re.fullmatch(r"http://127\.0\.0\.1:\d+", running.address(taken))
+    with listening.listen("127.0.0.1", 0) as taken:
+        assert running.is_local(taken) and re.fullmatch(r"http://127\.0\.0\.1:\d+", listening.address(taken))
         with pytest.raises(SystemExit) as end:
             main(["serve", "--port", str(taken.getsockname()[1])])
-    assert end.value.code == 2 and "give another --port" in capsys.readouterr().err
-    with running.listen("0.0.0.0", 0) as every:
+        said = capsys.readouterr().err
+        assert end.value.code == 2 and "give another --port" in said and said.count("127.0.0.1") == 1
+    with listening.listen("0.0.0.0", 0) as every:
         assert not running.is_local(every)
+        port = every.getsockname()[1]
+        assert listening.address(every) == f"http://127.0.0.1:{port} (elsewhere http://{socket.gethostname()}:{port})"
     with pytest.raises(Error, match="cannot be used"):
-        running.listen("no such host", 7860)
+        listening.listen("no such host", 7860)
 
 
 def test_networks_that_cannot_be_served_are_refused_at_the_start(models: dict[str, wf.Model]) -> None:

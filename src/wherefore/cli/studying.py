@@ -86,6 +86,7 @@ def init(
     """
     from wherefore.study.design import Design
     from wherefore.study.making import PAGE, make
+    from wherefore.study.power import of_plan
 
     asked: Any = kind  # whether there is such a kind, the design says
     networks, files, methods = tuple(model or ()), tuple(map(str, weights or ())), tuple(method or ())
@@ -94,7 +95,7 @@ def init(
     count = len(plan.items)
     print(
         f"{count} items x {plan.ratings} ratings: {count * plan.ratings:,} answers, by {plan.workers} people with "
-        f"{plan.trials} trials and {len(plan.catches)} catch trials each.\n\n{out / PAGE}"
+        f"{plan.trials} trials and {len(plan.catches)} catch trials each.\n{of_plan(plan)}\n\n{out / PAGE}"
     )
 
 
@@ -169,7 +170,7 @@ def simulate(
 
     They answer as well as it is set, with differences between workers and items, and the analysis should find that
     again. They are not people: every answer of theirs is marked as simulated, in the database, too, and a study that
-    people take part in does not let them in, nor people after them. What is right they read in DIR, as the app never
+    people take part in does not let them in, nor people after them. What is right they read in DIR: the app never
     sends it.
 
     [bold]Examples[/bold]

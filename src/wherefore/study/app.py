@@ -28,7 +28,8 @@ from wherefore.study.guarding import Guard, headers
 from wherefore.study.plan import PICTURES, Plan
 from wherefore.study.platforms import Platform
 from wherefore.study.showing import Pages, screen, static
-from wherefore.study.store import Store, Visitor
+from wherefore.study.store import Store
+from wherefore.study.visitors import Visitor
 
 LIMIT = 16 * 1024  # bytes of a form; ours have less than a hundredth of it
 UNTOLD: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # addresses name the workers
@@ -128,7 +129,8 @@ class Desk:
 
     def declined(self, token: Token) -> Response:
         """The page for who does not take part, with the way back should it have been a slip."""
-        self._visitor(token)
+        if self._visitor(token).consented:  # their answers are kept
+            return RedirectResponse(f"/w/{token}", 303)
         said = f"You have not taken part, and no answer of yours is kept. {self.platform.leaving}"
         return self._page("message", heading="Thank you", said=said, link=(f"/w/{token}", "Back to the consent form"))
 

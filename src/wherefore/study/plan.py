@@ -19,10 +19,22 @@ from wherefore.saving import write_whole
 
 Kind = Literal["class-discrimination", "trust"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-FILE, PICTURES = "study.json", "pictures"
+FILE, PICTURES, DATABASE = "study.json", "pictures", "study.sqlite"
 FORMAT = 1
 # Of two pictures, which is from the more reliable network; what is said of the first, from +2 to -2.
 LIKERT = ("Clearly the first", "Slightly the first", "Both equally", "Slightly the second", "Clearly the second")
+
+SCALE: Mapping[Kind, tuple[float, float]] = {"class-discrimination": (0.0, 1.0), "trust": (-2.0, 2.0)}
+# The paper's means: section 5.1 (360, 432, 489 and 496 of 810 ratings), and of trust section 5.2.
+PAPER: Mapping[Kind, Mapping[str, float]] = {
+    "class-discrimination": {
+        "deconvnet": 0.5333,
+        "guided-backprop": 0.4444,
+        "deconv-grad-cam": 0.6037,
+        "guided-grad-cam": 0.6123,
+    },
+    "trust": {"guided-backprop": 1.00, "guided-grad-cam": 1.27},
+}
 
 
 @dataclass(frozen=True)

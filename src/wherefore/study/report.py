@@ -18,7 +18,7 @@ from wherefore.study.plan import Plan, Rating, read
 from wherefore.study.regression import Fitted
 from wherefore.study.scores import Scores
 
-SIMULATED = (
+NOTICE = (
     "SIMULATED: nobody was asked. These are answers of simulated workers, who answer as they were set to. "
     "They show that the analysis finds what was set, and nothing about people."
 )
@@ -74,7 +74,7 @@ class Report:
             "version": __version__,
             "says": self._lead(),
             "simulated": self.simulated,
-            **({"notice": SIMULATED} if self.simulated else {}),
+            **({"notice": NOTICE} if self.simulated else {}),
             "data": str(plan.source.get("data", "")),
             "n": len(self.sifted.ratings),
             "workers": self.sifted.workers,
@@ -106,7 +106,7 @@ class Report:
         notice = notice_of(data.partition(":")[0] == "scenes", self.comparable)
         title, lead = self.plan.name, self._lead()
         if self.simulated:
-            title, notice = f"SIMULATED: {title}", f"{SIMULATED} {notice}"
+            title, notice = f"SIMULATED: {title}", f"{NOTICE} {notice}"
         facts = {"data": data, **{name: _fact(value) for name, value in self.settings.items()}}
         return pages.write(folder, title, lead, said, facts, notice)
 

@@ -122,8 +122,10 @@ class Worker:
                     page = await self._answer(page)
                 case "wait" if page.forms:  # others hold what is left, and will answer it
                     page = await self._press(page.forms[0], page.forms[0].buttons[0])
-                case _:
+                case "done" | "wait" | "full":
                     return bool(page.number), self.said
+                case _:
+                    raise Error(f"{self.named} is served for mturk, or is no study: simulate a local one.")
 
     async def _answer(self, page: Page) -> Page:
         for picture in page.pictures:

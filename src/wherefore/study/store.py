@@ -16,49 +16,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
 
 from wherefore.errors import Error
-from wherefore.study import assigning
+from wherefore.study import assigning, visitors
 from wherefore.study import slots as pooled
 from wherefore.study.database import Database
 from wherefore.study.exclusions import NOBODY
 from wherefore.study.judging import judged, rating
-from wherefore.study.plan import Item, Plan, Rating
-from wherefore.study.slots import answered, count
+from wherefore.study.plan import DATABASE, Item, Plan, Rating
 from wherefore.study.tables import answers, assignments, slots, studies, workers
+from wherefore.study.visitors import Visitor
 
 LONGEST = 24 * 60 * 60 * 1000  # ms; a browser that says more of one trial is not believed
-FOUND = select(workers).where(workers.c.token == bindparam("token"))
-HELD = (
-    select(assignments, answered.label("answered"))
-    .select_from(assignments.join(workers).outerjoin(answers))
-    .where(assignments.c.id == bindparam("trial"), workers.c.token == bindparam("token"))
-)
-DONE = select(func.count()).select_from(answers.join(assignments)).where(assignments.c.worker_id == bindparam("worker"))
 
 
 def now_utc() -> datetime:
     """The one clock of a study."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """A worker in this study, as the app sees them: by an unguessable token, never by the platform's id.
-
-    ``answered`` and ``trials`` count catch trials too; ``trials`` shrinks when the pool is empty. ``code`` is
-    their number in this study, the same for ever, shown when they have finished: by it their answers are found.
-    """
-
-    token: str
-    platform: str
-    consented: bool
-    finished: bool
-    answered: int
-    trials: int
-    simulated: bool
-    code: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +54,7 @@ def opened(folder: Path, plan: Plan, url: str | None = None, made: bool = False)
 
     Raises `Error` as `Store` does, and where there is none that was to be there.
     """
-    return Store(url or f"sqlite:///{folder.absolute() / 'study.sqlite'}", plan, made=made)
+    return Store(url or f"sqlite:///{folder.absolute() / DATABASE}", plan, made=made)
 
 
 class Store:
@@ -151,11 +126,11 @@ class Store:
         with self._database.write() as connection:
             token = connection.execute(select(workers.c.token).where(workers.c.hash == hashed)).scalar()
             if token is None:
-                _apart(connection, simulated)
+                visitors.apart(connection, simulated)
                 token = self._entered(connection, hash=hashed, platform=platform, details=kept, simulated=simulated)
             elif kept:
                 connection.execute(update(workers).where(workers.c.hash == hashed).values(details=kept))
-            return _visitor(connection, _worker(connection, token))
+            return visitors.visitor(connection, visitors.row(connection, token))
 
     def _entered(self, connection: Connection, **values: Any) -> str:
         now, token = self._clock(), secrets.token_urlsafe(24)
@@ -167,13 +142,13 @@ class Store:
     def visitor(self, token: str) -> Visitor | None:
         """Who has this token; None for nobody."""
         with self._database.read() as connection:
-            found = _find(connection, token)
-            return None if found is None else _visitor(connection, found)
+            found = visitors.find(connection, token)
+            return None if found is None else visitors.visitor(connection, found)
 
     def details(self, token: str) -> dict[str, str]:
         """What the platform gave with this visitor and wants back at the end."""
         with self._database.read() as connection:
-            return dict(_worker(connection, token).details)
+            return dict(visitors.row(connection, token).details)
 
     def consent(self, token: str) -> Visitor:
         """Notes that they consent; who consents first has the first row of the Latin square, and so on, round.
@@ -181,29 +156,29 @@ class Store:
         Raises `Error` where people and simulated workers would be mixed, as `enter` does.
         """
         with self._database.write() as connection:
-            who = _worker(connection, token)
+            who = visitors.row(connection, token)
             if who.consented_at is None:
                 if connection.execute(select(studies.c.plan)).scalar_one() != self.plan.digest:  # opened anew since
                     raise Error("This study was changed just now, and is to be started again: tell the researcher.")
-                _apart(connection, who.simulated)
+                visitors.apart(connection, who.simulated)
                 before = connection.execute(select(func.count(workers.c.consented_at))).scalar_one()
                 now = self._clock()
                 row = before % self._square.rows
                 self._note(connection, who, consented_at=now, seen_at=now, square=row)
-            return _visitor(connection, _worker(connection, token))
+            return visitors.visitor(connection, visitors.row(connection, token))
 
     def finish(self, token: str) -> Visitor:
         """Notes that they went through, if they answered anything. Raises `Error` while there are trials for them."""
         with self._database.write() as connection:
-            who = _worker(connection, token)
+            who = visitors.row(connection, token)
             if who.finished_at is None:
                 given = pooled.given(connection, who.id)
-                waits = any(_waits(self.plan.by_id[row.item], row) for row in given)
+                waits = any(pooled.waits(self.plan.by_id[row.item], row) for row in given)
                 if who.consented_at is None or waits or self._chosen(connection, who, given, self._clock()):
                     raise Error("There are trials left: go back to them and answer them first.")
                 done = sum(row.answered for row in given)
                 self._note(connection, who, trials=done, finished_at=self._clock() if done else None)
-            return _visitor(connection, _worker(connection, token))
+            return visitors.visitor(connection, visitors.row(connection, token))
 
     def _note(self, connection: Connection, who: Row[Any], **values: Any) -> None:
         connection.execute(update(workers).where(workers.c.id == who.id).values(values))
@@ -217,7 +192,7 @@ class Store:
         return to the pool. Raises `Error` for a token of nobody, or of somebody who has not consented.
         """
         with self._database.write(lasting=False) as connection:  # the answer to it lasts, and it with that
-            who = _worker(connection, token)
+            who = visitors.row(connection, token)
             if who.consented_at is None:
                 raise Error("Consent comes before the first trial.")
             if who.finished_at is not None:
@@ -234,7 +209,7 @@ class Store:
         """The trial that waits for its answer, and whose slot nobody else was given; its time begins anew."""
         for row in given:
             item = self.plan.by_id[row.item]
-            if _waits(item, row):
+            if pooled.waits(item, row):
                 again = update(assignments).where(assignments.c.id == row.id).values(expires_at=self._expiry())
                 connection.execute(again)
                 return Trial(row.id, item, row.flipped, row.position)
@@ -279,7 +254,7 @@ class Store:
         disk when this returns. Raises `Error` if the trial is not this visitor's, or has no such option.
         """
         with self._database.write() as connection:
-            held = _given(connection, token, trial)
+            held = pooled.asked(connection, token, trial)
             if held is None:
                 raise Error("This trial is not yours: open the study's address again.")
             item = self.plan.by_id[held.item]
@@ -301,13 +276,13 @@ class Store:
     def since(self, token: str, trial: str) -> int | None:
         """Milliseconds since this visitor was given a trial, which no time that they took exceeds; None: not theirs."""
         with self._database.read() as connection:
-            held = _given(connection, token, trial)
+            held = pooled.asked(connection, token, trial)
         return None if held is None else round((self._clock() - held.given_at).total_seconds() * 1000)
 
     def failed(self, token: str) -> int:
         """How many catch trials this visitor answered wrongly: a value above zero is the one that is right."""
         with self._database.read() as connection:
-            theirs = and_(assignments.c.worker_id == _worker(connection, token).id, assignments.c.method.is_(None))
+            theirs = and_(assignments.c.worker_id == visitors.row(connection, token).id, assignments.c.method.is_(None))
             wrong = select(func.count()).select_from(answers.join(assignments)).where(theirs, answers.c.value <= 0)
             return int(connection.execute(wrong).scalar_one())
 
@@ -327,77 +302,17 @@ class Store:
     def simulated(self) -> bool:
         """Whether simulated workers take part, so that people cannot."""
         with self._database.read() as connection:
-            return _takes_part(connection, simulated=True)
+            return visitors.take_part(connection, simulated=True)
 
     def counts(self) -> dict[str, int]:
         """``workers`` who consented, ``finished``, ``ratings`` that count of ``wanted``, ``surplus``, ``open``.
 
         Catch trials are in none of them. A slot is open while somebody holds it whose time is not over.
         """
-        open_ = and_(assignments.c.slot.is_not(None), ~answered, assignments.c.expires_at > self._clock())
         people = select(func.count(workers.c.consented_at), func.count(workers.c.finished_at))
-        given = (
-            select(count(and_(answered, ~answers.c.surplus)), count(answers.c.surplus), count(open_))
-            .select_from(assignments.outerjoin(answers))
-            .where(assignments.c.method.is_not(None))
-        )
         with self._database.read() as connection:
             entered, finished = connection.execute(people).one()
-            counted, surplus, held = connection.execute(given).one()
+            counted, surplus, held = pooled.counts(connection, self._clock())
         wanted = len(self.plan.items) * self.plan.ratings
         named = {"workers": entered, "finished": finished, "ratings": counted, "wanted": wanted}
         return {**named, "surplus": surplus, "open": held}
-
-
-def _takes_part(connection: Connection, simulated: bool) -> bool:
-    theirs = and_(workers.c.simulated.is_(simulated), workers.c.consented_at.is_not(None))
-    return bool(connection.execute(select(exists().where(theirs))).scalar())
-
-
-def _apart(connection: Connection, simulated: bool) -> None:
-    """Raises `Error` where those take part who are simulated, for somebody who is not, or the other way round."""
-    if not _takes_part(connection, not simulated):
-        return
-    if simulated:
-        raise Error("People take part in this study: simulate on a copy of its folder.")
-    raise Error("This study holds answers of simulated workers, so people cannot take part in it: tell the researcher.")
-
-
-def _waits(item: Item, row: Row[Any]) -> bool:
-    """Whether a trial that was given waits for its answer, and its slot went to nobody else."""
-    return not row.answered and (item.catch or row.slot is not None)
-
-
-def _plain(text: str) -> bool:
-    """Whether it could be one of our tokens: a database may choke on what else comes from the network."""
-    return text.isascii() and text.isprintable() and 0 < len(text) <= 64
-
-
-def _find(connection: Connection, token: str) -> Row[Any] | None:
-    return connection.execute(FOUND, {"token": token}).one_or_none() if _plain(token) else None
-
-
-def _given(connection: Connection, token: str, trial: str) -> Row[Any] | None:
-    keys = {"token": token, "trial": trial}
-    return connection.execute(HELD, keys).one_or_none() if _plain(token) and _plain(trial) else None
-
-
-def _worker(connection: Connection, token: str) -> Row[Any]:
-    found = _find(connection, token)
-    if found is None:
-        raise Error("Nobody here has this token: open the study's address again.")
-    return found
-
-
-def _visitor(connection: Connection, who: Row[Any]) -> Visitor:
-    done = connection.execute(DONE, {"worker": who.id}).scalar_one()
-    return Visitor(
-        token=who.token,
-        platform=who.platform,
-        consented=who.consented_at is not None,
-        finished=who.finished_at is not None,
-        answered=done,
-        trials=max(who.trials, done),
-        simulated=who.simulated,
-        code=who.code,
-    )

@@ -79,6 +79,7 @@ def test_rows_are_those_of_an_experiment(whole: Any, kind: Any) -> None:
 def test_what_is_simulated_says_so_everywhere(whole: Any, tmp_path: Path) -> None:
     page = whole.save(tmp_path).read_text()
     assert "<title>SIMULATED: A study of maps</title>" in page and "SIMULATED: nobody was asked" in page
+    assert f"As Table 2 of the paper, {whole.scores.measure}." in page
     captions = page.split('<figure class="table">')[1:]
     assert len(captions) >= 4
     assert all("SIMULATED workers, not people" in each.split("</figure>")[0] for each in captions)

@@ -21,6 +21,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from study_folder import make
+from wherefore.cli import main
 from wherefore.errors import Error
 from wherefore.study import platforms
 from wherefore.study.app import LIMIT, SIMULATED, create
@@ -28,6 +29,7 @@ from wherefore.study.browsing import Page, read
 from wherefore.study.plan import LIKERT
 from wherefore.study.serving import serve, served
 from wherefore.study.store import Store, opened
+from wherefore.study.texts import texts
 
 MTURK = {
     "assignmentId": "3ASSIGN",
@@ -121,8 +123,8 @@ def test_a_whole_study(desk: Callable[..., Desk], kind: str) -> None:
             it.answer(address)
         assert len(seen) == it.plan.trials + 2, "a picture came twice"
         done = it.page(address)
-        assert done.kind == "done" and done.code and done.code == it.page(address).code
-        codes.add(done.code)
+        assert done.kind == "done" and done.number and done.number == it.page(address).number
+        codes.add(done.number)
     assert len(codes) == 2
     counts, all_of_them = it.store.counts(), len(it.plan.items)
     assert (counts["finished"], counts["ratings"], counts["wanted"]) == (2, all_of_them, all_of_them)
@@ -227,12 +229,12 @@ def test_who_has_answered_some_may_end_or_wait(desk: Callable[..., Desk]) -> Non
     early = it.browser.post(f"{ends}/end")
     assert early.status_code == 400 and "trials left" in early.text
     page = it.through(ends)
-    assert page.kind == "wait" and page.links == [ends] and not page.code
+    assert page.kind == "wait" and page.links == [ends] and not page.number
     assert it.store.counts()["finished"] == 0
     [form] = page.forms
-    assert [button.words for button in form.buttons] == ["End here and get my code"]
+    assert [button.words for button in form.buttons] == ["End here"]
     done = it.page(form.action, {})
-    assert done.kind == "done" and done.code and it.store.counts()["finished"] == 1
+    assert done.kind == "done" and done.number and it.store.counts()["finished"] == 1
     it.clock.on(minutes=it.plan.minutes + 1)
     assert it.page(ends).kind == "done", "they ended"
     waits = it.enter("waits")
@@ -357,7 +359,8 @@ def test_bad_requests_get_a_sentence(
 
 def test_an_option_that_this_item_has_not(desk: Callable[..., Desk]) -> None:
     it = desk()
-    assert it.answer(it.enter("1"), option=3).status_code == 400
+    answer = it.answer(it.enter("1"), option=3)
+    assert answer.status_code == 400 and "could not be read: please go back and choose again" in answer.text
     assert not it.store.ratings()
 
 
@@ -420,8 +423,8 @@ def test_headers_and_weight(desk: Callable[..., Desk]) -> None:
 
 def test_texts_are_escaped(desk: Callable[..., Desk], tmp_path: Path) -> None:
     plan = make(tmp_path / "s")
-    texts = {**plan.texts, "consent": "<script>alert(1)</script> & so on", "title": "</title><b>"}
-    changed = replace(plan, texts=texts)
+    said = {**plan.texts, "consent": "<script>alert(1)</script> & so on", "title": "</title><b>"}
+    changed = replace(plan, texts=said)
     store = opened(tmp_path / "s", changed)
     with TestClient(create(tmp_path / "s", changed, store, platforms.Local())) as browser:
         text = browser.post("/", data={"participant": ""}).text
@@ -460,9 +463,9 @@ def test_mturk(desk: Callable[..., Desk]) -> None:
     assert done.forms[0].action == "https://workersandbox.mturk.com/mturk/externalSubmit"
     [[kept]] = rows(it.folder, "SELECT details FROM workers")
     assert json.loads(kept) == {"assignmentId": "3ASSIGN", "turkSubmitTo": MTURK["turkSubmitTo"]}, "what is handed in"
-    assert done.forms[0].fields == {"assignmentId": "3ASSIGN", "code": done.code}
+    assert done.forms[0].fields == {"assignmentId": "3ASSIGN", "number": done.number}
     again = read(it.browser.get("/", params={**MTURK, "assignmentId": "3OTHER"}).text)
-    assert again.forms[0].fields == {"assignmentId": "3OTHER", "code": done.code}, "they gave the first one back"
+    assert again.forms[0].fields == {"assignmentId": "3OTHER", "number": done.number}, "they gave the first one back"
 
 
 @pytest.mark.parametrize(
@@ -484,7 +487,7 @@ def test_mturk(desk: Callable[..., Desk]) -> None:
 def test_mturk_of_somebody_else(desk: Callable[..., Desk], wrong: dict[str, str]) -> None:
     it = desk(platforms.MTurk())
     answer = it.browser.get("/", params={**MTURK, **wrong})
-    assert answer.status_code == 400 and "open the" in answer.text
+    assert answer.status_code == 400 and re.search("Please open this study from MTurk|open the HIT there", answer.text)
     assert not rows(it.folder, "SELECT * FROM workers")
 
 
@@ -500,9 +503,13 @@ def test_prolific(desk: Callable[..., Desk]) -> None:
             it.answer(address, int(wanted.value))
         expected = f"https://app.prolific.com/submissions/complete?cc={'GOOD1' if attends else 'BAD1'}"
         assert page.links == [expected]
-        assert f'content="10;url={expected}"' in it.browser.get(address).text
+        text = it.browser.get(address).text
+        assert f'content="10;url={expected}"' in text
+        [code] = re.findall('<code id="code">(.*?)</code>', text)
+        assert code == expected.rpartition("=")[2] != page.number and len(page.number) == 12
     assert rows(it.folder, "SELECT DISTINCT details FROM workers") == [("{}",)], "nothing of Prolific's is kept"
-    assert it.browser.get("/").status_code == 400
+    bare = it.browser.get("/")
+    assert bare.status_code == 400 and "Please open this study from Prolific (STUDY_ID is missing" in bare.text
     for name in PROLIFIC:
         assert it.browser.get("/", params={**PROLIFIC, name: "%"}).status_code == 400
 
@@ -545,6 +552,22 @@ def test_ids_are_neither_logged_nor_stored(tmp_path: Path) -> None:
     kept = b"".join(path.read_bytes() for path in folder.glob("study.sqlite*"))
     assert MTURK["workerId"].encode() not in kept and MTURK["assignmentId"].encode() in kept
     assert printed.count("\n") == 1 and not any(word in printed for word in (*MTURK.values(), token))
+
+
+def test_a_contact_that_nobody_filled_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make(tmp_path / "s")
+    replace(plan, texts={**plan.texts, "contact": texts("trust", 3)["contact"]}).write(tmp_path / "s")
+    for platform in (["mturk"], ["prolific", "--code", "C1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["study", "serve", str(tmp_path / "s"), "--platform", *platform])
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and "fill it in before you serve" in said and said.count("\n") == 1
+    assert not (tmp_path / "s" / "study.sqlite").exists()
+    command = [sys.executable, "-m", "wherefore", "study", "serve", str(tmp_path / "s"), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout and "http://127.0.0.1:" in server.stdout.readline()
+        server.terminate()
+        assert "fill it in before anybody takes part" in server.communicate(timeout=30)[1]
 
 
 def test_serving_needs_no_torch(tmp_path: Path) -> None:

@@ -231,6 +231,8 @@ def test_nothing_to_analyse_is_an_error() -> None:
         sift([], plan)
     with pytest.raises(Error, match="leave out all 43 workers"):
         sift([replace(each, rt_ms=10) for each in ratings], plan)
+    with pytest.raises(Error, match="leave out the one worker who answered"):
+        sift([replace(each, rt_ms=10) for each in ratings if each.worker == ratings[0].worker], plan)
 
 
 # -------------------------------------------------------------------------------------------- sides

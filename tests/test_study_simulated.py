@@ -92,6 +92,7 @@ def test_the_command(tmp_path: Path) -> None:
     plan = make(tmp_path / "s", pictures=1, workers=1)
     ran = typer.testing.CliRunner().invoke(commands, ["study", "simulate", str(tmp_path / "s"), "--workers", "1"])
     assert ran.exit_code == 0 and "1 of 1 simulated workers" in ran.output and "not people" in ran.output
+    assert ran.output.rstrip().endswith("\n4 of 4 ratings.")
     assert {r.simulated for r in kept(tmp_path / "s", plan)} == {True}
 
 

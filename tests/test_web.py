@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import re
+import socket
 import threading
 import warnings
 import zlib
@@ -560,9 +561,12 @@ def test_addresses(capsys: pytest.CaptureFixture[str]) -> None:
         assert running.is_local(taken) and re.fullmatch(r"http://127\.0\.0\.1:\d+", listening.address(taken))
         with pytest.raises(SystemExit) as end:
             main(["serve", "--port", str(taken.getsockname()[1])])
-    assert end.value.code == 2 and "give another --port" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert end.value.code == 2 and "give another --port" in said and said.count("127.0.0.1") == 1
     with listening.listen("0.0.0.0", 0) as every:
         assert not running.is_local(every)
+        port = every.getsockname()[1]
+        assert listening.address(every) == f"http://127.0.0.1:{port} (elsewhere http://{socket.gethostname()}:{port})"
     with pytest.raises(Error, match="cannot be used"):
         listening.listen("no such host", 7860)
 

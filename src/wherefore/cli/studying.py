@@ -34,7 +34,7 @@ Database = Annotated[
     str | None,
     typer.Option(
         envvar="WHEREFORE_DATABASE",
-        help="postgresql+psycopg://USER@HOST/NAME; by default study.sqlite in DIR.",
+        help="postgresql://USER@HOST/NAME; by default study.sqlite in DIR.",
         show_default=False,
     ),
 ]
@@ -132,8 +132,14 @@ def serve(
     """
     from wherefore.study.plan import read
     from wherefore.study.platforms import platform as named
+    from wherefore.study.texts import CONTACT
 
     plan, way = read(folder), named(platform.value, code, failed_code, submit_to)
+    if CONTACT in plan.texts.get("contact", ""):
+        said = "`contact` under `texts` in study.json still says [your name, ...], and people read it on every page"
+        if platform is not Platform.local:
+            raise Error(f"{said}: fill it in before you serve.")
+        console.complain(f"{said}: fill it in before anybody takes part.")
     serving, store = _library("serving"), _library("store")
     kept = store.opened(folder, plan, database)
     app = _library("app").create(folder, plan, kept, way)
@@ -160,7 +166,7 @@ def simulate(
     inattentive: Annotated[float, typer.Option(min=0, max=1, help="Share of workers who answer blindly.")] = 0.05,
     database: Database = None,
 ) -> None:
-    """Let simulated workers take a study as people would, over HTTP: consent, every trial, the code at the end.
+    """Let simulated workers take a study as people would, over HTTP: consent, every trial, the end.
 
     They answer as well as it is set, with differences between workers and items, and the analysis should find that
     again. They are not people: every answer of theirs is marked as simulated, in the database, too, and a study that
@@ -232,7 +238,8 @@ def export(
     wherefore study export study --out ratings.parquet --database postgresql+psycopg://me@localhost/study
     """
     library, plan = _library("export"), _library("plan").read(folder)
-    store = _library("store").opened(folder, plan, database)
+    library.writer(out)  # which complains before anything is opened
+    store = _library("store").opened(folder, plan, database, made=True)
     try:
         ratings = store.ratings()
     finally:

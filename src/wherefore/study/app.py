@@ -39,6 +39,7 @@ FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 MISSING = "Nothing is here: open the study again from where you found it."
 BUSY = "The study cannot be reached for a moment. Your answers are kept: reload this page in a minute."
 BROKEN = "Something went wrong here. Your answers are kept: reload this page in a minute."
+UNREAD = "That answer could not be read: please go back and choose again."
 FULL = "All answers that this study needs have been given, so there is nothing left to ask you."
 
 Token = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{8,86}$")]
@@ -180,8 +181,7 @@ class Desk:
             case RequestValidationError() if any(wrong["loc"][0] == "path" for wrong in error.errors()):
                 return self.refuse(404, MISSING)
             case RequestValidationError():
-                fields = sorted({str(wrong["loc"][-1]) for wrong in error.errors()})
-                return self.refuse(422, f"The form's {' and '.join(fields)} cannot be read: go back and answer again.")
+                return self.refuse(422, UNREAD)
             case AnyHTTPException(status_code=404):
                 return self.refuse(404, MISSING)
             case AnyHTTPException():
@@ -205,7 +205,7 @@ class Desk:
         visitor = self.store.finish(visitor.token)
         failed = self.store.failed(visitor.token) >= self.plan.rules.catches_failed
         back = self.platform.back(self.store.details(visitor.token), visitor.code, failed)
-        return self._page("done", code=visitor.code, back=back)
+        return self._page("done", number=visitor.code, back=back)
 
     def _visitor(self, token: str) -> Visitor:
         visitor = self.store.visitor(token)

@@ -59,7 +59,8 @@ def _methods(report: Report) -> Section:
     caption = (
         f"As Table 2 of the paper, {scores.measure}. "
         "Intervals are over workers and pictures (two-way cluster bootstrap, 10,000 draws). "
-        f"As if independent: {naive}, which is too narrow. "
+        f"As if independent: {naive}, which is usually too narrow. "
+        "With few workers ours is widened further (Student's t). "
         "Design effect: how many times the variance is what it would be of independent answers."
     )
     title = "What the simulated workers answered" if report.simulated else "What people answered"

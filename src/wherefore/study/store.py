@@ -16,12 +16,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
 
 from wherefore.errors import Error
 from wherefore.study import assigning, visitors
 from wherefore.study import slots as pooled
 from wherefore.study.database import Database
+from wherefore.study.exclusions import NOBODY
 from wherefore.study.judging import judged, rating
 from wherefore.study.plan import DATABASE, Item, Plan, Rating
 from wherefore.study.tables import answers, assignments, slots, studies, workers
@@ -48,44 +49,61 @@ class Trial:
     position: int
 
 
-def opened(folder: Path, plan: Plan, url: str | None = None) -> Store:
-    """The store of a study's folder: ``study.sqlite`` in it, or the database of a URL."""
-    return Store(url or f"sqlite:///{folder.absolute() / DATABASE}", plan)
+def opened(folder: Path, plan: Plan, url: str | None = None, made: bool = False) -> Store:
+    """The store of a study's folder: ``study.sqlite`` in it, or the database of a URL; ``made``: only if it is there.
+
+    Raises `Error` as `Store` does, and where there is none that was to be there.
+    """
+    return Store(url or f"sqlite:///{folder.absolute() / DATABASE}", plan, made=made)
 
 
 class Store:
     """A study's database, in one process of perhaps several; its methods may be called from any thread.
 
-    ``url`` is SQLAlchemy's; missing tables are made, older ones migrated. Raises `Error` where the database cannot be
-    reached, or holds the answers of another plan.
+    ``url`` is SQLAlchemy's; missing tables are made, unless they must be ``made`` already, and older ones migrated.
+    Raises `Error` where the database cannot be reached, or was opened for another plan and somebody has consented.
     """
 
-    def __init__(self, url: str, plan: Plan, clock: Callable[[], datetime] = now_utc) -> None:
+    def __init__(self, url: str, plan: Plan, clock: Callable[[], datetime] = now_utc, made: bool = False) -> None:
         self.plan, self._clock, self._database = plan, clock, Database(url)
         self._square = assigning.Square(plan)
         try:
-            with self._database.reached(), self._database.write() as connection:
-                self._database.migrate(connection)
-                self._salt = self._claimed(connection)
+            with self._database.reached():
+                if made and not self._database.holds(studies.name):
+                    raise Error(NOBODY)
+                with self._database.write() as connection:
+                    self._database.migrate(connection)
+                    self._salt = self._claimed(connection)
         except BaseException:
             self.close()
             raise
 
     def _claimed(self, connection: Connection) -> str:
-        """The salt of the study, which is written with its plan's digest where the database is new."""
+        """The salt of the study, which is written with its plan where the database is new.
+
+        Until somebody has consented, a plan that was changed takes the place of the one before.
+        """
         found = connection.execute(select(studies)).one_or_none()
         if found is None:
             row = {"id": 1, "plan": self.plan.digest, "salt": secrets.token_hex(32), "created_at": self._clock()}
             connection.execute(insert(studies), row)
-            numbers = range(self.plan.ratings)
-            connection.execute(insert(slots), [{"item": i.id, "number": n} for i in self.plan.items for n in numbers])
+            self._pool(connection)
             return str(row["salt"])
         if found.plan != self.plan.digest:
-            raise Error(
-                f"{self._database.shown} holds the answers of another plan than this study.json: "
-                "give --database another URL, or put back the study.json that they are of."
-            )
+            if connection.execute(select(func.count(workers.c.consented_at))).scalar_one():
+                raise Error(
+                    f"{self._database.shown} was opened for another plan than this study.json, and somebody takes "
+                    "part in that: give --database another URL, or put back the study.json that it was opened for."
+                )
+            connection.execute(update(studies).values(plan=self.plan.digest))
+            connection.execute(update(workers).values(trials=self.plan.trials + len(self.plan.catches)))
+            connection.execute(delete(slots))
+            self._pool(connection)
         return str(found.salt)
+
+    def _pool(self, connection: Connection) -> None:
+        numbers = range(self.plan.ratings)
+        connection.execute(insert(slots), [{"item": i.id, "number": n} for i in self.plan.items for n in numbers])
 
     def close(self) -> None:
         """Ends all connections to the database."""
@@ -140,6 +158,8 @@ class Store:
         with self._database.write() as connection:
             who = visitors.row(connection, token)
             if who.consented_at is None:
+                if connection.execute(select(studies.c.plan)).scalar_one() != self.plan.digest:  # opened anew since
+                    raise Error("This study was changed just now, and is to be started again: tell the researcher.")
                 visitors.apart(connection, who.simulated)
                 before = connection.execute(select(func.count(workers.c.consented_at))).scalar_one()
                 now = self._clock()

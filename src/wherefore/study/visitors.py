@@ -21,8 +21,8 @@ DONE = select(func.count()).select_from(answers.join(assignments)).where(assignm
 class Visitor:
     """A worker in this study, as the app sees them: by an unguessable token, never by the platform's id.
 
-    ``answered`` and ``trials`` count catch trials too; ``trials`` shrinks when the pool is empty. ``code`` is the
-    completion code, the same for ever, to be shown when they have finished.
+    ``answered`` and ``trials`` count catch trials too; ``trials`` shrinks when the pool is empty. ``code`` is
+    their number in this study, the same for ever, shown when they have finished: by it their answers are found.
     """
 
     token: str

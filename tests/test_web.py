@@ -33,6 +33,8 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette's, on which client it would rather have
     from fastapi.testclient import TestClient
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
 
 from wherefore import listening
 from wherefore.web import networks, pages, running
@@ -217,6 +219,16 @@ def test_the_worker_keeps_the_order_and_goes_on_after_errors() -> None:
 
 # ------------------------------------------------------------------------------------ bad uploads
 
+PIECES = 30_000
+
+
+def in_pieces(piece: bytes, kind: str = "PNG", before: bytes = b"", after: bytes = b"", times: int = PIECES) -> bytes:
+    """A picture with a small piece many times behind its header."""
+    content = sent(scene(17).image, kind)
+    start = {"PNG": 33, "JPEG": 2, "GIF": 13 + 768}[kind]  # behind the palette
+    return content[:start] + before + piece * times + after + content[start:]
+
+
 BAD: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "text": (lambda: b"hello, I am no picture", 415, "no picture"),
     "svg": (lambda: SVG, 415, "no picture"),
@@ -232,6 +244,13 @@ BAD: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "bomb behind a picture": (lambda: png(900, 900, bomb()), 400, "inflates"),
     "bomb of text": (lambda: drawn()[:33] + chunk(b"zTXt", b"x\0\0" + bomb()) + drawn()[33:], 400, "damaged"),
     "bomb of scans": (scans, 400, "scans"),
+    "bomb of empty data": (lambda: in_pieces(chunk(b"IDAT", b"")), 400, "pieces"),
+    "bomb of empty data behind a picture": (lambda: drawn()[:-12] + chunk(b"IDAT", b"") * PIECES, 400, "pieces"),
+    "bomb of chunks": (lambda: in_pieces(chunk(b"prVt", b"")), 400, "pieces"),
+    "bomb of markers": (lambda: in_pieces(b"\xff\xfe\0\2", "JPEG"), 400, "pieces"),
+    "bomb of padding": (lambda: in_pieces(b"\xff", "JPEG"), 400, "pieces"),
+    "bomb of comments": (lambda: in_pieces(b"\x21\xfe\0", "GIF"), 400, "pieces"),
+    "bomb of one comment": (lambda: in_pieces(b"\1a", "GIF", b"\x21\xfe", b"\0"), 400, "pieces"),
     "larger than a request may be": (lambda: bytes(11 * 2**20), 413, "larger than 10 MB"),
 }
 
@@ -244,6 +263,13 @@ def test_bad_uploads_are_refused_in_one_sentence(client: TestClient, kind: str) 
     assert list(answer.json()) == ["error"] and words in answer.json()["error"]
     assert re.fullmatch(r"[^\n]+\.", answer.json()["error"]), "one line that ends"
     assert ask(client).status_code == 200, "and the next is answered"
+
+
+@pytest.mark.parametrize("name", [b"IDAT", b"prVt"])
+def test_pictures_of_many_pieces_are_read(name: bytes) -> None:
+    """Encoders write data in chunks of 8 kB or more: 10 MB in 1,280 of them."""
+    found = picture(in_pieces(chunk(name, b""), times=3000), "x", 16_000_000)
+    assert found.image.tobytes() == scene(17).image.tobytes()
 
 
 def test_a_bomb_takes_no_memory() -> None:
@@ -363,6 +389,34 @@ def test_the_token_is_asked_for(models: dict[str, wf.Model]) -> None:
             assert client.get(open_).status_code == 200
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         assert ask(client).status_code == 200 and len(client.get("/v1/models").json()) == 3
+
+
+@pytest.mark.parametrize("mounted", [False, True], ids=["root path", "mount"])
+@pytest.mark.parametrize("prefixed", [False, True])
+def test_the_door_is_shut_below_any_path(models: dict[str, wf.Model], mounted: bool, prefixed: bool) -> None:
+    """A proxy may strip the prefix or leave it; an app may hold this one below a path of its own."""
+    start = "/why" if mounted or prefixed else ""
+
+    def open_(**limits: Any) -> TestClient:
+        app = create_app({"scenes:vgg": models["scenes:vgg"]}, Settings(token=TOKEN, **limits))
+        if not mounted:
+            return TestClient(app, root_path="/why")
+        outer = Starlette(routes=[Mount("/why", app)], lifespan=lambda _: app.router.lifespan_context(app))
+        return TestClient(outer, root_path="/other" if prefixed else "")
+
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    start = f"/other{start}" if mounted and prefixed else start
+    with open_() as client:
+        for answer in (client.get(f"{start}/v1/models"), client.post(f"{start}/v1/explain")):
+            assert answer.status_code == 401
+        assert client.get(f"{start}/v1/health").status_code == client.get(f"{start}/page/main.js").status_code == 200
+        sent_ = client.post(f"{start}/v1/explain", files={"image": drawn()}, headers=bearer)
+        assert sent_.status_code == 200 and len(client.get(f"{start}/v1/models", headers=bearer).json()) == 1
+        assert 'requests_total{route="/v1/explain",status="401"} 1.0' in client.get(f"{start}/metrics").text
+    for limits, status in (({"most_bytes": 1000}, 413), ({"queue": 0}, 503)):
+        with open_(**limits) as client:
+            answer = client.post(f"{start}/v1/explain", files={"image": drawn()}, headers=bearer)
+            assert answer.status_code == status
 
 
 def test_beyond_the_queue_it_is_busy(models: dict[str, wf.Model], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,6 +234,58 @@ def test_captions_and_questions(opened: Any, url: str, tmp_path: Path, models: d
     done(page, "red")
 
 
+def saved_maps(page: Any) -> dict[str, Any]:
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save maps").click()
+    found: dict[str, Any] = json.loads(Path(download.value.path()).read_text())
+    return found
+
+
+def test_maps_of_another_method_are_not_saved_as_of_this_one(
+    opened: Any, url: str, tmp_path: Path, models: dict[str, wf.Model]
+) -> None:
+    (tmp_path / "x.png").write_bytes(drawn(17))
+    page = opened(url)
+    page.get_by_label("Choose a picture").set_input_files(tmp_path / "x.png")
+    page.get_by_role("img", name="Your picture x.png").wait_for()
+    done(page)
+    page.get_by_label("Another class").fill("chair")
+    page.evaluate(  # the class is asked for before the other method has answered
+        """() => {
+            const method = document.querySelector("#method");
+            method.value = "occlusion";
+            method.dispatchEvent(new Event("change"));
+            document.querySelector("#other-form").requestSubmit();
+        }"""
+    )
+    done(page, "chair")
+    page.locator("#status", has_text="Layer").wait_for()
+    found = saved_maps(page)
+    true = wf.explain(models["scenes:vgg"], scene(17).image, "chair", method="occlusion")
+    assert found["method"] == "occlusion"
+    assert [each["name"] for each in found["images"][0]["targets"]] == ["chair"] == targets(page)
+    np.testing.assert_allclose(found["images"][0]["targets"][0]["map"], true.maps[0, 0], atol=1e-5)
+
+
+def test_answers_to_another_question_are_not_saved_as_to_this_one(opened: Any, url: str) -> None:
+    page = opened(url)
+    done(page)
+    page.get_by_label("Network").select_option("scenes:vqa")
+    done(page)
+    with page.expect_response("**/v1/ask") as first:
+        page.get_by_label("Question").fill("is there a bird?")
+        page.get_by_role("button", name="Ask").click()
+    done(page, first.value.json()["images"][0]["targets"][0]["name"])
+    page.get_by_label("Question").fill("what colour is the dog?")
+    for answer, all_ in (("red", ["red"]), ("blue", ["blue", "red"])):  # the second is to the same question
+        page.get_by_label("Another answer").fill(answer)
+        page.get_by_role("button", name="Show").click()
+        done(page, answer)
+        image = saved_maps(page)["images"][0]
+        assert image["question"] == "what colour is the dog?"
+        assert [each["name"] for each in image["targets"]] == all_ == targets(page)
+
+
 def test_what_goes_wrong_is_said(opened: Any, url: str, tmp_path: Path) -> None:
     (tmp_path / "x.svg").write_bytes(SVG)
     (tmp_path / "x.png").write_bytes(sent(scene(1).image))

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,8 +29,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
-ASKED = ("/v1/explain", "/v1/caption", "/v1/ask")  # what takes a place
-OPEN = ("/v1/health",)  # of what lies below /v1, without a token: for those who watch over the service
+ASKED = ("/v1/explain", "/v1/caption", "/v1/ask")  # what the metrics name, though it be turned away here
+# What needs no token: the pages, and what those read who watch over the service.
+OPEN = re.compile(r"/?|/docs|/openapi\.json|/metrics|/v1/health|/page/.*")
 NAMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -49,6 +51,7 @@ class Door:
             return await self.app(scope, receive, send)
         started, status = time.perf_counter(), GONE
         given = Headers(scope=scope).get("x-request-id", "")
+        path = get_route_path(scope)  # as the routes see it, wherever the app is mounted; they will change the scope
         scope["wherefore.id"] = given if NAMED.fullmatch(given) else uuid.uuid4().hex
 
         async def answer(message: Message) -> None:
@@ -62,20 +65,20 @@ class Door:
             await send(message)
 
         try:
-            await self._admit(scope, receive, answer)
+            await self._admit(scope, path, receive, answer)
         except Exception as error:
             if status != GONE:  # it is too late for another answer
                 raise
             await broken(error, scope["wherefore.id"])(scope, receive, answer)
         finally:
-            route = scope["path"] if scope["path"] in ASKED else getattr(scope.get("route"), "path", "other")
+            route = path if path in ASKED else getattr(scope.get("route"), "path", "other")
             self.measures.answered(route, status, time.perf_counter() - started)
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _admit(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
         """Lets in who may come in; the others are told why not."""
-        explains = scope["method"] == "POST" and scope["path"] in ASKED
+        explains = scope["method"] == "POST"  # wherever to: nothing else takes what is sent
         try:
-            self._know(scope)
+            self._know(scope, path)
             if explains:
                 self._measure(scope)
                 self._seat()
@@ -91,10 +94,10 @@ class Door:
         finally:
             self.taken -= 1
 
-    def _know(self, scope: Scope) -> None:
-        """Refuses who does not show the token where one is needed."""
-        path, wanted = scope["path"], self.settings.token
-        if wanted is None or not path.startswith("/v1/") or path in OPEN:
+    def _know(self, scope: Scope, path: str) -> None:
+        """Refuses who does not show the token where one is needed: everywhere but at what is open."""
+        wanted = self.settings.token
+        if wanted is None or OPEN.fullmatch(path):
             return
         shown = Headers(scope=scope).get("authorization", "")
         kind, _, word = shown.partition(" ")

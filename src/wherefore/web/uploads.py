@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterator
 
 from PIL import Image, UnidentifiedImageError
 
@@ -15,6 +16,7 @@ from wherefore.web.problems import Refused
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")  # and no other decoder is ever called
 KINDS = "PNG, JPEG, WebP or GIF"
 MOST_SCANS = 100  # of a JPEG; each decodes all of its pixels anew, and cameras write ten
+MOST_READS = 20_000  # of a file: Pillow takes chunks of a PNG, blocks of a GIF and markers of a JPEG one by one
 PIECE = 2**20
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG by its colour type
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -29,7 +31,7 @@ def picture(content: bytes, name: str | None, most_pixels: int) -> Picture:
     if not content:
         raise Refused(400, "The picture is empty.")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:  # reads the header, and no more
+        with Image.open(_Counted(content), formats=FORMATS) as image:  # reads the header, and no more
             _check(image, content, most_pixels)
             return Picture(_plain(name), as_rgb(image), NOT_YET)
     except Refused:
@@ -41,6 +43,18 @@ def picture(content: bytes, name: str | None, most_pixels: int) -> Picture:
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError, zlib.error) as error:
         said = str(error).rstrip(".") or type(error).__name__
         raise Refused(400, f"The picture is damaged or cut off ({said[:120]}).") from None
+
+
+class _Counted(io.BytesIO):
+    """A file that refuses to be read piece by piece for ever."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > MOST_READS:
+            raise Refused(400, "The picture is a bomb: it is cut into too many pieces.")
+        return super().read(size)
 
 
 def _check(image: Image.Image, content: bytes, most_pixels: int) -> None:
@@ -71,7 +85,7 @@ def _inflates_beyond(content: bytes, image: Image.Image) -> bool:
     promised = _promised(content, image.size)
     stream, made = zlib.decompressobj(), 0
     for chunk in _data(content):
-        left: bytes | memoryview = chunk
+        left = chunk
         while left and not stream.eof:
             made += len(stream.decompress(left, min(PIECE, promised - made + 1)))
             if made > promised:
@@ -92,12 +106,13 @@ def _promised(content: bytes, size: tuple[int, int]) -> int:
     return total
 
 
-def _data(content: bytes) -> list[memoryview]:
+def _data(content: bytes) -> Iterator[bytes]:
     """The contents of the IDAT chunks of a PNG, as far as they are there."""
-    found, start, view = [], 8, memoryview(content)
-    while start + 8 <= len(content):
-        length = int.from_bytes(content[start : start + 4], "big")
-        if content[start + 4 : start + 8] == b"IDAT":
-            found.append(view[start + 8 : start + 8 + length])
+    file, start = _Counted(content), 8
+    file.seek(start)
+    while len(head := file.read(8)) == 8:
+        length = int.from_bytes(head[:4], "big")
+        if head[4:] == b"IDAT":
+            yield file.read(length)
         start += 12 + length
-    return found
+        file.seek(start)

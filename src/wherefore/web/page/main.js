@@ -42,9 +42,9 @@ function wanted(kind, other) {
   return { target: other || "top5" };
 }
 
-/** Shows what was told; what was asked for by name joins what was there before. */
+/** Shows what was told; what was asked for by name joins what the same question gave before. */
 function show(kind, told, other) {
-  if (other && kind !== "captions" && state.told) {
+  if (other && kind !== "captions" && state.told && origin(state.told) === origin(told)) {
     const known = state.told.targets.filter((each) => each.name !== told.targets[0].name);
     told = { ...told, targets: [told.targets[0], ...known] };
     told.answer = { ...told.answer, images: [{ ...told.image, targets: told.targets }] };
@@ -57,6 +57,11 @@ function show(kind, told, other) {
   }
   state.told = told;
   draw();
+}
+
+/** What two answers must share for their targets to be saved as one. */
+function origin({ answer, image }) {
+  return JSON.stringify([answer.model, answer.weights_sha256, answer.method, answer.layer, image.question]);
 }
 
 /** Puts a second target beside the first: the next likely, or the word with most evidence. */

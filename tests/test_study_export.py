@@ -19,7 +19,7 @@ from wherefore.study.store import opened
 
 @pytest.fixture
 def asked(tmp_path: Path) -> tuple[Plan, list[Rating]]:
-    """A study in a folder that two simulated workers began; the first is shown as a person, whom it would not let in."""
+    """A study in a folder that two simulated workers began; the first is shown as a person, who cannot be beside."""
     plan = drawn("trust", pictures=3, methods=2)
     plan.write(tmp_path)
     store = opened(tmp_path, plan)

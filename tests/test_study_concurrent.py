@@ -118,7 +118,7 @@ def test_where_an_hour_takes_half_a_second(tmp_path: Path, url: str) -> None:
 
 @pytest.mark.parametrize("most", [45, pytest.param(450, marks=pytest.mark.slow)])
 def test_killed_in_the_middle_every_acknowledged_answer_is_there(tmp_path: Path, url: str, most: int) -> None:
-    plan = drawn(pictures=12, methods=4, ratings=3 if most < 100 else 9, workers=24)
+    plan = drawn(pictures=12, methods=4, ratings=6 if most < 100 else 9, workers=24)
     plan.write(tmp_path)
     running = [started(tmp_path, url, n, 4) for n in range(3)]
     off(running)

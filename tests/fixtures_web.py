@@ -81,14 +81,14 @@ def served(app: Any) -> Iterator[str]:
     """An app served by a thread of this process, at the address that is given."""
     import uvicorn
 
-    from wherefore.web import running
+    from wherefore.listening import address, listen
 
-    with running.listen("127.0.0.1", 0) as listening:
+    with listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            yield running.address(listening)
+            yield address(listening)
         finally:
             server.should_exit = True
             thread.join(60)

@@ -38,6 +38,7 @@ ROWS = [
         "tiling",
         "sequences",
         "saving",
+        "listening",
         "feeding",
         "grids",
         "order",

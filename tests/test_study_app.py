@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sqlite3
@@ -20,14 +21,15 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 
 from study_folder import make
+from wherefore.cli import main
 from wherefore.errors import Error
 from wherefore.study import platforms
-from wherefore.study.app import SIMULATED, create
+from wherefore.study.app import LIMIT, SIMULATED, create
 from wherefore.study.browsing import Page, read
-from wherefore.study.guarding import LIMIT
 from wherefore.study.plan import LIKERT
 from wherefore.study.serving import serve, served
 from wherefore.study.store import Store, opened
+from wherefore.study.texts import texts
 
 MTURK = {
     "assignmentId": "3ASSIGN",
@@ -121,8 +123,8 @@ def test_a_whole_study(desk: Callable[..., Desk], kind: str) -> None:
             it.answer(address)
         assert len(seen) == it.plan.trials + 2, "a picture came twice"
         done = it.page(address)
-        assert done.kind == "done" and done.code and done.code == it.page(address).code
-        codes.add(done.code)
+        assert done.kind == "done" and done.number and done.number == it.page(address).number
+        codes.add(done.number)
     assert len(codes) == 2
     counts, all_of_them = it.store.counts(), len(it.plan.items)
     assert (counts["finished"], counts["ratings"], counts["wanted"]) == (2, all_of_them, all_of_them)
@@ -201,6 +203,44 @@ def test_a_late_answer_is_thanked_and_kept(desk: Callable[..., Desk]) -> None:
     assert answer.history[0].headers["location"] == f"{slow}?late=1"
 
 
+def test_who_comes_while_all_is_held_may_come_back(desk: Callable[..., Desk]) -> None:
+    it = desk(pictures=1, ratings=1, workers=1)  # four items
+    held = [it.enter(str(number)) for number in range(4)]
+    for address in held:
+        assert it.page(address).kind == "trial"
+    late = it.enter("late")
+    page, text = it.page(late), it.browser.get(late).text
+    assert page.kind == "wait" and not page.forms and page.links == [late]
+    assert "about 60 minutes" in text and "have been given" not in text
+    assert it.store.counts()["finished"] == 0 and it.store.counts()["open"] == 4
+    it.clock.on(minutes=it.plan.minutes + 1)
+    assert it.page(late).kind == "trial", "they all left"
+    assert it.through(late).kind == "done" and it.store.counts()["finished"] == 1
+    assert it.store.counts()["ratings"] == 4
+    nobody = it.enter("nobody")
+    assert it.page(nobody).kind == "full" and it.store.counts()["finished"] == 1, "who answered nothing is not counted"
+
+
+def test_who_has_answered_some_may_end_or_wait(desk: Callable[..., Desk]) -> None:
+    it = desk(pictures=1, ratings=1, workers=1)
+    for number in range(3):
+        assert it.page(it.enter(str(number))).kind == "trial"
+    ends = it.enter("ends")
+    early = it.browser.post(f"{ends}/end")
+    assert early.status_code == 400 and "trials left" in early.text
+    page = it.through(ends)
+    assert page.kind == "wait" and page.links == [ends] and not page.number
+    assert it.store.counts()["finished"] == 0
+    [form] = page.forms
+    assert [button.words for button in form.buttons] == ["End here"]
+    done = it.page(form.action, {})
+    assert done.kind == "done" and done.number and it.store.counts()["finished"] == 1
+    it.clock.on(minutes=it.plan.minutes + 1)
+    assert it.page(ends).kind == "done", "they ended"
+    waits = it.enter("waits")
+    assert it.through(waits).kind == "done" and it.store.counts()["ratings"] == 4
+
+
 def test_lateness_is_spoken_of(desk: Callable[..., Desk]) -> None:
     it = desk()
     address = it.enter("1")
@@ -226,12 +266,35 @@ def test_simulated_workers_are_marked(desk: Callable[..., Desk]) -> None:
     it.answer(it.enter("x", headers={SIMULATED: it.plan.digest}), rt_ms=4321)
     [rating] = it.store.ratings()
     assert rating.simulated and rating.rt_ms == 4321, "they do not wait, so our clock says nothing of them"
-    it.clock.on(seconds=1)
-    it.answer(it.enter("y"))
-    assert [rating.simulated for rating in it.store.ratings()] == [True, False]
-    after = it.browser.post("/", data={"participant": "z"}, headers={SIMULATED: it.plan.digest})
-    assert after.status_code == 400 and "People have answered" in after.text
-    assert it.plan.digest not in it.browser.get(it.enter("w")).text
+    assert it.plan.digest not in it.browser.get(it.enter("w", headers={SIMULATED: it.plan.digest})).text
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_people_and_simulated_workers_are_never_in_one_study(desk: Callable[..., Desk], simulated: bool) -> None:
+    it = desk()
+    marked, plain = {SIMULATED: it.plan.digest}, {}
+    first, second = (marked, plain) if simulated else (plain, marked)
+    early = it.page("/", {"participant": "early"}, headers=second).forms[0].action
+    it.answer(it.enter("x", headers=first))
+    said = "simulated workers, so people cannot" if simulated else "People take part in this study"
+    for address, form in (("/", {"participant": "y"}), (early, {"choice": "agree", "agree": "yes"})):
+        refused = it.browser.post(address, data=form, headers=second)
+        assert refused.status_code == 400 and said in refused.text
+    it.answer(it.enter("z", headers=first))
+    assert [rating.simulated for rating in it.store.ratings()] == [simulated] * 2
+
+
+def test_a_study_that_holds_simulated_answers_says_so_when_it_is_served(tmp_path: Path) -> None:
+    plan = make(tmp_path)
+    store = opened(tmp_path, plan)
+    store.consent(store.enter("local", "x", simulated=True).token)
+    store.close()
+    command = [sys.executable, "-m", "wherefore", "study", "serve", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout and server.stderr and "http://" in server.stdout.readline()
+        server.send_signal(signal.SIGTERM)
+        said = server.stderr.read()
+    assert "lets no people in: give --database another" in said and said.count("\n") == 1
 
 
 def test_declining(desk: Callable[..., Desk]) -> None:
@@ -244,6 +307,10 @@ def test_declining(desk: Callable[..., Desk]) -> None:
     assert it.page(address).kind == "consent" and it.store.counts()["workers"] == 0
     early = it.browser.get(f"{address}/instructions")
     assert read(early.text).kind == "consent"
+    it.page(f"{address}/consent", {"choice": "agree", "agree": "yes"})
+    it.answer(address)
+    late = it.page(f"{address}/consent", {"choice": "decline"})
+    assert late.kind == "trial" and len(it.store.ratings()) == 1, "nobody is told that no answer of theirs is kept"
 
 
 # ------------------------------------------------------------------------------------------- what is refused
@@ -292,13 +359,15 @@ def test_bad_requests_get_a_sentence(
 
 def test_an_option_that_this_item_has_not(desk: Callable[..., Desk]) -> None:
     it = desk()
-    assert it.answer(it.enter("1"), option=3).status_code == 400
+    answer = it.answer(it.enter("1"), option=3)
+    assert answer.status_code == 400 and "could not be read: please go back and choose again" in answer.text
     assert not it.store.ratings()
 
 
 def test_bodies_of_unknown_length(desk: Callable[..., Desk]) -> None:
-    answer = desk().browser.post("/", content=iter([b"participant=1"]))  # chunked
-    assert answer.status_code == 411 and "Content-Length" in answer.text
+    pieces = (b"participant=" + b"a" * 1000 for _ in range(1000))
+    answer = desk().browser.post("/", content=pieces, headers={"content-type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 413 and read(answer.text).kind == "message"
 
 
 def test_another_workers_trial(desk: Callable[..., Desk]) -> None:
@@ -321,6 +390,7 @@ def test_troubles_of_our_own_are_said(desk: Callable[..., Desk], monkeypatch: py
         answer = it.browser.get(address)
         assert answer.status_code == status and "Your answers are kept" in answer.text and "secret" not in answer.text
         assert (answer.headers.get("retry-after") == "5") == (status == 503)
+        assert answer.headers["content-security-policy"] and answer.headers["cache-control"] == "no-store"
 
 
 # ---------------------------------------------------------------------------------------------- what pages are
@@ -329,8 +399,9 @@ def test_troubles_of_our_own_are_said(desk: Callable[..., Desk], monkeypatch: py
 def test_headers_and_weight(desk: Callable[..., Desk]) -> None:
     it = desk(kind="trust")
     address = it.enter("1")
+    declined = it.page("/", {"participant": "2"}).forms[0].action.replace("consent", "declined")
     weights = []
-    for path in ("/", address, f"{address}/instructions", f"{address}/declined"):
+    for path in ("/", address, f"{address}/instructions", declined):
         answer = it.browser.get(path)
         own = re.findall(r'(?:src|href|action)="([^"]*)"', answer.text)
         assert own and all(one.startswith("/") and not one.startswith("//") for one in own), "a request to elsewhere"
@@ -352,8 +423,8 @@ def test_headers_and_weight(desk: Callable[..., Desk]) -> None:
 
 def test_texts_are_escaped(desk: Callable[..., Desk], tmp_path: Path) -> None:
     plan = make(tmp_path / "s")
-    texts = {**plan.texts, "consent": "<script>alert(1)</script> & so on", "title": "</title><b>"}
-    changed = replace(plan, texts=texts)
+    said = {**plan.texts, "consent": "<script>alert(1)</script> & so on", "title": "</title><b>"}
+    changed = replace(plan, texts=said)
     store = opened(tmp_path / "s", changed)
     with TestClient(create(tmp_path / "s", changed, store, platforms.Local())) as browser:
         text = browser.post("/", data={"participant": ""}).text
@@ -390,9 +461,11 @@ def test_mturk(desk: Callable[..., Desk]) -> None:
     it.page(f"{address}/consent", {"agree": "yes"})
     done = it.through(address)
     assert done.forms[0].action == "https://workersandbox.mturk.com/mturk/externalSubmit"
-    assert done.forms[0].fields == {"assignmentId": "3ASSIGN", "code": done.code}
+    [[kept]] = rows(it.folder, "SELECT details FROM workers")
+    assert json.loads(kept) == {"assignmentId": "3ASSIGN", "turkSubmitTo": MTURK["turkSubmitTo"]}, "what is handed in"
+    assert done.forms[0].fields == {"assignmentId": "3ASSIGN", "number": done.number}
     again = read(it.browser.get("/", params={**MTURK, "assignmentId": "3OTHER"}).text)
-    assert again.forms[0].fields == {"assignmentId": "3OTHER", "code": done.code}, "they gave the first one back"
+    assert again.forms[0].fields == {"assignmentId": "3OTHER", "number": done.number}, "they gave the first one back"
 
 
 @pytest.mark.parametrize(
@@ -414,7 +487,7 @@ def test_mturk(desk: Callable[..., Desk]) -> None:
 def test_mturk_of_somebody_else(desk: Callable[..., Desk], wrong: dict[str, str]) -> None:
     it = desk(platforms.MTurk())
     answer = it.browser.get("/", params={**MTURK, **wrong})
-    assert answer.status_code == 400 and "open the" in answer.text
+    assert answer.status_code == 400 and re.search("Please open this study from MTurk|open the HIT there", answer.text)
     assert not rows(it.folder, "SELECT * FROM workers")
 
 
@@ -430,9 +503,15 @@ def test_prolific(desk: Callable[..., Desk]) -> None:
             it.answer(address, int(wanted.value))
         expected = f"https://app.prolific.com/submissions/complete?cc={'GOOD1' if attends else 'BAD1'}"
         assert page.links == [expected]
-        assert f'content="10;url={expected}"' in it.browser.get(address).text
-    assert it.browser.get("/").status_code == 400
-    assert it.browser.get("/", params={**PROLIFIC, "SESSION_ID": "%"}).status_code == 400
+        text = it.browser.get(address).text
+        assert f'content="10;url={expected}"' in text
+        [code] = re.findall('<code id="code">(.*?)</code>', text)
+        assert code == expected.rpartition("=")[2] != page.number and len(page.number) == 12
+    assert rows(it.folder, "SELECT DISTINCT details FROM workers") == [("{}",)], "nothing of Prolific's is kept"
+    bare = it.browser.get("/")
+    assert bare.status_code == 400 and "Please open this study from Prolific (STUDY_ID is missing" in bare.text
+    for name in PROLIFIC:
+        assert it.browser.get("/", params={**PROLIFIC, name: "%"}).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -475,6 +554,22 @@ def test_ids_are_neither_logged_nor_stored(tmp_path: Path) -> None:
     assert printed.count("\n") == 1 and not any(word in printed for word in (*MTURK.values(), token))
 
 
+def test_a_contact_that_nobody_filled_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make(tmp_path / "s")
+    replace(plan, texts={**plan.texts, "contact": texts("trust", 3)["contact"]}).write(tmp_path / "s")
+    for platform in (["mturk"], ["prolific", "--code", "C1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["study", "serve", str(tmp_path / "s"), "--platform", *platform])
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and "fill it in before you serve" in said and said.count("\n") == 1
+    assert not (tmp_path / "s" / "study.sqlite").exists()
+    command = [sys.executable, "-m", "wherefore", "study", "serve", str(tmp_path / "s"), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout and "http://127.0.0.1:" in server.stdout.readline()
+        server.terminate()
+        assert "fill it in before anybody takes part" in server.communicate(timeout=30)[1]
+
+
 def test_serving_needs_no_torch(tmp_path: Path) -> None:
     make(tmp_path / "s")
     code = f"""
@@ -497,9 +592,9 @@ def test_serving_needs_no_torch(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     make(tmp_path / "s")
-    with served(tmp_path / "s") as address, pytest.raises(Error, match="give another with --port"):
+    with served(tmp_path / "s") as address, pytest.raises(Error, match="give another --port"):
         serve(None, "127.0.0.1", int(address.rpartition(":")[2]), print)
-    with pytest.raises(Error, match=r"no address|cannot be used"):
+    with pytest.raises(Error, match="cannot be used"):
         serve(None, "203.0.113.7", 0, print)
 
 

@@ -91,7 +91,7 @@ def test_two_people_take_a_local_study(tab: Callable[..., Any], tmp_path: Path) 
         back.goto(url)
         back.get_by_label("Your participant number").fill("KEYS")  # the same number, written otherwise
         back.get_by_role("button", name="Continue").click()
-        assert back.locator("#code").inner_text() in codes and len(codes) == 2
+        assert back.locator("#number").inner_text() in codes and len(codes) == 2
     found = ratings(tmp_path / "s")
     assert len(found) == len(plan.items) + 4 and all(each.finished and not each.simulated for each in found)
     assert {each.item for each in found if not each.catch} == {item.id for item in plan.items}
@@ -121,7 +121,7 @@ def _by_keys(page: Any, url: str, trials: int) -> str:
         if number == 3:
             page.go_back()
             page.get_by_text(f"{number + 1} of {trials}").wait_for()
-    return page.locator("#code").inner_text()
+    return page.locator("#number").inner_text()
 
 
 def _focus(page: Any, wanted: str) -> None:
@@ -149,7 +149,7 @@ def _by_finger(page: Any, url: str, trials: int) -> str:
         button = page.locator("button").nth(number % 2)
         with page.expect_navigation():
             button.evaluate("it => { it.click(); it.click(); }") if number == 3 else button.tap()
-    return page.locator("#code").inner_text()
+    return page.locator("#number").inner_text()
 
 
 @pytest.mark.parametrize("device", [WIDE, PHONE], ids=["wide", "phone"])
@@ -185,7 +185,7 @@ def test_without_a_script(tab: Callable[..., Any], tmp_path: Path) -> None:
         for number in range(1, 7):
             page.get_by_text(f"{number} of 6").wait_for()
             page.locator("button").first.click()
-        assert page.locator("#code").inner_text()
+        assert page.locator("#number").inner_text()
     assert len(ratings(tmp_path / "s")) == 6 and all(each.rt_ms > 0 for each in ratings(tmp_path / "s"))
 
 
@@ -262,11 +262,11 @@ def test_mturk_from_preview_to_submission(tab: Callable[..., Any], tmp_path: Pat
             looked_at(hit)
             with frame.expect_navigation():
                 hit.locator("button").first.click()
-        code = hit.locator("#code").inner_text()
+        number = hit.locator("#number").inner_text()
         assert not StandIn.posted
         hit.get_by_role("button", name="Submit the HIT").click()
         hit.get_by_text("The HIT was submitted").wait_for()
-    assert StandIn.posted == [("/mturk/externalSubmit", {"assignmentId": ["3ASSIGN"], "code": [code]})]
+    assert StandIn.posted == [("/mturk/externalSubmit", {"assignmentId": ["3ASSIGN"], "number": [number]})]
     found = ratings(tmp_path / "s")
     assert len(found) == 6 and {each.platform for each in found} == {"mturk"}
     assert len({each.worker for each in found}) == 1 and "A1WORKER" not in {each.worker for each in found}

@@ -79,6 +79,7 @@ def test_commands_that_make_studies_are_ones(monkeypatch: pytest.MonkeyPatch, tm
         return SimpleNamespace(items=(), catches=(), ratings=9, workers=43, trials=1)
 
     monkeypatch.setattr("wherefore.study.making.make", make)
+    monkeypatch.setattr("wherefore.study.power.of_plan", str)  # of no plan
     lines = re.findall(r"^wherefore study init (.*)$", DOCS.replace("\\\n", " "), re.M)
     for line in lines:
         with pytest.raises(SystemExit) as ended:

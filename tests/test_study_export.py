@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,18 +19,20 @@ from wherefore.study.store import opened
 
 @pytest.fixture
 def asked(tmp_path: Path) -> tuple[Plan, list[Rating]]:
-    """A study in a folder that one person and one simulated worker began."""
+    """A study in a folder that two simulated workers began; the first is shown as a person, who cannot be beside."""
     plan = drawn("trust", pictures=3, methods=2)
     plan.write(tmp_path)
     store = opened(tmp_path, plan)
-    for name in ("person", "simulated"):
-        who = store.consent(store.enter("local", name, simulated=name == "simulated").token)
+    for name in ("first", "second"):
+        who = store.consent(store.enter("local", name, simulated=True).token)
         for n in range(5):
             trial = store.next(who.token)
             assert trial
             store.answer(who.token, trial.id, n, 900 + n)
     ratings = store.ratings()
     store.close()
+    first = ratings[0].worker
+    ratings = [replace(each, simulated=each.worker != first) for each in ratings]
     return plan, ratings
 
 
@@ -65,7 +67,7 @@ def test_other_files_and_no_answers_are_refused(asked: tuple[Plan, list[Rating]]
     plan, ratings = asked
     with pytest.raises(Error, match=r"r\.xlsx is neither \.csv nor \.parquet"):
         export(plan, ratings, tmp_path / "r.xlsx")
-    with pytest.raises(Error, match="no answers yet: `wherefore study serve` asks people"):
+    with pytest.raises(Error, match="Nobody has answered yet: ask people by `wherefore study serve` first"):
         export(plan, [], tmp_path / "r.csv")
     assert not list(tmp_path.glob("r.*"))
 
@@ -79,12 +81,15 @@ def test_the_command(
     assert run("export", str(tmp_path), "--out", str(tmp_path / "r.csv")) == 0
     said = capsys.readouterr()
     assert said.out == f"{tmp_path / 'r.csv'}\n"
-    assert said.err == "wherefore: 5 of 10 answers are of simulated workers, who are not people.\n"
+    assert said.err == "wherefore: 10 of 10 answers are of simulated workers, who are not people.\n"
     assert len(pd.read_csv(tmp_path / "r.csv")) == 10
     monkeypatch.setenv("WHEREFORE_DATABASE", f"sqlite:///{tmp_path / 'other.sqlite'}")
     assert run("export", str(tmp_path), "--out", str(tmp_path / "s.csv")) == 2
-    assert "no answers yet" in capsys.readouterr().err and not (tmp_path / "s.csv").exists()
+    assert "Nobody has answered yet" in capsys.readouterr().err and not (tmp_path / "s.csv").exists()
     assert run("export", str(tmp_path), "--database", "sqlite:////nowhere/x", "--out", "s.csv") == 2
-    assert "unable to open database file" in capsys.readouterr().err
+    assert "Nobody has answered yet" in capsys.readouterr().err
+    assert not (tmp_path / "other.sqlite").exists(), "who reads makes no database"
+    assert run("export", str(tmp_path), "--database", "nonsense", "--out", "s.xlsx") == 2
+    assert "s.xlsx is neither" in capsys.readouterr().err
     assert run("export", str(tmp_path / "none"), "--out", "s.csv") == 2
     assert "holds no study" in capsys.readouterr().err

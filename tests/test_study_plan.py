@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,3 +94,43 @@ def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(json.dumps({**said, "format": 2}))
     with pytest.raises(Error, match="another version of wherefore"):
         plans.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"itmes": []}, r"itmes is no field, but these are: name, kind, .*rules"),
+        ({"items": None}, "items must be a list of items"),
+        ({"items": [1]}, r"items\[0\] must be fields by their names"),
+        ({"catches": [{"id": "a"}]}, r"catches\[0\]\.picture is missing"),
+        ({"rules": {"fastest": 700}}, r"rules\.fastest is no field, but these are: catches_failed, fastest_ms"),
+        ({"rules": {"fastest_ms": "700"}}, r"rules\.fastest_ms must be a whole number"),
+        ({"rules": {"catches_failed": 0}}, r"rules\.catches_failed must be 1 or more"),
+        ({"rules": 3}, "rules must be rules by their names"),
+        ({"minutes": "x"}, "minutes must be a whole number"),
+        ({"minutes": True}, "minutes must be a whole number"),
+        ({"minutes": 0}, "minutes must be 1 or more"),
+        ({"kind": "trsut"}, "kind must be class-discrimination or trust"),
+        ({"texts": {"title": 3}}, "texts must be texts by their names"),
+        ({"texts": ["title"]}, "texts must be texts by their names"),
+        ({"source": 1}, "source must be facts by their names"),
+        ({"name": None}, "name must be a text"),
+    ],
+    ids=str,
+)
+def test_an_edit_that_went_wrong_is_one_sentence_that_names_the_field(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    said = json.loads(studies.drawn().write(tmp_path).read_text())
+    (tmp_path / "study.json").write_text(json.dumps({**said, **change}))
+    with pytest.raises(Error, match=rf"study\.json cannot be used: {says}") as raised:
+        plans.read(tmp_path)
+    assert "\n" not in str(raised.value)
+    del said["workers"]
+    (tmp_path / "study.json").write_text(json.dumps(said))
+    with pytest.raises(Error, match="workers is missing"):
+        plans.read(tmp_path)
+    for other in ("[1]", "1", '"study"'):
+        (tmp_path / "study.json").write_text(other)
+        with pytest.raises(Error, match="another version"):
+            plans.read(tmp_path)

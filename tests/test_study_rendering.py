@@ -189,7 +189,10 @@ def test_the_command_makes_both_kinds(
     words = ["--pairs", "1", "--ratings", "3", "--workers", "3", "--method", "guided-grad-cam", "--out", str(out)]
     with pytest.raises(SystemExit) as ended:
         main(["study", "init", "trust", "--model", "scenes:vgg", "--model", "scenes:alexnet", *words])
-    assert not ended.value.code and str(out / "how.html") in (said := capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert not ended.value.code and str(out / "how.html") in said
+    [power] = [line for line in said.splitlines() if "are told apart in" in line]
+    assert power in (out / "how.html").read_text(), "the power, before anybody is asked"
     assert "1 items x 3 ratings: 3 answers, by 3 people with 1 trials and 2 catch trials each" in said
     page = page_reader.check(out / "how.html")
     assert "Both said:" in page.words and "of 5 pictures" in page.words

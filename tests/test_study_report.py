@@ -49,6 +49,11 @@ def test_rows_are_those_of_an_experiment(whole: Any, kind: Any) -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert (found["experiment"], found["kind"], found["comparable"], found["simulated"]) == ("study", kind, False, True)
     assert found["n"] == (3240 if kind == "class-discrimination" else 1620)
+    wanted = found["n"]
+    assert found["progress"] == {
+        "ratings": wanted, "wanted": wanted, "items_short": 0, "complete": True,
+        "says": f"{wanted:,} of {wanted:,} ratings",
+    }  # fmt: skip
     for row in found["rows"]:
         assert {"name", "measure", "value", "low", "high", "paper", "n"} <= row.keys()
         assert row["low"] < row["value"] < row["high"] and row["n"] == 810
@@ -74,6 +79,7 @@ def test_rows_are_those_of_an_experiment(whole: Any, kind: Any) -> None:
 def test_what_is_simulated_says_so_everywhere(whole: Any, tmp_path: Path) -> None:
     page = whole.save(tmp_path).read_text()
     assert "<title>SIMULATED: A study of maps</title>" in page and "SIMULATED: nobody was asked" in page
+    assert f"As Table 2 of the paper, {whole.scores.measure}." in page
     captions = page.split('<figure class="table">')[1:]
     assert len(captions) >= 4
     assert all("SIMULATED workers, not people" in each.split("</figure>")[0] for each in captions)
@@ -141,6 +147,10 @@ def test_a_study_of_little_says_what_it_can(name: str, tmp_path: Path) -> None:
         assert (first["value"], first["low"], first["n"]) == (None, None, 0)
     if name in ("all right", "one method all right", "trust, all the same", "one worker", "one picture"):
         assert first["value"] is not None and first["low"] is None, "an interval cannot be given"
+    if name == "one rating":
+        assert said["says"].startswith(
+            "1 answer by 1 simulated worker. Not complete: 1 of 432 ratings; 48 items short."
+        )
     if name == "no catch trials":
         assert first["low"] < first["value"] < first["high"]
 
@@ -171,11 +181,16 @@ def test_the_command_line_prints_what_the_database_holds(
     status, out, _ = run(capsys, "study", "analyze", folder, "--json")
     found = json.loads(out)
     assert status == 0 and found["simulated"] and found["workers"] == 3
+    wanted = 6 * 2 * 2 * 3  # pictures, categories, methods, ratings; three of six workers, 12 trials each
+    progress = {"ratings": 36, "wanted": wanted, "complete": False}
+    assert progress.items() <= found["progress"].items()
+    assert found["says"].startswith("36 answers by 3 simulated workers. Not complete: 36 of 72 ratings; ")
+    assert found["says"] in (folder / "analysis" / "index.html").read_text()
     rows = {row["name"]: row for row in found["rows"] if row["measure"] == "accuracy"}
     assert {name: row["value"] for name, row in rows.items()} == {"m0": 1.0, "m1": 1.0}
     assert json.loads((folder / "analysis" / "analysis.json").read_text()) == found
     status, out, _ = run(capsys, "study", "analyze", folder, "--out", tmp_path / "elsewhere")
-    assert status == 0 and out.startswith("SIMULATED: nobody was asked")
+    assert status == 0 and out.startswith("SIMULATED: nobody was asked") and found["says"] in out
     assert (tmp_path / "elsewhere" / "index.html").exists()
 
 

@@ -93,9 +93,9 @@ def test_the_variance_is_never_less_than_any_part_of_it() -> None:
     assert variance(influence, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])) == pytest.approx(0.02)
 
 
-def coverage(means, effects, studies, draws=1000):
+def coverage(means, effects, studies, draws=1000, each=1):
     """Shares of studies whose intervals hold the truth, plain, naive; and in which contrasts fire."""
-    design = Design()
+    design = Design(each=each)
     worker, picture, _, method = design.columns
     crossed = Crossed(worker.tolist(), picture.tolist(), draws)
     counts = Counter()
@@ -123,14 +123,14 @@ def test_intervals_hold_the_truth() -> None:
 
 @pytest.mark.slow
 def test_intervals_hold_the_truth_in_93_to_97_percent_of_1000_studies() -> None:
-    found = coverage(SET, Effects(0.5, 0.3, 0.7), 1000)
+    found = coverage(SET, Effects(0.5, 0.3, 0.7), 1000, each=2)
     assert all(0.93 <= found["held", m] <= 0.97 for m in range(4)), found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("effects", [Effects(), Effects(0.5, 0.0, 0.8), Effects(0.5, 0.6, 0.6)])
 def test_contrasts_of_the_same_fire_in_at_most_7_percent_of_1000_studies(effects) -> None:
-    found = coverage(SAME, effects, 1000)
+    found = coverage(SAME, effects, 1000, each=2)
     assert all(0.02 <= share <= 0.07 for key, share in found.items() if key[0] == "fired"), found
 
 
@@ -231,6 +231,8 @@ def test_nothing_to_analyse_is_an_error() -> None:
         sift([], plan)
     with pytest.raises(Error, match="leave out all 43 workers"):
         sift([replace(each, rt_ms=10) for each in ratings], plan)
+    with pytest.raises(Error, match="leave out the one worker who answered"):
+        sift([replace(each, rt_ms=10) for each in ratings if each.worker == ratings[0].worker], plan)
 
 
 # -------------------------------------------------------------------------------------------- sides

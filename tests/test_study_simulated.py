@@ -21,8 +21,9 @@ from studies import database
 from study_folder import make
 from wherefore.cli import app as commands
 from wherefore.errors import Error
-from wherefore.study.answering import MEANS, Crowd, Mind
-from wherefore.study.plan import Item, Kind, Plan, Rating
+from wherefore.study.answering import Crowd, Mind
+from wherefore.study.plan import PAPER, Item, Kind, Plan, Rating
+from wherefore.study.serving import served
 from wherefore.study.simulating import Said, set_means, simulate
 from wherefore.study.store import opened
 
@@ -30,7 +31,7 @@ from wherefore.study.store import opened
 def asked(kind: Kind, pictures: int) -> list[Item]:
     """Items of every method that the paper has people's answers to."""
     models = ("vgg", "alexnet") if kind == "trust" else ()
-    return [Item(f"{m}-{n}", str(n), m, "dog", (), (), models=models) for m in MEANS[kind] for n in range(pictures)]
+    return [Item(f"{m}-{n}", str(n), m, "dog", (), (), models=models) for m in PAPER[kind] for n in range(pictures)]
 
 
 @pytest.mark.parametrize("kind", ["class-discrimination", "trust"])
@@ -44,7 +45,7 @@ def test_a_crowd_is_as_able_as_it_is_set(kind: Kind) -> None:
         mine = items[400 * number : 400 * (number + 1)]
         found = [fmean(mind.value(item) for item in mine[n % 4 :: 4]) for n, mind in enumerate(minds)]
         # 400 workers' effects (0.5 in log-odds) and items' (0.8) move a share by 0.006 and 0.01, a score by thrice it.
-        assert fmean(found) == pytest.approx(MEANS[kind][method], abs=0.03 if kind == "class-discrimination" else 0.09)
+        assert fmean(found) == pytest.approx(PAPER[kind][method], abs=0.03 if kind == "class-discrimination" else 0.09)
 
 
 def test_a_mind_is_drawn_from_its_seed_alone() -> None:
@@ -91,6 +92,7 @@ def test_the_command(tmp_path: Path) -> None:
     plan = make(tmp_path / "s", pictures=1, workers=1)
     ran = typer.testing.CliRunner().invoke(commands, ["study", "simulate", str(tmp_path / "s"), "--workers", "1"])
     assert ran.exit_code == 0 and "1 of 1 simulated workers" in ran.output and "not people" in ran.output
+    assert ran.output.rstrip().endswith("\n4 of 4 ratings.")
     assert {r.simulated for r in kept(tmp_path / "s", plan)} == {True}
 
 
@@ -118,6 +120,12 @@ def test_a_method_of_unknown_ability_and_a_study_out_of_reach(tmp_path: Path) ->
         simulate(tmp_path / "s", Crowd(1), "http://127.0.0.1:9")
     with pytest.raises(Error, match="is no address"):
         simulate(tmp_path / "s", Crowd(1), "127.0.0.1:9")
+
+
+def test_a_study_of_a_platform_is_not_simulated(tmp_path: Path) -> None:
+    make(tmp_path)
+    with served(tmp_path, "--platform", "mturk") as address, pytest.raises(Error, match=r"mturk.*simulate a local one"):
+        simulate(tmp_path, Crowd(1), address)
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ from wherefore.errors import Error
 from wherefore.study.database import Database, configuration
 from wherefore.study.judging import judged
 from wherefore.study.plan import LIKERT, Plan
-from wherefore.study.store import Store, Trial, Visitor, opened
+from wherefore.study.store import Store, Trial, opened
+from wherefore.study.visitors import Visitor
 
 BOTH = ("sqlite", "postgresql")
 
@@ -148,7 +149,7 @@ def test_a_trial_is_held_until_it_is_answered(make: Make) -> None:
     with pytest.raises(Error, match="This trial is not yours"):
         store.answer(other.token, trial.id, 0, 900)
     for option in (-1, 2):
-        with pytest.raises(Error, match="There is no option"):
+        with pytest.raises(Error, match="please go back and choose again"):
             store.answer(who.token, trial.id, option, 900)
     assert store.answer(who.token, trial.id, 1, 900) == "counted"
     assert store.answer(who.token, trial.id, 0, 100) == "again", "the first holds"
@@ -191,7 +192,8 @@ def test_nine_never_ten_and_the_plans_workers_are_enough(make: Make) -> None:
     assert store.counts() == {"workers": 6, "finished": 6, "ratings": 36, "wanted": 36, "surplus": 0, "open": 0}
     late = comes(store, "late")
     assert store.next(late.token) is None
-    assert store.finish(late.token).trials == 0, "nothing is left to ask, not even catch trials"
+    done = store.finish(late.token)
+    assert done.trials == 0 and not done.finished, "nothing is left to ask, not even catch trials"
 
 
 def test_trials_shrink_when_the_pool_is_empty(make: Make) -> None:
@@ -233,6 +235,20 @@ def test_what_was_abandoned_returns_to_the_pool(make: Make, clock: Clock) -> Non
     assert store.next(third.token) is None
     assert sorted((r.surplus, r.side) for r in store.ratings()) == [(False, 0), (True, 1)]
     assert store.counts() == {"workers": 3, "finished": 0, "ratings": 1, "wanted": 1, "surplus": 1, "open": 0}
+
+
+def test_what_others_hold_is_waited_for_only_by_who_could_be_asked_it(make: Make, clock: Clock) -> None:
+    """One picture with two categories, in one method: who was asked one of them is through, whoever holds the other."""
+    store = make(drawn(pictures=1, categories=2, methods=1, ratings=1, workers=2, catches=0))
+    first, second, third = (comes(store, name) for name in ("first", "second", "third"))
+    trial, held = store.next(first.token), store.next(second.token)
+    assert trial and held and trial.item != held.item
+    store.answer(first.token, trial.id, 0, 900)
+    assert store.next(first.token) is None and store.next(third.token) is None
+    visitors = [store.visitor(who.token) for who in (first, third)]
+    assert [(v.answered, v.trials) for v in visitors if v] == [(1, 1), (0, 1)]
+    clock.wait(60)
+    assert store.next(first.token) is None and (again := store.next(third.token)) and again.item == held.item
 
 
 def test_an_answer_that_comes_before_the_others_is_surplus_too(make: Make, clock: Clock) -> None:
@@ -462,10 +478,38 @@ def test_a_difference_would_be_found(tmp_path: Path) -> None:
 
 def test_a_database_of_another_plan_is_refused(make: Make) -> None:
     goes_on(make(), comes(make(), "w"), most=1)
-    with pytest.raises(Error, match=r"holds the answers of another plan.*give --database another URL") as raised:
+    with pytest.raises(Error, match=r"was opened for another plan.*give --database another URL") as raised:
         make(drawn(ratings=2))
     assert "\n" not in str(raised.value)
     assert make().counts()["ratings"] == 1, "nothing was lost"
+
+
+def test_until_somebody_consents_a_plan_can_be_changed(make: Make, url: str) -> None:
+    before, changed = make(), drawn(ratings=2, catches=1)
+    who = before.enter("local", "early")
+    after = make(changed)
+    assert after.counts()["wanted"] == 2 * len(changed.items)
+    base = Database(url)
+    with base.read() as connection:
+        found = connection.execute(sa.text("SELECT item, count(*) FROM slots GROUP BY item")).all()
+    base.close()
+    assert {tuple(row) for row in found} == {(item.id, 2) for item in changed.items}
+    with pytest.raises(Error, match="was changed just now"):
+        before.consent(who.token)
+    assert len(goes_on(after, after.consent(who.token))) == changed.trials + 1
+    with pytest.raises(Error, match="was opened for another plan"):
+        make()
+
+
+def test_who_reads_makes_nothing(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Error, match="Nobody has answered yet"):
+        opened(tmp_path, drawn(), url, made=True)
+    base = Database(url)
+    assert not base.holds("studies")
+    base.close()
+    assert not (tmp_path / "study.sqlite").exists()
+    opened(tmp_path, drawn(), url).close()
+    opened(tmp_path, drawn(), url, made=True).close()
 
 
 def test_a_database_of_a_later_version_is_refused(make: Make, url: str) -> None:
@@ -486,9 +530,17 @@ def test_a_database_of_a_later_version_is_refused(make: Make, url: str) -> None:
             r"//me:\*\*\*@127.0.0.1:1/study cannot be used",
         ),
         ("postgresql+psycopg://me:s3cret@127.0.0.1:1/study?sslpassword=s3cret", "cannot be used"),
+        (
+            "postgres://me:s3cret@127.0.0.1:1/study",
+            r"^postgresql\+psycopg://me:\*\*\*@127.0.0.1:1/study cannot be used",
+        ),
+        (
+            "postgresql://me:s3cret@127.0.0.1:1/study",
+            r"^postgresql\+psycopg://me:\*\*\*@127.0.0.1:1/study cannot be used",
+        ),
         ("postgresql+psycopg://me@127.0.0.1/x?nonsense=s3cret", "cannot be used"),
         ("sqlite:////nowhere/at/all/s.sqlite", "unable to open database file"),
-        ("s3cret", "The database's URL is none"),
+        ("s3cret", "The database's URL is not one"),
         ("oracle9://me:s3cret@host/x", "oracle9 is no database"),
         ("mysql+mysqldb://me:s3cret@host/x", "is no database that can be used here"),
     ],

@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import re
+import socket
 import threading
 import warnings
 import zlib
@@ -21,7 +22,7 @@ import torch
 from PIL import Image
 
 import wherefore as wf
-from fixtures_web import SVG, bomb, chunk, drawn, png, scans, sent
+from fixtures_web import SVG, bomb, chunk, drawn, png, scans, sent, served
 from wherefore.cli import main
 from wherefore.errors import Error
 from wherefore.saving import jpeg
@@ -35,6 +36,7 @@ with warnings.catch_warnings():
     from starlette.applications import Starlette
     from starlette.routing import Mount
 
+from wherefore import listening
 from wherefore.web import networks, pages, running
 from wherefore.web.app import create_app
 from wherefore.web.settings import VARIABLE, Settings, token
@@ -556,6 +558,21 @@ def test_what_arrives_too_slowly_or_never_ends_is_refused(models: dict[str, wf.M
         assert answers[0]["status"] == 413 and b"larger than" in answers[1]["body"]
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_who_sends_too_much_hears_why(models: dict[str, wf.Model], chunked: bool) -> None:
+    """Over a real connection, which must not be cut before the answer is read."""
+    import httpx
+
+    body, kind = form(bytes(8 * 2**20))
+    content = (body[i : i + 65536] for i in range(0, len(body), 65536)) if chunked else body
+    settings = Settings(most_bytes=5 * 2**20, token=None if chunked else TOKEN)
+    headers = {"Content-Type": kind.decode(), **({} if chunked else {"Authorization": f"Bearer {TOKEN}"})}
+    with served(create_app(models, settings)) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+        answer = client.post("/v1/explain", content=content, headers=headers)
+        assert answer.status_code == 413 and "larger than 5 MB" in answer.json()["error"]
+        assert chunked or client.post("/v1/explain", content=body[: 2**20]).status_code == 401
+
+
 def test_what_breaks_here_is_said_without_saying_what(
     models: dict[str, wf.Model], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -641,15 +658,18 @@ def test_tokens_that_are_weak_or_missing_are_refused(tmp_path: Path, monkeypatch
 
 
 def test_addresses(capsys: pytest.CaptureFixture[str]) -> None:
-    with running.listen("127.0.0.1", 0) as taken:
-        assert running.is_local(taken) and re.fullmatch(r"http://127\.0\.0\.1:\d+", running.address(taken))
+    with listening.listen("127.0.0.1", 0) as taken:
+        assert running.is_local(taken) and re.fullmatch(r"http://127\.0\.0\.1:\d+", listening.address(taken))
         with pytest.raises(SystemExit) as end:
             main(["serve", "--port", str(taken.getsockname()[1])])
-    assert end.value.code == 2 and "give another --port" in capsys.readouterr().err
-    with running.listen("0.0.0.0", 0) as every:
+        said = capsys.readouterr().err
+        assert end.value.code == 2 and "give another --port" in said and said.count("127.0.0.1") == 1
+    with listening.listen("0.0.0.0", 0) as every:
         assert not running.is_local(every)
+        port = every.getsockname()[1]
+        assert listening.address(every) == f"http://127.0.0.1:{port} (elsewhere http://{socket.gethostname()}:{port})"
     with pytest.raises(Error, match="cannot be used"):
-        running.listen("no such host", 7860)
+        listening.listen("no such host", 7860)
 
 
 def test_networks_that_cannot_be_served_are_refused_at_the_start(models: dict[str, wf.Model]) -> None:

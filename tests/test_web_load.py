@@ -119,9 +119,9 @@ def test_memory_is_flat_over_2000_requests() -> None:
 def test_a_signal_in_the_middle_loses_nothing(sign: signal.Signals) -> None:
     async def run(process: Any, url: str) -> tuple[list[Any], str]:
         async with client(url) as c:
-            asked = [asyncio.create_task(ask(c, n, method="occlusion")) for n in range(12)]
-            while await figure(c, "wherefore_requests_under_way") + sum(task.done() for task in asked) < 12:
-                await asyncio.sleep(0.05)
+            asked = [asyncio.create_task(ask(c, n, include="overlay", method="guided-grad-cam")) for n in range(60)]
+            while await figure(c, "wherefore_requests_under_way") + sum(task.done() for task in asked) < 60:
+                await asyncio.sleep(0.01)
             left = sum(not task.done() for task in asked)
             process.send_signal(sign)
             assert left > 3, "it was in the middle"
@@ -136,6 +136,6 @@ def test_a_signal_in_the_middle_loses_nothing(sign: signal.Signals) -> None:
     with serving(*MODEL) as (process, url):
         answers, refused = asyncio.run(run(process, url))
         status = process.wait(60)
-    assert Counter(right(answer, n) for n, answer in enumerate(answers)) == {True: 12}
+    assert Counter(right(answer, n) for n, answer in enumerate(answers)) == {True: 60}
     assert refused == "ConnectError", "nothing new is taken"
     assert status == (0 if sign is signal.SIGINT else -signal.SIGTERM)

@@ -277,13 +277,16 @@ def study_simulated(done: dict[str, Any]) -> None:
     """What simulated workers did."""
     print(
         f"{done['finished']} of {done['workers']} simulated workers went through, with {done['answers']:,} answers in "
-        f"{done['seconds']:.0f} s. They are not people: their answers are marked as simulated, and show nothing of any."
+        f"{done['seconds']:.0f} s. They are not people: their answers are marked as simulated, and say "
+        "nothing about people."
     )
+    if done["progress"]:
+        print(done["progress"])
 
 
 def study(report: dict[str, Any], page: Path) -> None:
     """What a study shows of each method and of each two, and where the page is; first what it is not."""
-    print(f"{report['notice']}\n" if report["simulated"] else f"{report['n']} answers by {report['workers']} people.\n")
+    print("\n".join([*([report["notice"]] if report["simulated"] else []), report["says"], ""]))
     if not report["comparable"]:
         print("These pictures are not the paper's: numbers on them are not the paper's numbers.\n")
     paper = "paper" if report["comparable"] else "paper, on its own data"

@@ -26,6 +26,7 @@ from wherefore.text import Words
 from wherefore.types import Model
 
 EXAMPLE = "how many are there?"  # asked of a model that must be asked something
+MOST_SIZES = 1024  # of pictures, whose regions are remembered
 NOT_YET: Region = (0.0, 0.0, 0.0, 0.0)  # nothing is known of the part that the network sees
 
 
@@ -211,9 +212,13 @@ class Reader:
         return Input(preprocess(subject.frames), Clip(subject.name, lambda: shown, region, len(shown)))
 
     def _region(self, preprocess: Any, size: tuple[int, int]) -> Region:
-        if size not in self._regions:
-            self._regions[size] = region_seen(preprocess, size)
-        return self._regions[size]
+        region = self._regions.get(size)
+        if region is None:
+            region = region_seen(preprocess, size)
+            if len(self._regions) >= MOST_SIZES:  # a service sees pictures of every size, in several threads
+                self._regions.clear()
+            self._regions[size] = region
+        return region
 
     def _one(self, image: Any, number: int) -> Input:
         name = f"image {number}"

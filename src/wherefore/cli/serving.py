@@ -60,6 +60,7 @@ def serve(
     curl -F image=@photo.jpg -F target=top5 http://127.0.0.1:7860/v1/explain
     """
     try:
+        from wherefore.listening import address, listen
         from wherefore.web import running
         from wherefore.web.app import create_app
         from wherefore.web.settings import SHIPPED, Settings, token
@@ -68,10 +69,10 @@ def serve(
         raise Error(f"the service needs {library}: pip install 'wherefore[serve]'") from None
 
     settings = Settings(token(token_file), queue, batch, most_bytes=round(max_upload * 2**20), most_pixels=max_pixels)
-    listening = running.listen(host, port)
+    listening = listen(host, port)
     models = {name: load_model(name, None, device) for name in dict.fromkeys(model or SHIPPED)}
     service = create_app(models, settings)
     if not running.is_local(listening) and settings.token is None:
         console.complain("whoever reaches this machine can use the service: --token-file asks for a token.")
-    print(f"{running.address(listening)}  page, /docs, /metrics; Ctrl-C ends it", flush=True)
+    print(f"{address(listening)}  page, /docs, /metrics; Ctrl-C ends it", flush=True)
     running.serve(service, listening)

@@ -34,7 +34,7 @@ Database = Annotated[
     str | None,
     typer.Option(
         envvar="WHEREFORE_DATABASE",
-        help="postgresql+psycopg://USER@HOST/NAME; by default study.sqlite in DIR.",
+        help="postgresql://USER@HOST/NAME; by default study.sqlite in DIR.",
         show_default=False,
     ),
 ]
@@ -86,6 +86,7 @@ def init(
     """
     from wherefore.study.design import Design
     from wherefore.study.making import PAGE, make
+    from wherefore.study.power import of_plan
 
     asked: Any = kind  # whether there is such a kind, the design says
     networks, files, methods = tuple(model or ()), tuple(map(str, weights or ())), tuple(method or ())
@@ -94,7 +95,7 @@ def init(
     count = len(plan.items)
     print(
         f"{count} items x {plan.ratings} ratings: {count * plan.ratings:,} answers, by {plan.workers} people with "
-        f"{plan.trials} trials and {len(plan.catches)} catch trials each.\n\n{out / PAGE}"
+        f"{plan.trials} trials and {len(plan.catches)} catch trials each.\n{of_plan(plan)}\n\n{out / PAGE}"
     )
 
 
@@ -131,10 +132,22 @@ def serve(
     """
     from wherefore.study.plan import read
     from wherefore.study.platforms import platform as named
+    from wherefore.study.texts import CONTACT
 
     plan, way = read(folder), named(platform.value, code, failed_code, submit_to)
+    if CONTACT in plan.texts.get("contact", ""):
+        said = "`contact` under `texts` in study.json still says [your name, ...], and people read it on every page"
+        if platform is not Platform.local:
+            raise Error(f"{said}: fill it in before you serve.")
+        console.complain(f"{said}: fill it in before anybody takes part.")
     serving, store = _library("serving"), _library("store")
-    app = _library("app").create(folder, plan, store.opened(folder, plan, database), way)
+    kept = store.opened(folder, plan, database)
+    app = _library("app").create(folder, plan, kept, way)
+    if kept.simulated():
+        console.complain(
+            "the database holds answers of simulated workers, so it lets no people in: "
+            "give --database another, or serve a copy of the folder that was made before they came."
+        )
     serving.serve(app, host, port, console.study_served)
 
 
@@ -153,11 +166,12 @@ def simulate(
     inattentive: Annotated[float, typer.Option(min=0, max=1, help="Share of workers who answer blindly.")] = 0.05,
     database: Database = None,
 ) -> None:
-    """Let simulated workers take a study as people would, over HTTP: consent, every trial, the code at the end.
+    """Let simulated workers take a study as people would, over HTTP: consent, every trial, the end.
 
     They answer as well as it is set, with differences between workers and items, and the analysis should find that
     again. They are not people: every answer of theirs is marked as simulated, in the database, too, and a study that
-    people have answered does not let them in. What is right they read in DIR, as the app never sends it.
+    people take part in does not let them in, nor people after them. What is right they read in DIR: the app never
+    sends it.
 
     [bold]Examples[/bold]
 
@@ -224,7 +238,8 @@ def export(
     wherefore study export study --out ratings.parquet --database postgresql+psycopg://me@localhost/study
     """
     library, plan = _library("export"), _library("plan").read(folder)
-    store = _library("store").opened(folder, plan, database)
+    library.writer(out)  # which complains before anything is opened
+    store = _library("store").opened(folder, plan, database, made=True)
     try:
         ratings = store.ratings()
     finally:

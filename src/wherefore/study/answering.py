@@ -8,29 +8,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import NormalDist, fmean
 
 from wherefore.errors import Error
-from wherefore.study.plan import Item, Kind, Plan
+from wherefore.study.plan import PAPER, SCALE, Item, Plan
+from wherefore.study.synthetic import STEPS, place
 
-# The paper's, section 5: accuracy by method, and the mean of -2 to 2 in favour of VGG-16. Photographs are easy.
-MEANS: Mapping[Kind, Mapping[str, float]] = {
-    "class-discrimination": {
-        "deconvnet": 0.5333,
-        "guided-backprop": 0.4444,
-        "deconv-grad-cam": 0.6037,
-        "guided-grad-cam": 0.6123,
-    },
-    "trust": {"guided-backprop": 1.00, "guided-grad-cam": 1.27},
-}
-BOUNDS: Mapping[Kind, tuple[float, float]] = {"class-discrimination": (0, 1), "trust": (-2, 2)}
-# Where the hidden strength passes from one score to the next, from the lowest score.
-STEPS: Mapping[Kind, tuple[float, ...]] = {"class-discrimination": (0.0,), "trust": (-3.0, -1.0, 1.0, 3.0)}
 WORKERS, ITEMS = 0.5, 0.8  # standard deviations of their effects, in log-odds
 CAUGHT = 0.98  # how often somebody who attends is right on a catch trial
-QUANTILES = [NormalDist().inv_cdf((n + 0.5) / 400) for n in range(400)]
 
 
 @dataclass(frozen=True)
@@ -44,8 +30,8 @@ class Crowd:
 
     def places(self, plan: Plan) -> dict[str, float]:
         """The place of each method in log-odds. Raises `Error` where no mean is known, or none that can be."""
-        wanted = {**MEANS[plan.kind], **self.means}
-        low, high = BOUNDS[plan.kind]
+        wanted = {**PAPER[plan.kind], **self.means}
+        low, high = SCALE[plan.kind]
         for name in (*plan.methods, *self.means):
             if name not in plan.methods:
                 raise Error(f"The study has no method {name}: give --ability for one of {', '.join(plan.methods)}.")
@@ -53,7 +39,7 @@ class Crowd:
                 raise Error(f"The paper has no people's answers to {name}: set them with --ability {name}=MEAN.")
             if not low < wanted[name] < high:
                 raise Error(f"--ability {name}={wanted[name]:g} cannot be: give a mean between {low:g} and {high:g}.")
-        return {name: place(plan.kind, wanted[name]) for name in plan.methods}
+        return {name: place(plan.kind, wanted[name], math.hypot(WORKERS, ITEMS)) for name in plan.methods}
 
 
 class Mind:
@@ -69,8 +55,7 @@ class Mind:
     def value(self, item: Item) -> int:
         """The score of their answer: 1 or 0 for right or wrong, or -2 to 2."""
         dice = self._dice(item)
-        steps = STEPS[self.plan.kind]
-        lowest = -2 if self.plan.kind == "trust" else 0
+        steps, lowest = STEPS[self.plan.kind][0], round(SCALE[self.plan.kind][0])
         if not self.attends:
             return lowest + dice.randrange(len(steps) + 1)
         if item.catch:
@@ -87,19 +72,3 @@ class Mind:
 
     def _dice(self, item: Item) -> random.Random:
         return random.Random(f"{self.crowd.seed}/{self.number} on {item.id}")
-
-
-def place(kind: Kind, mean: float) -> float:
-    """The place of a method in log-odds whose mean over workers and items is this."""
-    low, high = -40.0, 40.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _mean(kind, middle) < mean else (low, middle)
-    return (low + high) / 2
-
-
-def _mean(kind: Kind, at: float) -> float:
-    spread = math.hypot(WORKERS, ITEMS)
-    logistic: Callable[[float], float] = lambda x: 1 / (1 + math.exp(-x))  # noqa: E731
-    above = sum(fmean(logistic(at + spread * z - step) for z in QUANTILES) for step in STEPS[kind])
-    return BOUNDS[kind][0] + above

@@ -10,6 +10,7 @@ import hmac
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,8 @@ import anyio.to_thread
 from fastapi import Depends, FastAPI, Form, HTTPException, Query, Request
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.telemetry import TelemetryConfig
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
@@ -26,36 +28,40 @@ from wherefore.study.guarding import Guard, headers
 from wherefore.study.plan import PICTURES, Plan
 from wherefore.study.platforms import Platform
 from wherefore.study.showing import Pages, screen, static
-from wherefore.study.store import Store, Visitor
+from wherefore.study.store import Store
+from wherefore.study.visitors import Visitor
 
+LIMIT = 16 * 1024  # bytes of a form; ours have less than a hundredth of it
+UNTOLD: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # addresses name the workers
 THREADS = 8  # that wait for the database and read files
 SIMULATED = "X-Wherefore-Simulated"  # the header by which simulated workers say what they are: the plan's digest
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 MISSING = "Nothing is here: open the study again from where you found it."
 BUSY = "The study cannot be reached for a moment. Your answers are kept: reload this page in a minute."
 BROKEN = "Something went wrong here. Your answers are kept: reload this page in a minute."
+UNREAD = "That answer could not be read: please go back and choose again."
 FULL = "All answers that this study needs have been given, so there is nothing left to ask you."
 
 Token = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{8,86}$")]
 log = logging.getLogger(__name__)
 
 
-def create(folder: Path, plan: Plan, store: Store, platform: Platform) -> FastAPI:
+def create(folder: Path, plan: Plan, store: Store, platform: Platform) -> Guard:
     """The app of a study's folder; in the end it closes the store. Raises `Error` where text or picture is missing."""
     desk = Desk(folder, plan, store, platform)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=desk.open)
+    app = FastAPI(openapi_url=None, lifespan=desk.open, max_body_size=LIMIT, telemetry=UNTOLD)
     app.api_route("/", methods=["GET", "POST"])(desk.enter)
     app.get("/w/{token}")(desk.show)
     app.get("/w/{token}/instructions")(desk.instruct)
     app.get("/w/{token}/declined")(desk.declined)
     app.post("/w/{token}/consent")(desk.consent)
     app.post("/w/{token}/answer")(desk.answer)
+    app.post("/w/{token}/end")(desk.end)
     app.get("/pictures/{name}")(desk.picture)
     app.get("/static/{name}")(desk.static)
-    app.add_middleware(Guard, headers=headers(platform.posts_to, platform.framed_by), refuse=desk.refuse)
     for kind in (Error, AnyHTTPException, RequestValidationError, OperationalError, InterfaceError, Exception):
         app.add_exception_handler(kind, desk.failed)
-    return app
+    return Guard(app, headers(platform.posts_to, platform.framed_by), LIMIT, desk.refuse)
 
 
 async def given(request: Request) -> dict[str, str]:
@@ -99,14 +105,14 @@ class Desk:
             return self._page("consent", token=token, unticked=False)
         trial = None if visitor.finished else self.store.next(token)
         if trial is None:
-            return self._end(visitor if visitor.finished else self.store.finish(token))
+            return self._end(self._visitor(token))
         return self._page(
             "trial",
             token=token,
             trial=trial.id,
             screen=screen(self.plan, trial.item, trial.flipped),
-            number=min(visitor.answered + 1, visitor.trials),
-            trials=visitor.trials,
+            number=visitor.answered + 1,
+            trials=max(visitor.answered + 1, visitor.trials),  # there may be more again where there were none
             late=late,
         )
 
@@ -123,7 +129,8 @@ class Desk:
 
     def declined(self, token: Token) -> Response:
         """The page for who does not take part, with the way back should it have been a slip."""
-        self._visitor(token)
+        if self._visitor(token).consented:  # their answers are kept
+            return RedirectResponse(f"/w/{token}", 303)
         said = f"You have not taken part, and no answer of yours is kept. {self.platform.leaving}"
         return self._page("message", heading="Thank you", said=said, link=(f"/w/{token}", "Back to the consent form"))
 
@@ -148,11 +155,17 @@ class Desk:
         kept = self.store.answer(token, trial, option, took)
         return RedirectResponse(f"/w/{token}" + "?late=1" * (kept == "surplus"), 303)
 
+    def end(self, token: Token) -> Response:
+        """Ends for somebody who does not want to wait for what others may leave."""
+        self._visitor(token)
+        self.store.finish(token)
+        return RedirectResponse(f"/w/{token}", 303)
+
     def picture(self, name: str) -> Response:
         """A picture of the plan."""
         if name not in self.files:
             raise HTTPException(404)
-        return FileResponse(self.files[name], headers=FOR_EVER)
+        return Response(self.files[name].read_bytes(), media_type=guess_type(name)[0], headers=FOR_EVER)
 
     def static(self, name: str) -> Response:
         """A file of the package's own."""
@@ -168,8 +181,7 @@ class Desk:
             case RequestValidationError() if any(wrong["loc"][0] == "path" for wrong in error.errors()):
                 return self.refuse(404, MISSING)
             case RequestValidationError():
-                fields = sorted({str(wrong["loc"][-1]) for wrong in error.errors()})
-                return self.refuse(422, f"The form's {' and '.join(fields)} cannot be read: go back and answer again.")
+                return self.refuse(422, UNREAD)
             case AnyHTTPException(status_code=404):
                 return self.refuse(404, MISSING)
             case AnyHTTPException():
@@ -186,12 +198,14 @@ class Desk:
         return page
 
     def _end(self, visitor: Visitor) -> Response:
+        if visitor.answered < visitor.trials:
+            return self._page("wait", visitor=visitor, minutes=self.plan.minutes, leaving=self.platform.leaving)
         if not visitor.answered:
-            said = f"{FULL} {self.platform.leaving}"
-            return self._page("message", heading="The study is full", said=said, link=None)
+            return self._page("full", heading="The study is full", said=f"{FULL} {self.platform.leaving}", link=None)
+        visitor = self.store.finish(visitor.token)
         failed = self.store.failed(visitor.token) >= self.plan.rules.catches_failed
         back = self.platform.back(self.store.details(visitor.token), visitor.code, failed)
-        return self._page("done", code=visitor.code, back=back)
+        return self._page("done", number=visitor.code, back=back)
 
     def _visitor(self, token: str) -> Visitor:
         visitor = self.store.visitor(token)
@@ -210,8 +224,6 @@ class Desk:
             return False
         if not hmac.compare_digest(mark.encode(), self.plan.digest.encode()):
             raise Error("Simulated workers have the folder of another study: give the one that is served here.")
-        if any(not rating.simulated for rating in self.store.ratings()):
-            raise Error("People have answered this study: simulate on a copy of its folder.")
         return True
 
     def _page(self, name: str, status: int = 200, /, **shown: Any) -> HTMLResponse:

@@ -26,13 +26,13 @@ class Form:
 
 @dataclass
 class Page:
-    """A page: ``kind`` is the id of its main part, ``code`` the completion code where it shows one."""
+    """A page: ``kind`` is the id of its main part, ``number`` this person's in the study where it shows one."""
 
     kind: str = ""
     forms: list[Form] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
-    code: str = ""
+    number: str = ""
 
 
 class Reader(HTMLParser):
@@ -61,7 +61,7 @@ class Reader(HTMLParser):
                 self.page.forms[-1].fields[given["name"]] = given.get("value", "")
             case "button" if "disabled" not in given:
                 self.page.forms[-1].buttons.append(Button(given.get("name", ""), given.get("value", "")))
-        if tag in ("button", "kbd") or given.get("id") == "code":
+        if tag in ("button", "kbd") or given.get("id") == "number":
             self._within = tag
 
     def handle_endtag(self, tag: str) -> None:
@@ -69,12 +69,12 @@ class Reader(HTMLParser):
         self._within = "button" if tag == "kbd" else ""
 
     def handle_data(self, data: str) -> None:
-        """Keeps the words of buttons and the code."""
+        """Keeps the words of buttons and the number."""
         if self._within == "button" and self.page.forms and self.page.forms[-1].buttons:
             button = self.page.forms[-1].buttons[-1]
             button.words = (button.words + data).strip()
         elif self._within == "code":
-            self.page.code += data
+            self.page.number += data
 
 
 def read(html: str) -> Page:

@@ -12,7 +12,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from wherefore.errors import Error
@@ -75,6 +75,14 @@ class Database:
         config = configuration(connection)
         (command.downgrade if revision == "base" else command.upgrade)(config, revision)
 
+    def holds(self, table: str) -> bool:
+        """Whether there is a table of that name; a file of SQLite that is not there is not made."""
+        file = self.url.database
+        if self.url.get_backend_name() == "sqlite" and file and not Path(file).exists():
+            return False
+        with self.read() as connection:
+            return inspect(connection).has_table(table)
+
     def close(self) -> None:
         """Ends all connections."""
         self.engine.dispose()
@@ -113,14 +121,16 @@ def configuration(connection: Connection) -> Config:
 
 def _parsed(url: str) -> URL:
     try:
-        return make_url(url)
+        found = make_url(url)
     except ArgumentError:  # it may hold a password, so it is not said
-        raise Error("The database's URL is none: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME.") from None
+        raise Error("The database's URL is not one: sqlite:///FILE or postgresql://USER@HOST/NAME.") from None
+    # as hosts of databases and PostgreSQL's own tools write it
+    return found.set(drivername="postgresql+psycopg") if found.drivername in ("postgres", "postgresql") else found
 
 
 def _engine(url: URL) -> Engine:
     try:
-        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")  # a server may have restarted
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=url.get_backend_name() != "sqlite")
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise Error(f"{url.drivername} is no database that can be used here ({error}): give a URL of SQLite.") from None
     if url.get_backend_name() == "sqlite":

@@ -7,7 +7,7 @@ saw. Surplus answers are left out, for their slots were given to others. People 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -48,6 +48,38 @@ class Sifted:
         return len({each.worker for each in self.ratings})
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is: ``ratings`` that have come of ``wanted``, and how many items are short of some."""
+
+    ratings: int
+    wanted: int
+    items_short: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every item has its ratings."""
+        return not self.items_short
+
+    def __str__(self) -> str:
+        short = f"; {counted(self.items_short, 'items')} short" if self.items_short else ""
+        return f"{self.ratings:,} of {counted(self.wanted, 'ratings')}{short}"
+
+
+def progress(ratings: Sequence[Rating], plan: Plan) -> Progress:
+    """How far a study is, by all its ratings: those of people where there are any; by no rule are any left out."""
+    people = [each for each in ratings if not each.simulated]
+    found = Counter(each.item for each in people or ratings if not (each.catch or each.surplus))
+    short = sum(found[item.id] < plan.ratings for item in plan.items)
+    return Progress(found.total(), len(plan.items) * plan.ratings, short)
+
+
+def counted(number: int, things: str) -> str:
+    """So many things, given in the plural: 1 answer, 2 answers, 1 person."""
+    one = {"people": "person"}.get(things, things.removesuffix("s"))
+    return f"{number:,} {one if number == 1 else things}"
+
+
 def sift(ratings: Sequence[Rating], plan: Plan) -> Sifted:
     """The ratings that count for the analysis: of people where there are any, and of workers who attended.
 
@@ -69,7 +101,8 @@ def sift(ratings: Sequence[Rating], plan: Plan) -> Sifted:
     gone = {each.worker for each in left_out}
     kept = [each for worker, mine in by_worker.items() for each in mine if worker not in gone and not each.catch]
     if not kept:
-        raise Error(f"The plan's rules leave out all {len(gone)} workers who answered, so that nothing can be said.")
+        whom = f"all {len(gone)} workers" if len(gone) > 1 else "the one worker"
+        raise Error(f"The plan's rules leave out {whom} who answered, so that nothing can be said.")
     unfinished = len({each.worker for each in kept if not each.finished})
     surplus = sum(each.surplus for each in own)
     return Sifted(kept, left_out, surplus, len(ratings) - len(own), not people, unfinished)

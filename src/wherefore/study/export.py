@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
 from wherefore.errors import Error
 from wherefore.saving import write_whole
+from wherefore.study.exclusions import NOBODY
 from wherefore.study.plan import Plan, Rating
 
 COLUMNS = {
@@ -40,12 +41,18 @@ def export(plan: Plan, ratings: Sequence[Rating], out: Path) -> Path:
     ``out`` says as what: .csv (truth as TRUE and FALSE, which pandas and R read alike) or .parquet (typed, with the
     study's name, the plan's digest and `COLUMNS` in its metadata). Raises `Error` for another, or without answers.
     """
-    write = {".csv": _csv, ".parquet": _parquet}.get(out.suffix.lower())
-    if write is None:
-        raise Error(f"{out.name} is neither .csv nor .parquet: end the file's name in one of them.")
+    write = writer(out)
     if not ratings:
-        raise Error("This study has no answers yet: `wherefore study serve` asks people.")
+        raise Error(NOBODY)
     return write_whole(out, write(plan, ratings))
+
+
+def writer(out: Path) -> Callable[[Plan, Sequence[Rating]], bytes]:
+    """What writes a file of this suffix. Raises `Error` for another."""
+    found = {".csv": _csv, ".parquet": _parquet}.get(out.suffix.lower())
+    if found is None:
+        raise Error(f"{out.name} is neither .csv nor .parquet: end the file's name in one of them.")
+    return found
 
 
 def _csv(plan: Plan, ratings: Sequence[Rating]) -> bytes:

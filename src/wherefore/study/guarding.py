@@ -1,4 +1,4 @@
-"""Guarding: the headers that every answer of the app carries, and the requests that it does not read."""
+"""Guarding: the headers that every answer of the app carries, whatever was asked."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-LIMIT = 16 * 1024  # bytes of a form; ours have less than a hundredth of it
 
 
 def headers(posts_to: Iterable[str] = (), framed_by: Iterable[str] = ()) -> dict[str, str]:
@@ -33,15 +31,18 @@ def headers(posts_to: Iterable[str] = (), framed_by: Iterable[str] = ()) -> dict
 
 
 class Guard:
-    """The app behind its guard: a body that is longer than `LIMIT`, or of unknown length, is not read."""
+    """An app whose every answer has these headers, unless it set them itself; also where it failed.
 
-    def __init__(self, app: ASGIApp, headers: dict[str, str], refuse: Callable[[int, str], Response]) -> None:
-        self.app, self.headers, self.refuse = app, headers, refuse
+    A body that says of itself that it is longer than ``limit`` bytes is not read: ``refuse`` makes the answer.
+    """
+
+    def __init__(
+        self, app: ASGIApp, headers: dict[str, str], limit: int, refuse: Callable[[int, str], Response]
+    ) -> None:
+        self.app, self.headers, self.limit, self.refuse = app, headers, limit, refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -50,14 +51,9 @@ class Guard:
                     given.setdefault(name, value)
             await send(message)
 
-        wrong = _wrong(Headers(scope=scope))
-        await (self.refuse(*wrong) if wrong else self.app)(scope, receive, sending)
+        long = scope["type"] == "http" and self._long(Headers(scope=scope).get("content-length", ""))
+        said = f"That is too long for a form of this study: at most {self.limit} bytes are read."
+        await (self.refuse(413, said) if long else self.app)(scope, receive, sending)
 
-
-def _wrong(given: Headers) -> tuple[int, str] | None:
-    length = given.get("content-length", "0")
-    if "transfer-encoding" in given or not (length.isascii() and length.isdigit()):
-        return 411, "Say how long the form is: a Content-Length is missing."
-    if len(length) > 9 or int(length) > LIMIT:
-        return 413, f"That is too long for a form of this study: at most {LIMIT} bytes are read."
-    return None
+    def _long(self, length: str) -> bool:
+        return length.isdecimal() and int(length) > self.limit

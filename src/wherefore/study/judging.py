@@ -17,7 +17,7 @@ def judged(item: Item, flipped: bool, option: int) -> tuple[str, float]:
     "Clearly the first", stay where they are. Raises `Error` where the item has no such option.
     """
     if not 0 <= option < len(item.options):
-        raise Error(f"There is no option {option}: give one from 0 to {len(item.options) - 1}.")
+        raise Error("That answer could not be read: please go back and choose again.")
     if item.models:
         value = len(item.options) // 2 - option
         return item.options[option], float(-value if flipped else value)

@@ -10,6 +10,7 @@ from PIL import Image
 from wherefore.experiments.result import notice_of
 from wherefore.pages import Command, Commands, Figure, Figures, Section, Table
 from wherefore.pages.building import rendered
+from wherefore.study import power
 from wherefore.study.plan import Item, Plan
 from wherefore.study.rendering import SIDE
 from wherefore.study.stimuli import NOISE, Stimuli
@@ -43,7 +44,7 @@ def overview(made: Stimuli) -> bytes:
     notice = notice_of(source["data"].partition(":")[0] == "scenes", source["comparable"])
     lead = f"{_capital(plan.name)}. {NOT_FOR_THEM}"
     sections = [
-        Section("What is asked of how many", _numbers(plan), *_accuracy(plan), *_empty(plan)),
+        Section("What is asked of how many", _numbers(plan), str(power.of_plan(plan)), *_accuracy(plan), *_empty(plan)),
         Section("Some of the items", DRAWN, *_rows(made)),
         Section("Catch trials", CATCHES[plan.kind], Figures([_catch(made, item) for item in plan.catches], 2)),
         Section("What people read", READ, *_texts(plan)),

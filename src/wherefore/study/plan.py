@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,10 +19,22 @@ from wherefore.saving import write_whole
 
 Kind = Literal["class-discrimination", "trust"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-FILE, PICTURES = "study.json", "pictures"
+FILE, PICTURES, DATABASE = "study.json", "pictures", "study.sqlite"
 FORMAT = 1
 # Of two pictures, which is from the more reliable network; what is said of the first, from +2 to -2.
 LIKERT = ("Clearly the first", "Slightly the first", "Both equally", "Slightly the second", "Clearly the second")
+
+SCALE: Mapping[Kind, tuple[float, float]] = {"class-discrimination": (0.0, 1.0), "trust": (-2.0, 2.0)}
+# The paper's means: section 5.1 (360, 432, 489 and 496 of 810 ratings), and of trust section 5.2.
+PAPER: Mapping[Kind, Mapping[str, float]] = {
+    "class-discrimination": {
+        "deconvnet": 0.5333,
+        "guided-backprop": 0.4444,
+        "deconv-grad-cam": 0.6037,
+        "guided-grad-cam": 0.6123,
+    },
+    "trust": {"guided-backprop": 1.00, "guided-grad-cam": 1.27},
+}
 
 
 @dataclass(frozen=True)
@@ -136,22 +148,80 @@ def possible(items: Sequence[Item], ratings: int, workers: int, trials: int) -> 
 
 
 def read(folder: Path) -> Plan:
-    """The plan of a study's folder. Raises `Error` where there is none, or none of this version."""
+    """The plan of a study's folder. Raises `Error` where there is none of this version, or a field is wrong."""
     try:
         said = json.loads((folder / FILE).read_text())
     except FileNotFoundError:
         raise Error(f"{folder} holds no study: make one with `wherefore study init`.") from None
     except (OSError, ValueError) as error:
         raise Error(f"{folder / FILE} cannot be read: {error}.") from error
-    if said.pop("format", None) != FORMAT:
+    if not isinstance(said, dict) or said.pop("format", None) != FORMAT:
         raise Error(f"{folder / FILE} was written by another version of wherefore: make the study anew.")
-    items, catches = (tuple(_item(each) for each in said.pop(name)) for name in ("items", "catches"))
-    return Plan(**{**said, "items": items, "catches": catches, "rules": Rules(**said.pop("rules"))})
+    try:
+        plan: Plan = _built(Plan, said)
+    except _Wrong as wrong:
+        raise Error(f"{folder / FILE} cannot be used: {wrong}.") from None
+    return plan
 
 
-def _item(said: dict[str, Any]) -> Item:
-    lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    return Item(**lists)
+class _Wrong(Exception):
+    """What is wrong with a field, as half a sentence."""
+
+
+LEAST = {"ratings": 1, "workers": 1, "trials": 1, "minutes": 1, "catches_failed": 1, "fastest_ms": 0}
+WANTED = {
+    "str": "a text",
+    "int": "a whole number",
+    "bool": "true or false",
+    "Kind": " or ".join(KINDS),
+    "tuple[str, ...]": "a list of texts",
+    "tuple[Item, ...]": "a list of items",
+    "Mapping[str, str]": "texts by their names",
+    "Mapping[str, Any]": "facts by their names",
+    "Rules": "rules by their names",
+}
+
+
+def _built(kind: type[Any], said: Any, where: str = "") -> Any:
+    """A dataclass of what JSON says, every field of its type; somebody may have edited it by hand."""
+    types = {each.name: str(each.type) for each in fields(kind)}
+    if not isinstance(said, dict):
+        raise _Wrong(f"{where or 'all of it'} must be fields by their names")
+    for name in said.keys() - types.keys():
+        raise _Wrong(f"{where}{'.' * bool(where)}{name} is no field, but these are: {', '.join(types)}")
+    for each in fields(kind):
+        if each.name not in said and each.default is MISSING and each.default_factory is MISSING:
+            raise _Wrong(f"{where}{'.' * bool(where)}{each.name} is missing")
+    return kind(**{name: _read(name, types[name], value, where) for name, value in said.items()})
+
+
+def _read(name: str, kind: str, value: Any, where: str) -> Any:
+    """The value of a field of a type."""
+    where = f"{where}.{name}" if where else name
+    if kind == "Rules" and isinstance(value, dict):
+        return _built(Rules, value, where)
+    if kind == "tuple[Item, ...]" and isinstance(value, list):
+        return tuple(_built(Item, each, f"{where}[{n}]") for n, each in enumerate(value))
+    if not _is(kind, value):
+        raise _Wrong(f"{where} must be {WANTED[kind]}")
+    if name in LEAST and value < LEAST[name]:
+        raise _Wrong(f"{where} must be {LEAST[name]} or more")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is(kind: str, value: Any) -> bool:
+    match kind:
+        case "str":
+            return isinstance(value, str)
+        case "int" | "bool":
+            return type(value).__name__ == kind
+        case "Kind":
+            return value in KINDS
+        case "tuple[str, ...]":
+            return isinstance(value, list) and all(isinstance(each, str) for each in value)
+        case "Mapping[str, str]":
+            return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    return kind == "Mapping[str, Any]" and isinstance(value, dict)
 
 
 @dataclass(frozen=True)

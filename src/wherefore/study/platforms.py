@@ -27,11 +27,15 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Way:
-    """The way back to the platform: a link or, with ``fields``, a form that the worker's own browser posts."""
+    """The way back to the platform: a link or, with ``fields``, a form that the worker's own browser posts.
+
+    ``code`` is the platform's completion code, where it has one.
+    """
 
     address: str
     label: str
     fields: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
 
 
 class Platform(Protocol):
@@ -50,8 +54,8 @@ class Platform(Protocol):
     def arrival(self, given: Mapping[str, str]) -> Arrival | None:
         """Who has come, by the parameters of the address or of a form; None: nobody yet. Raises `Error`."""
 
-    def back(self, details: Mapping[str, str], code: str, failed: bool) -> Way | None:
-        """The way back for somebody who is through; ``failed``: they did not attend to the catch trials."""
+    def back(self, details: Mapping[str, str], number: str, failed: bool) -> Way | None:
+        """The way back for who is through, by their number in this study; ``failed``: they missed the catch trials."""
 
 
 class Local:
@@ -71,7 +75,7 @@ class Local:
             raise Error("A participant's number has at most 64 letters, digits or signs: type it again.")
         return Arrival(typed or f"made-{secrets.token_hex(16)}")
 
-    def back(self, details: Mapping[str, str], code: str, failed: bool) -> Way | None:
+    def back(self, details: Mapping[str, str], number: str, failed: bool) -> Way | None:
         """None: there is nowhere to go."""
         return None
 
@@ -79,8 +83,8 @@ class Local:
 class MTurk:
     """Workers of Amazon Mechanical Turk, who see the study in a frame (an ExternalQuestion).
 
-    On finishing, the worker's browser posts assignment and code to MTurk's own host. ``submit_to`` adds a stand-in for
-    it, on this machine, for trying. Source: MTurk developer guide, ExternalQuestion.
+    On finishing, the worker's browser posts assignment and number to MTurk's own host. ``submit_to`` adds a stand-in
+    for it, on this machine, for trying. Source: MTurk developer guide, ExternalQuestion.
     """
 
     name, before = "mturk", "preview"
@@ -95,16 +99,17 @@ class MTurk:
         """Who has come; None for a preview."""
         if given.get("assignmentId", PREVIEW) == PREVIEW:
             return None
-        details = {name: _id(given, name) for name in ("assignmentId", "hitId")}
+        _id(given, "hitId", "MTurk")
+        details = {"assignmentId": _id(given, "assignmentId", "MTurk")}
         details["turkSubmitTo"] = _origin(given.get("turkSubmitTo", ""))
         if details["turkSubmitTo"] not in self.posts_to:
             raise Error("This address does not lead back to MTurk: open the HIT there again.")
-        return Arrival(_id(given, "workerId"), details)
+        return Arrival(_id(given, "workerId", "MTurk"), details)
 
-    def back(self, details: Mapping[str, str], code: str, failed: bool) -> Way | None:
-        """The form that ends the assignment; failed checks are for the requester to judge, by the code."""
+    def back(self, details: Mapping[str, str], number: str, failed: bool) -> Way | None:
+        """The form that ends the assignment; failed checks are for the requester to judge, by the number."""
         address = details["turkSubmitTo"] + "/mturk/externalSubmit"
-        return Way(address, "Submit the HIT", {"assignmentId": details["assignmentId"], "code": code})
+        return Way(address, "Submit the HIT", {"assignmentId": details["assignmentId"], "number": number})
 
 
 class Prolific:
@@ -120,13 +125,14 @@ class Prolific:
 
     def arrival(self, given: Mapping[str, str]) -> Arrival | None:
         """Who has come."""
-        details = {name: _id(given, name) for name in ("STUDY_ID", "SESSION_ID")}
-        return Arrival(_id(given, "PROLIFIC_PID"), details)
+        for name in ("STUDY_ID", "SESSION_ID"):  # nothing is done with them: they only show that the link was whole
+            _id(given, name, "Prolific")
+        return Arrival(_id(given, "PROLIFIC_PID", "Prolific"))
 
-    def back(self, details: Mapping[str, str], code: str, failed: bool) -> Way | None:
+    def back(self, details: Mapping[str, str], number: str, failed: bool) -> Way | None:
         """The link that completes the submission."""
-        query = urlencode({"cc": self.failed_code if failed else self.code})
-        return Way(f"{PROLIFIC}/submissions/complete?{query}", "Return to Prolific")
+        code = self.failed_code if failed else self.code
+        return Way(f"{PROLIFIC}/submissions/complete?{urlencode({'cc': code})}", "Return to Prolific", code=code)
 
 
 def platform(
@@ -148,10 +154,10 @@ def platform(
     raise Error(f"{name} is no platform: give one of {', '.join(NAMES)}.")
 
 
-def _id(given: Mapping[str, str], name: str) -> str:
+def _id(given: Mapping[str, str], name: str, platform: str) -> str:
     found = given.get(name, "")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", found):
-        raise Error(f"The address lacks {name}, or it is none of the platform's: open the study from there again.")
+        raise Error(f"Please open this study from {platform} ({name} is missing or wrong).")
     return found
 
 

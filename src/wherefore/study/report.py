@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from wherefore import __version__, pages
-from wherefore.errors import Error
 from wherefore.experiments.result import notice_of, plain
 from wherefore.saving import made, write_json
 from wherefore.study import power, regression
 from wherefore.study.clusters import Estimate
-from wherefore.study.exclusions import NOBODY, Sifted, sift
+from wherefore.study.exclusions import Progress, Sifted, counted, progress, sift
 from wherefore.study.plan import Plan, Rating, read
 from wherefore.study.regression import Fitted
 from wherefore.study.scores import Scores
 
-DATABASE = "study.sqlite"  # of a study's folder, where no other is given
-SIMULATED = (
+NOTICE = (
     "SIMULATED: nobody was asked. These are answers of simulated workers, who answer as they were set to. "
     "They show that the analysis finds what was set, and nothing about people."
 )
@@ -33,6 +31,7 @@ class Report:
     plan: Plan
     sifted: Sifted
     scores: Scores
+    progress: Progress
 
     @property
     def simulated(self) -> bool:
@@ -73,11 +72,13 @@ class Report:
             "kind": plan.kind,
             "study": plan.name,
             "version": __version__,
+            "says": self._lead(),
             "simulated": self.simulated,
-            **({"notice": SIMULATED} if self.simulated else {}),
+            **({"notice": NOTICE} if self.simulated else {}),
             "data": str(plan.source.get("data", "")),
             "n": len(self.sifted.ratings),
             "workers": self.sifted.workers,
+            "progress": {**vars(self.progress), "complete": self.progress.complete, "says": str(self.progress)},
             "comparable": self.comparable,
             "settings": self.settings,
             "rows": [plain(row) for row in [*self._rows(), *self._modelled(), *self._agreed()]],
@@ -105,7 +106,7 @@ class Report:
         notice = notice_of(data.partition(":")[0] == "scenes", self.comparable)
         title, lead = self.plan.name, self._lead()
         if self.simulated:
-            title, notice = f"SIMULATED: {title}", f"{SIMULATED} {notice}"
+            title, notice = f"SIMULATED: {title}", f"{NOTICE} {notice}"
         facts = {"data": data, **{name: _fact(value) for name, value in self.settings.items()}}
         return pages.write(folder, title, lead, said, facts, notice)
 
@@ -129,7 +130,8 @@ class Report:
 
     def _lead(self) -> str:
         who = "simulated workers" if self.simulated else "people"
-        return f"{len(self.sifted.ratings):,} answers by {self.sifted.workers} {who}."
+        said = f"{counted(len(self.sifted.ratings), 'answers')} by {counted(self.sifted.workers, who)}."
+        return f"{said} {'Complete' if self.progress.complete else 'Not complete'}: {self.progress}."
 
     def _rows(self) -> list[dict[str, Any]]:
         """The figure of each method, with the interval that takes its ratings for independent beside it."""
@@ -180,9 +182,7 @@ def analysed(folder: Path, database: str | None = None) -> Report:
     from wherefore.study.store import opened
 
     plan = read(folder)
-    if database is None and not (folder / DATABASE).exists():
-        raise Error(NOBODY)
-    store = opened(folder, plan, database)
+    store = opened(folder, plan, database, made=True)
     try:
         return report(store.ratings(), plan)
     finally:
@@ -192,7 +192,7 @@ def analysed(folder: Path, database: str | None = None) -> Report:
 def report(ratings: Sequence[Rating], plan: Plan) -> Report:
     """What ratings show of a plan's methods. Raises `Error` where there are none that count."""
     sifted = sift(ratings, plan)
-    return Report(plan, sifted, Scores(plan.kind, plan.methods, sifted.ratings))
+    return Report(plan, sifted, Scores(plan.kind, plan.methods, sifted.ratings), progress(ratings, plan))
 
 
 def _said(figure: Estimate) -> dict[str, Any]:

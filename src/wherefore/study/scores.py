@@ -16,23 +16,12 @@ from wherefore.diagnosis.audit import holm
 from wherefore.metrics.resampling import wilson
 from wherefore.study.agreement import Level, alpha, interval
 from wherefore.study.clusters import DRAWS, Crossed, Estimate
-from wherefore.study.plan import Kind, Rating
+from wherefore.study.plan import PAPER, SCALE, Kind, Rating
 
 Array = np.ndarray[Any, Any]
 ALPHA = 0.05
 MEASURES: dict[Kind, str] = {"class-discrimination": "accuracy", "trust": "reliability"}
-SCALE: dict[Kind, tuple[float, float]] = {"class-discrimination": (0.0, 1.0), "trust": (-2.0, 2.0)}
 LEVELS: dict[Kind, Level] = {"class-discrimination": "nominal", "trust": "ordinal"}
-# Section 5.1 of the paper (360, 432, 489 and 496 of 810 ratings) and section 5.2.
-PAPER: dict[Kind, dict[str, float]] = {
-    "class-discrimination": {
-        "deconvnet": 0.5333,
-        "guided-backprop": 0.4444,
-        "deconv-grad-cam": 0.6037,
-        "guided-grad-cam": 0.6123,
-    },
-    "trust": {"guided-backprop": 1.00, "guided-grad-cam": 1.27},
-}
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,10 @@ def _methods(report: Report) -> Section:
         rows.append([*row, "" if paper is None else _plain(report, paper, 2)])
     naive = "Wilson's interval" if report.two else "1.96 standard errors"
     caption = (
+        f"As Table 2 of the paper, {scores.measure}. "
         "Intervals are over workers and pictures (two-way cluster bootstrap, 10,000 draws). "
-        f"As if independent: {naive}, which is too narrow. "
+        f"As if independent: {naive}, which is usually too narrow. "
+        "With few workers ours is widened further (Student's t). "
         "Design effect: how many times the variance is what it would be of independent answers."
     )
     title = "What the simulated workers answered" if report.simulated else "What people answered"

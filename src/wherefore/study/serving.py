@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from wherefore.errors import Error
+from wherefore.listening import address, listen
 
 
 def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> None:
@@ -23,12 +23,16 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
 
     Nothing is logged of who asked for what: the addresses name the workers. Raises `Error` where the port is taken.
     """
-    listening = _bound(host, port)
-    # The server raises the signal that ended it once more when it is through: then there is nothing left to be done.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    listening, server = listen(host, port), _server(app)
+
+    def stop(*_: Any) -> None:
+        server.should_exit = True
+
+    # Ours hold before the server's own do, and afterwards, when it raises once more the signal that ended it.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        started(_address(listening))
-        _server(app).run(sockets=[listening])
+        started(address(listening))
+        server.run(sockets=[listening])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -62,24 +66,3 @@ def _server(app: Any) -> uvicorn.Server:
             app, access_log=False, log_level="warning", server_header=False, ws="none", timeout_graceful_shutdown=5
         )
     )
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise Error(f"{host} is no address of this machine ({error}): give --host another.") from None
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(address)
-        listening.listen(512)  # so that a second server on this port is told so
-    except OSError as error:
-        listening.close()
-        raise Error(f"Port {port} of {host} cannot be used ({error.strerror}): give another with --port.") from None
-    return listening
-
-
-def _address(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

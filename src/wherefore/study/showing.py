@@ -42,10 +42,10 @@ def screen(plan: Plan, item: Item, flipped: bool) -> Screen:
     if plan.kind == "trust":
         turned = files[::-1] if flipped else files
         pictures = tuple(
-            Picture(f, label, f"{label} map") for f, label in zip(turned, ORDINALS, strict=True)
+            Picture(f, label, f"{label} program") for f, label in zip(turned, ORDINALS, strict=True)
         )  # what is asked of the first is asked of the one that stands first
         return Screen(question, pictures, item.options)
-    alt = "What the network saw; the question is which of two categories it is"
+    alt = "What mattered to the program; the question is which of two kinds of things it shows"
     return Screen(question, (Picture(files[0], "", alt),), item.options[::-1] if flipped else item.options)
 
 
@@ -55,7 +55,7 @@ def example(kind: Kind) -> Screen:
         from wherefore.study.plan import LIKERT
 
         pair = zip((_static("bicycle.svg"), _static("scattered.svg")), ORDINALS, strict=True)
-        return Screen("", tuple(Picture(f, label, f"{label} map of the example") for f, label in pair), LIKERT)
+        return Screen("", tuple(Picture(f, label, f"{label} program of the example") for f, label in pair), LIKERT)
     alt = "Light and dark lines on grey: two wheels, a frame and handlebars"
     return Screen("", (Picture(_static("bicycle.svg"), "", alt),), ("bicycle", "chair"))
 

@@ -21,9 +21,11 @@ from wherefore.progress import track
 from wherefore.study.answering import Crowd, Mind
 from wherefore.study.app import SIMULATED
 from wherefore.study.browsing import Button, Form, Page, read
+from wherefore.study.exclusions import progress
 from wherefore.study.plan import Item, Plan
 from wherefore.study.plan import read as read_plan
 from wherefore.study.serving import served
+from wherefore.study.store import opened
 
 PATIENCE = 180.0  # seconds for which the study may be out of reach
 
@@ -52,7 +54,8 @@ def set_means(pairs: Sequence[str]) -> dict[str, float]:
 def simulate(folder: Path, crowd: Crowd, url: str | None = None, database: str | None = None) -> dict[str, Any]:
     """Lets a crowd take the study that is served at ``url``, or on a server of our own; how it went.
 
-    ``workers``, ``finished``, ``answers``, ``seconds``, and as ``said`` every answer that was acknowledged. Raises
+    ``workers``, ``finished``, ``answers``, ``seconds``, as ``said`` every answer that was acknowledged, and on a server
+    of our own ``progress``, a sentence on how far the study is. Raises
     `Error` where the study cannot be reached or does not let them in.
     """
     plan = read_plan(folder)
@@ -60,18 +63,34 @@ def simulate(folder: Path, crowd: Crowd, url: str | None = None, database: str |
     minds = [Mind(plan, crowd, number, places) for number in range(crowd.count)]
     began = time.monotonic()
     with nullcontext(url) if url else served(folder, database=database) as address:
-        ends = asyncio.run(_all(plan, minds, address))
+        ends = asyncio.run(_all(plan, minds, address, url or "The study"))
     said = [each for _, mine in ends for each in mine]
     done = sum(finished for finished, _ in ends)
     seconds = time.monotonic() - began
-    return {"workers": crowd.count, "finished": done, "answers": len(said), "seconds": seconds, "said": said}
+    return {
+        "workers": crowd.count,
+        "finished": done,
+        "answers": len(said),
+        "seconds": seconds,
+        "said": said,
+        "progress": None if url else _progress(folder, plan, database),
+    }
 
 
-async def _all(plan: Plan, minds: Sequence[Mind], address: str) -> list[tuple[bool, list[Said]]]:
+def _progress(folder: Path, plan: Plan, database: str | None) -> str:
+    """How far the study is after it."""
+    store = opened(folder, plan, database, made=True)
+    try:
+        return f"{progress(store.ratings(), plan)}."
+    finally:
+        store.close()
+
+
+async def _all(plan: Plan, minds: Sequence[Mind], address: str, named: str) -> list[tuple[bool, list[Said]]]:
     marked = {SIMULATED: plan.digest}
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(headers=marked, limits=limits, timeout=30, trust_env=False) as client:
-        workers = [asyncio.create_task(Worker(plan, mind, client, address).take()) for mind in minds]
+        workers = [asyncio.create_task(Worker(plan, mind, client, address, named).take()) for mind in minds]
         try:
             ends = track(asyncio.as_completed(workers), len(workers), "simulated workers")
             return [await each for each in ends]
@@ -81,16 +100,16 @@ async def _all(plan: Plan, minds: Sequence[Mind], address: str) -> list[tuple[bo
 
 
 class Worker:
-    """A simulated worker before their browser."""
+    """A simulated worker before their browser; ``named`` is the study in what is said of errors."""
 
-    def __init__(self, plan: Plan, mind: Mind, client: httpx.AsyncClient, address: str) -> None:
-        self.plan, self.mind, self.client, self.address = plan, mind, client, address
+    def __init__(self, plan: Plan, mind: Mind, client: httpx.AsyncClient, address: str, named: str) -> None:
+        self.plan, self.mind, self.client, self.address, self.named = plan, mind, client, address, named
         self.items = {frozenset(f"/pictures/{name}" for name in item.files): item for item in plan.by_id.values()}
         self.said: list[Said] = []
         self.reached = False
 
     async def take(self) -> tuple[bool, list[Said]]:
-        """Takes the study to its end; whether they were given a code, and what they said."""
+        """Takes the study to its end; whether they were given their number, and what they said."""
         await self._send("GET", "/")
         page = await self._send("POST", "/", {"participant": f"simulated {self.mind.crowd.seed}/{self.mind.number}"})
         while True:
@@ -101,8 +120,12 @@ class Worker:
                     page = await self._send("GET", page.links[-1])
                 case "trial":
                     page = await self._answer(page)
+                case "wait" if page.forms:  # others hold what is left, and will answer it
+                    page = await self._press(page.forms[0], page.forms[0].buttons[0])
+                case "done" | "wait" | "full":
+                    return bool(page.number), self.said
                 case _:
-                    return bool(page.code), self.said
+                    raise Error(f"{self.named} is served for mturk, or is no study: simulate a local one.")
 
     async def _answer(self, page: Page) -> Page:
         for picture in page.pictures:
@@ -134,13 +157,13 @@ class Worker:
                 if answer.status_code < 400:
                     return answer
                 if answer.status_code != 503:
-                    raise Error(f"{self.address} does not let simulated workers go on: {_sentence(answer.text)}")
+                    raise Error(f"{self.named} does not let simulated workers go on: {_sentence(answer.text)}")
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-                raise Error(f"{self.address} is no address: give one such as http://127.0.0.1:8000.") from None
+                raise Error(f"{self.named} is no address: give one such as http://127.0.0.1:8000.") from None
             except httpx.TransportError as error:
                 if time.monotonic() > patience or not self.reached:
                     why = str(error) or type(error).__name__
-                    raise Error(f"{self.address} cannot be reached ({why}): is the study served there?") from None
+                    raise Error(f"{self.named} cannot be reached ({why}): is the study served there?") from None
             pause = min(2 * pause, 2.0)
             await asyncio.sleep(pause)
 

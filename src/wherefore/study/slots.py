@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select, update
 
 from wherefore.study.assigning import Group, Pool, group
-from wherefore.study.plan import Plan
+from wherefore.study.plan import Item, Plan
 from wherefore.study.tables import Moment, answers, assignments, slots, workers
+from wherefore.study.visitors import plain
 
 
 def count(condition: Any) -> Any:
@@ -35,6 +36,11 @@ GIVEN = (
     .where(assignments.c.worker_id == bindparam("worker"))
     .order_by(assignments.c.position)
 )
+HELD = (
+    select(assignments, answered.label("answered"))
+    .select_from(assignments.join(workers).outerjoin(answers))
+    .where(assignments.c.id == bindparam("trial"), workers.c.token == bindparam("token"))
+)
 FREE = (
     select(slots.c.number, assignments.c.id)
     .select_from(slots.outerjoin(assignments).outerjoin(answers))
@@ -52,6 +58,17 @@ PEOPLE = select(func.count(workers.c.finished_at), count(_present))
 def given(connection: Connection, worker: int) -> Sequence[Row[Any]]:
     """All assignments of a worker in their order, and whether each is ``answered``."""
     return connection.execute(GIVEN, {"worker": worker}).all()
+
+
+def asked(connection: Connection, token: str, trial: str) -> Row[Any] | None:
+    """An assignment of the worker who has this token, and whether it is ``answered``; None: not theirs."""
+    keys = {"token": token, "trial": trial}
+    return connection.execute(HELD, keys).one_or_none() if plain(token) and plain(trial) else None
+
+
+def waits(item: Item, row: Row[Any]) -> bool:
+    """Whether a trial that was given waits for its answer, and its slot went to nobody else."""
+    return not row.answered and (item.catch or row.slot is not None)
 
 
 def take(connection: Connection, item: str, now: datetime) -> int | None:
@@ -82,3 +99,15 @@ def pool(connection: Connection, plan: Plan, now: datetime) -> Pool:
         {item.id: plan.ratings - held.get(item.id, 0) for item in plan.items},
         {each: left - seen[each] for each in map(group, plan.items)},
     )
+
+
+def counts(connection: Connection, now: datetime) -> tuple[int, int, int]:
+    """How many ratings count, how many are surplus, and how many slots are held by somebody whose time is not over."""
+    open_ = and_(assignments.c.slot.is_not(None), ~answered, assignments.c.expires_at > now)
+    given = (
+        select(count(and_(answered, ~answers.c.surplus)), count(answers.c.surplus), count(open_))
+        .select_from(assignments.outerjoin(answers))
+        .where(assignments.c.method.is_not(None))
+    )
+    counted, surplus, held = connection.execute(given).one()
+    return counted, surplus, held

@@ -16,48 +16,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
 
 from wherefore.errors import Error
-from wherefore.study import assigning
+from wherefore.study import assigning, visitors
 from wherefore.study import slots as pooled
 from wherefore.study.database import Database
+from wherefore.study.exclusions import NOBODY
 from wherefore.study.judging import judged, rating
-from wherefore.study.plan import Item, Plan, Rating
-from wherefore.study.slots import answered, count
+from wherefore.study.plan import DATABASE, Item, Plan, Rating
 from wherefore.study.tables import answers, assignments, slots, studies, workers
+from wherefore.study.visitors import Visitor
 
 LONGEST = 24 * 60 * 60 * 1000  # ms; a browser that says more of one trial is not believed
-FOUND = select(workers).where(workers.c.token == bindparam("token"))
-HELD = (
-    select(assignments, answered.label("answered"))
-    .select_from(assignments.join(workers).outerjoin(answers))
-    .where(assignments.c.id == bindparam("trial"), workers.c.token == bindparam("token"))
-)
-DONE = select(func.count()).select_from(answers.join(assignments)).where(assignments.c.worker_id == bindparam("worker"))
 
 
 def now_utc() -> datetime:
     """The one clock of a study."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """A worker in this study, as the app sees them: by an unguessable token, never by the platform's id.
-
-    ``answered`` and ``trials`` count catch trials too; ``trials`` shrinks when the pool is empty. ``code`` is the
-    completion code, the same for ever, to be shown when they have finished.
-    """
-
-    token: str
-    platform: str
-    consented: bool
-    finished: bool
-    answered: int
-    trials: int
-    simulated: bool
-    code: str
 
 
 @dataclass(frozen=True)
@@ -73,44 +49,61 @@ class Trial:
     position: int
 
 
-def opened(folder: Path, plan: Plan, url: str | None = None) -> Store:
-    """The store of a study's folder: ``study.sqlite`` in it, or the database of a URL."""
-    return Store(url or f"sqlite:///{folder.absolute() / 'study.sqlite'}", plan)
+def opened(folder: Path, plan: Plan, url: str | None = None, made: bool = False) -> Store:
+    """The store of a study's folder: ``study.sqlite`` in it, or the database of a URL; ``made``: only if it is there.
+
+    Raises `Error` as `Store` does, and where there is none that was to be there.
+    """
+    return Store(url or f"sqlite:///{folder.absolute() / DATABASE}", plan, made=made)
 
 
 class Store:
     """A study's database, in one process of perhaps several; its methods may be called from any thread.
 
-    ``url`` is SQLAlchemy's; missing tables are made, older ones migrated. Raises `Error` where the database cannot be
-    reached, or holds the answers of another plan.
+    ``url`` is SQLAlchemy's; missing tables are made, unless they must be ``made`` already, and older ones migrated.
+    Raises `Error` where the database cannot be reached, or was opened for another plan and somebody has consented.
     """
 
-    def __init__(self, url: str, plan: Plan, clock: Callable[[], datetime] = now_utc) -> None:
+    def __init__(self, url: str, plan: Plan, clock: Callable[[], datetime] = now_utc, made: bool = False) -> None:
         self.plan, self._clock, self._database = plan, clock, Database(url)
         self._square = assigning.Square(plan)
         try:
-            with self._database.reached(), self._database.write() as connection:
-                self._database.migrate(connection)
-                self._salt = self._claimed(connection)
+            with self._database.reached():
+                if made and not self._database.holds(studies.name):
+                    raise Error(NOBODY)
+                with self._database.write() as connection:
+                    self._database.migrate(connection)
+                    self._salt = self._claimed(connection)
         except BaseException:
             self.close()
             raise
 
     def _claimed(self, connection: Connection) -> str:
-        """The salt of the study, which is written with its plan's digest where the database is new."""
+        """The salt of the study, which is written with its plan where the database is new.
+
+        Until somebody has consented, a plan that was changed takes the place of the one before.
+        """
         found = connection.execute(select(studies)).one_or_none()
         if found is None:
             row = {"id": 1, "plan": self.plan.digest, "salt": secrets.token_hex(32), "created_at": self._clock()}
             connection.execute(insert(studies), row)
-            numbers = range(self.plan.ratings)
-            connection.execute(insert(slots), [{"item": i.id, "number": n} for i in self.plan.items for n in numbers])
+            self._pool(connection)
             return str(row["salt"])
         if found.plan != self.plan.digest:
-            raise Error(
-                f"{self._database.shown} holds the answers of another plan than this study.json: "
-                "give --database another URL, or put back the study.json that they are of."
-            )
+            if connection.execute(select(func.count(workers.c.consented_at))).scalar_one():
+                raise Error(
+                    f"{self._database.shown} was opened for another plan than this study.json, and somebody takes "
+                    "part in that: give --database another URL, or put back the study.json that it was opened for."
+                )
+            connection.execute(update(studies).values(plan=self.plan.digest))
+            connection.execute(update(workers).values(trials=self.plan.trials + len(self.plan.catches)))
+            connection.execute(delete(slots))
+            self._pool(connection)
         return str(found.salt)
+
+    def _pool(self, connection: Connection) -> None:
+        numbers = range(self.plan.ratings)
+        connection.execute(insert(slots), [{"item": i.id, "number": n} for i in self.plan.items for n in numbers])
 
     def close(self) -> None:
         """Ends all connections to the database."""
@@ -124,7 +117,8 @@ class Store:
         """The visitor of a platform's worker: a new one, or who they were when they came before.
 
         Of ``worker``, their id there, a salted hash alone is kept. ``details`` are what the platform wants back at the
-        end; those of the latest visit hold, and none that repeats the id is kept.
+        end; those of the latest visit hold, and none that repeats the id is kept. Raises `Error` for people where
+        simulated workers take part, and the other way round.
         """
         said = f"{platform}:{worker}".encode("utf-8", "backslashreplace")
         hashed = hmac.new(bytes.fromhex(self._salt), said, hashlib.sha256).hexdigest()
@@ -132,10 +126,11 @@ class Store:
         with self._database.write() as connection:
             token = connection.execute(select(workers.c.token).where(workers.c.hash == hashed)).scalar()
             if token is None:
+                visitors.apart(connection, simulated)
                 token = self._entered(connection, hash=hashed, platform=platform, details=kept, simulated=simulated)
             elif kept:
                 connection.execute(update(workers).where(workers.c.hash == hashed).values(details=kept))
-            return _visitor(connection, _worker(connection, token))
+            return visitors.visitor(connection, visitors.row(connection, token))
 
     def _entered(self, connection: Connection, **values: Any) -> str:
         now, token = self._clock(), secrets.token_urlsafe(24)
@@ -147,35 +142,43 @@ class Store:
     def visitor(self, token: str) -> Visitor | None:
         """Who has this token; None for nobody."""
         with self._database.read() as connection:
-            found = _find(connection, token)
-            return None if found is None else _visitor(connection, found)
+            found = visitors.find(connection, token)
+            return None if found is None else visitors.visitor(connection, found)
 
     def details(self, token: str) -> dict[str, str]:
         """What the platform gave with this visitor and wants back at the end."""
         with self._database.read() as connection:
-            return dict(_worker(connection, token).details)
+            return dict(visitors.row(connection, token).details)
 
     def consent(self, token: str) -> Visitor:
-        """Notes that they consent; who consents first has the first row of the Latin square, and so on, round."""
+        """Notes that they consent; who consents first has the first row of the Latin square, and so on, round.
+
+        Raises `Error` where people and simulated workers would be mixed, as `enter` does.
+        """
         with self._database.write() as connection:
-            who = _worker(connection, token)
+            who = visitors.row(connection, token)
             if who.consented_at is None:
+                if connection.execute(select(studies.c.plan)).scalar_one() != self.plan.digest:  # opened anew since
+                    raise Error("This study was changed just now, and is to be started again: tell the researcher.")
+                visitors.apart(connection, who.simulated)
                 before = connection.execute(select(func.count(workers.c.consented_at))).scalar_one()
                 now = self._clock()
                 row = before % self._square.rows
                 self._note(connection, who, consented_at=now, seen_at=now, square=row)
-            return _visitor(connection, _worker(connection, token))
+            return visitors.visitor(connection, visitors.row(connection, token))
 
     def finish(self, token: str) -> Visitor:
-        """Notes that they went through. Raises `Error` while trials are left."""
+        """Notes that they went through, if they answered anything. Raises `Error` while there are trials for them."""
         with self._database.write() as connection:
-            who = _worker(connection, token)
-            visitor = _visitor(connection, who)
-            if not visitor.consented or visitor.answered < visitor.trials:
-                raise Error("There are trials left: answer them first.")
+            who = visitors.row(connection, token)
             if who.finished_at is None:
-                self._note(connection, who, finished_at=self._clock())
-            return _visitor(connection, _worker(connection, token))
+                given = pooled.given(connection, who.id)
+                waits = any(pooled.waits(self.plan.by_id[row.item], row) for row in given)
+                if who.consented_at is None or waits or self._chosen(connection, who, given, self._clock()):
+                    raise Error("There are trials left: go back to them and answer them first.")
+                done = sum(row.answered for row in given)
+                self._note(connection, who, trials=done, finished_at=self._clock() if done else None)
+            return visitors.visitor(connection, visitors.row(connection, token))
 
     def _note(self, connection: Connection, who: Row[Any], **values: Any) -> None:
         connection.execute(update(workers).where(workers.c.id == who.id).values(values))
@@ -183,39 +186,40 @@ class Store:
     # ------------------------------------------------------------------------------------- trials and answers
 
     def next(self, token: str) -> Trial | None:
-        """The trial that this visitor holds, else a new one; None where they are through or the pool has no more.
+        """The trial that this visitor holds, else a new one; None where there is none for them now.
 
-        Raises `Error` for a token of nobody, or of somebody who has not consented.
+        Their ``trials`` are then those that they answered, unless others hold what they could still be asked: it may
+        return to the pool. Raises `Error` for a token of nobody, or of somebody who has not consented.
         """
         with self._database.write(lasting=False) as connection:  # the answer to it lasts, and it with that
-            who = _worker(connection, token)
+            who = visitors.row(connection, token)
             if who.consented_at is None:
                 raise Error("Consent comes before the first trial.")
             if who.finished_at is not None:
                 return None
             given = pooled.given(connection, who.id)
             trial = self._held(connection, given) or self._new(connection, who, given)
-            if trial is None:
+            if trial is not None:
+                self._note(connection, who, seen_at=self._clock())
+            elif self._chosen(connection, who, given, self._expiry()) is None:  # not even if all others left
                 self._note(connection, who, trials=sum(row.answered for row in given))
-                return None
-            self._note(connection, who, seen_at=self._clock())
             return trial
 
     def _held(self, connection: Connection, given: Sequence[Row[Any]]) -> Trial | None:
         """The trial that waits for its answer, and whose slot nobody else was given; its time begins anew."""
         for row in given:
             item = self.plan.by_id[row.item]
-            if not row.answered and (item.catch or row.slot is not None):
+            if pooled.waits(item, row):
                 again = update(assignments).where(assignments.c.id == row.id).values(expires_at=self._expiry())
                 connection.execute(again)
                 return Trial(row.id, item, row.flipped, row.position)
         return None
 
     def _new(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Trial | None:
-        item = self._chosen(connection, who, given)
+        now = self._clock()
+        item = self._chosen(connection, who, given, now)
         if item is None:
             return None
-        now = self._clock()
         trial = Trial(secrets.token_urlsafe(12), item, random.random() < 0.5, len(given))
         values: dict[str, Any] = {"id": trial.id, "worker_id": who.id, "item": item.id, "position": trial.position}
         if not item.catch:
@@ -228,7 +232,7 @@ class Store:
     def _expiry(self) -> datetime:
         return self._clock() + timedelta(minutes=self.plan.minutes)
 
-    def _chosen(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]]) -> Item | None:
+    def _chosen(self, connection: Connection, who: Row[Any], given: Sequence[Row[Any]], now: datetime) -> Item | None:
         """The catch trial that is due, else an item of the pool, else a catch trial that is left."""
         done = [self.plan.by_id[row.item] for row in given if row.answered]
         caught = [item for item in done if item.catch]
@@ -238,7 +242,7 @@ class Store:
         asked = len(done) - len(caught)
         if asked < self.plan.trials:
             seen = [self.plan.by_id[row.item] for row in given if row.method is not None]
-            pool = pooled.pool(connection, self.plan, self._clock())
+            pool = pooled.pool(connection, self.plan, now)
             if item := assigning.choose(self.plan.items, self._square, pool, seen, who.square, random.Random()):
                 return item
         return catches.left(caught) if asked else None
@@ -250,7 +254,7 @@ class Store:
         disk when this returns. Raises `Error` if the trial is not this visitor's, or has no such option.
         """
         with self._database.write() as connection:
-            held = _given(connection, token, trial)
+            held = pooled.asked(connection, token, trial)
             if held is None:
                 raise Error("This trial is not yours: open the study's address again.")
             item = self.plan.by_id[held.item]
@@ -272,13 +276,13 @@ class Store:
     def since(self, token: str, trial: str) -> int | None:
         """Milliseconds since this visitor was given a trial, which no time that they took exceeds; None: not theirs."""
         with self._database.read() as connection:
-            held = _given(connection, token, trial)
+            held = pooled.asked(connection, token, trial)
         return None if held is None else round((self._clock() - held.given_at).total_seconds() * 1000)
 
     def failed(self, token: str) -> int:
         """How many catch trials this visitor answered wrongly: a value above zero is the one that is right."""
         with self._database.read() as connection:
-            theirs = and_(assignments.c.worker_id == _worker(connection, token).id, assignments.c.method.is_(None))
+            theirs = and_(assignments.c.worker_id == visitors.row(connection, token).id, assignments.c.method.is_(None))
             wrong = select(func.count()).select_from(answers.join(assignments)).where(theirs, answers.c.value <= 0)
             return int(connection.execute(wrong).scalar_one())
 
@@ -295,56 +299,20 @@ class Store:
             ).all()
         return [rating(self.plan.by_id[row.item], row) for row in rows]
 
+    def simulated(self) -> bool:
+        """Whether simulated workers take part, so that people cannot."""
+        with self._database.read() as connection:
+            return visitors.take_part(connection, simulated=True)
+
     def counts(self) -> dict[str, int]:
         """``workers`` who consented, ``finished``, ``ratings`` that count of ``wanted``, ``surplus``, ``open``.
 
         Catch trials are in none of them. A slot is open while somebody holds it whose time is not over.
         """
-        open_ = and_(assignments.c.slot.is_not(None), ~answered, assignments.c.expires_at > self._clock())
         people = select(func.count(workers.c.consented_at), func.count(workers.c.finished_at))
-        given = (
-            select(count(and_(answered, ~answers.c.surplus)), count(answers.c.surplus), count(open_))
-            .select_from(assignments.outerjoin(answers))
-            .where(assignments.c.method.is_not(None))
-        )
         with self._database.read() as connection:
             entered, finished = connection.execute(people).one()
-            counted, surplus, held = connection.execute(given).one()
+            counted, surplus, held = pooled.counts(connection, self._clock())
         wanted = len(self.plan.items) * self.plan.ratings
         named = {"workers": entered, "finished": finished, "ratings": counted, "wanted": wanted}
         return {**named, "surplus": surplus, "open": held}
-
-
-def _plain(text: str) -> bool:
-    """Whether it could be one of our tokens: a database may choke on what else comes from the network."""
-    return text.isascii() and text.isprintable() and 0 < len(text) <= 64
-
-
-def _find(connection: Connection, token: str) -> Row[Any] | None:
-    return connection.execute(FOUND, {"token": token}).one_or_none() if _plain(token) else None
-
-
-def _given(connection: Connection, token: str, trial: str) -> Row[Any] | None:
-    keys = {"token": token, "trial": trial}
-    return connection.execute(HELD, keys).one_or_none() if _plain(token) and _plain(trial) else None
-
-
-def _worker(connection: Connection, token: str) -> Row[Any]:
-    found = _find(connection, token)
-    if found is None:
-        raise Error("Nobody here has this token: open the study's address again.")
-    return found
-
-
-def _visitor(connection: Connection, who: Row[Any]) -> Visitor:
-    done = connection.execute(DONE, {"worker": who.id}).scalar_one()
-    return Visitor(
-        token=who.token,
-        platform=who.platform,
-        consented=who.consented_at is not None,
-        finished=who.finished_at is not None,
-        answered=done,
-        trials=max(who.trials, done),
-        simulated=who.simulated,
-        code=who.code,
-    )

@@ -1,4 +1,4 @@
-"""Synthetic ratings: what made-up workers of set ability would answer. They are not people, and show nothing of any.
+"""Synthetic ratings: what made-up workers of set ability would answer. They are not people, and say nothing about them.
 
 A worker's answer to an item is the step that a hidden strength falls into: ``method + worker + picture + item + noise``
 with logistic noise and normal effects, so that with two steps it is the binomial mixed model, and with five the ordinal

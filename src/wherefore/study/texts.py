@@ -56,9 +56,9 @@ def texts(kind: Kind, trials: int) -> dict[str, str]:
             "minutes.\n\n"
             "Taking part is voluntary. You can stop at any time by closing the page, and need not say why.\n\n"
             "We keep your answers, when you gave them and how long each took. Your worker id is kept in hashed form "
-            "only: so that nobody is asked twice, and your answers can be found if you want them deleted. If a "
-            "platform sent you, we keep its number for your visit, to lead you back there. We keep no name and no "
-            "address, and ask nothing about you. The answers serve research and may be published, without anything "
+            "only: so that nobody is asked twice, and your answers can be found if you want them deleted. On "
+            "Mechanical Turk we also keep the number of your assignment, to hand it in at the end. We keep no name and "
+            "no address, and ask nothing about you. The answers serve research and may be published, without anything "
             "that leads to you.\n\n"
             "By going on you say that you are at least 18 years old, that you have read this, and that you agree."
         ),

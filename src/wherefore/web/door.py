@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
@@ -82,6 +83,8 @@ class Door:
                 self._measure(scope)
                 self._seat()
         except Refused as error:
+            if Headers(scope=scope).get("expect", "") != "100-continue":
+                await self._discard(receive)
             return await problem(error.status_code, error.detail, error.headers)(scope, receive, send)
         if not explains:
             return await self.app(scope, receive, send)
@@ -116,6 +119,14 @@ class Door:
             wait = min(60, max(1, math.ceil(self.taken * self.seconds())))
             raise Refused(503, f"The queue is full: try again in {wait} s.", {"Retry-After": str(wait)})
 
+    async def _discard(self, receive: Receive) -> None:
+        """Takes in what is still being sent, up to twice what is allowed: who still sends does not hear an answer."""
+        left = 2 * self.settings.most_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.patience):
+                while left > 0 and (message := await receive()).get("more_body", False):
+                    left -= len(message.get("body", b""))
+
     def _too_large(self) -> Refused:
         most = f"{self.settings.most_bytes / 2**20:.3g} MB"
         return Refused(413, f"The request is larger than {most}: send a smaller file.", {"Connection": "close"})
@@ -138,6 +149,8 @@ class Door:
             so_far += len(message.get("body", b""))
             whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
             if so_far > self.settings.most_bytes:
+                if not whole:
+                    await self._discard(receive)
                 raise self._too_large()
             return message
 

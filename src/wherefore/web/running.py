@@ -1,4 +1,4 @@
-"""Starting and ending: an address is taken, requests are served, and what was begun is finished before the end."""
+"""Starting and ending: requests are served, and what was begun is finished before the end."""
 
 from __future__ import annotations
 
@@ -7,25 +7,7 @@ import socket
 
 from fastapi import FastAPI
 
-from wherefore.errors import Error
-
 GRACE = 30  # seconds for what is under way when the service is told to stop
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket at an address, listening. Raises `Error` where it cannot be had."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise Error(f"{host} port {port} cannot be used ({why}): give another --port or --host.") from None
-
-
-def address(listening: socket.socket) -> str:
-    """Where a socket listens, as a browser takes it."""
-    host, port = listening.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def is_local(listening: socket.socket) -> bool:

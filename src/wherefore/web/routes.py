@@ -186,17 +186,7 @@ def explaining(service: Service) -> APIRouter:
 def telling(service: Service, measures: Measures) -> APIRouter:
     """The routes that say what there is."""
     router = APIRouter(tags=["about"])
-    methods = [
-        {
-            "method": name,
-            "what": entry.summary,
-            "source": entry.about["paper"],
-            "cost": entry.about["cost"],
-            "options": method_options(name),
-        }
-        for name, entry in METHODS.items()
-    ]
-    models, limits = service.networks.report(), service.settings
+    models, methods, limits = service.networks.report(), _methods(), service.settings
     needed: dict[int | str, dict[str, Any]] = {401: REFUSALS[401]}
 
     @router.get("/v1/models", responses=needed, summary="The networks that can be asked")
@@ -231,3 +221,17 @@ def telling(service: Service, measures: Measures) -> APIRouter:
         return Response(measures.page(), media_type=TYPE)
 
     return router
+
+
+def _methods() -> list[dict[str, Any]]:
+    """What callers must know of each method."""
+    return [
+        {
+            "method": name,
+            "what": entry.summary,
+            "source": entry.about["paper"],
+            "cost": entry.about["cost"],
+            "options": method_options(name),
+        }
+        for name, entry in METHODS.items()
+    ]

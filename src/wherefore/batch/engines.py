@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from wherefore.batch import shards
 from wherefore.batch.run import Run, Settings, begun, locked, reopened
 from wherefore.errors import Error
+from wherefore.guard import one_thread
 from wherefore.progress import track
 
 ENGINES = ("local", "ray")
@@ -76,7 +77,8 @@ def run(
             told = cluster.made(begin, missing, address)
         else:
             told = shards.made(begin, why, missing) if len(own) == 1 else _processes(begin, missing, own)
-        return _counted(begin, missing, told)
+        with one_thread() if settings.small else nullcontext():
+            return _counted(begin, missing, told)
 
 
 def _counted(begin: Run, missing: Sequence[int], told: Iterator[Told]) -> Finished:

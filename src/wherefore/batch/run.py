@@ -54,6 +54,11 @@ class Settings:
         return Explainer(model, self.method, self.layer, fit=self.fit, output=self.output, **self.options)
 
     @property
+    def small(self) -> bool:
+        """Whether the network is one of those that the package carries, which gain nothing from a second thread."""
+        return self.model.startswith("scenes:")
+
+    @property
     def asked(self) -> Any:
         """The target as `wherefore.explain` takes it."""
         return (self.target[0] if len(self.target) == 1 else [*self.target]) if self.target else None

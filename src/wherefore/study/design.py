@@ -52,6 +52,11 @@ class Design:
         """How many are asked."""
         return USUAL[self.kind].workers if self.workers is None else self.workers
 
+    @property
+    def small(self) -> bool:
+        """Whether networks are those that the package carries, which gain nothing from a second thread."""
+        return all(model.startswith("scenes:") for model in self.models)
+
     def whole(self) -> Design:
         """The same with nothing left empty. Raises `Error` for what no data can give."""
         if self.kind not in KINDS:

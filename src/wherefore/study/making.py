@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from wherefore.errors import Error
+from wherefore.guard import one_thread
 from wherefore.saving import can_be_made, write_whole
 from wherefore.study.design import Design
 from wherefore.study.overview import overview
@@ -28,7 +30,8 @@ def make(design: Design, folder: str | Path) -> Plan:
     if there and not (folder / FILE).exists():
         raise Error(f"{folder} is not empty, and holds no study: give another folder with --out.")
     before = read(folder) if there else None
-    made = stimuli(design)
+    with one_thread() if design.small else nullcontext():
+        made = stimuli(design)
     if before is None:
         _write(made, folder)
     elif before.digest != made.plan.digest:

@@ -37,6 +37,11 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def _failed(asked: Any, troubles: list[str]) -> None:
+    if asked.failure != "net::ERR_ABORTED":  # the icon, where the page was left before it came
+        troubles.append(f"failed: {asked.url} {asked.failure}")
+
+
 @pytest.fixture
 def tab(chromium: Any) -> Iterator[Callable[..., Any]]:
     """A new page; in the end nothing was said on its console, and nothing asked of another host than ``hosts``."""
@@ -50,7 +55,7 @@ def tab(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda said: troubles.append(f"console: {said.text}"))
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
         page.on("request", lambda asked: None if asked.url.startswith(hosts) else troubles.append(asked.url))
-        page.on("requestfailed", lambda asked: troubles.append(f"failed: {asked.url} {asked.failure}"))
+        page.on("requestfailed", lambda asked: _failed(asked, troubles))
         page.on("response", lambda came: came.status < 400 or troubles.append(f"{came.status}: {came.url}"))
         return page
 

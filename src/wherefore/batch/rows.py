@@ -44,7 +44,7 @@ def rows(
     work that fits no sample.
     """
     slices = -(-len(numbers) // SLICE)
-    for found in track(sliced(numbers, partial(_read, dataset), work, store), slices, what):
+    for found in track(sliced(numbers, partial(_read, dataset), work, store, SLICE), slices, what):
         yield from found
 
 
@@ -52,11 +52,11 @@ def sliced(
     numbers: Sequence[int],
     read: Callable[[int], R],
     work: Callable[[Sequence[R]], list[list[Row]]],
-    store: Store | None = None,
-    size: int = SLICE,
+    store: Store | None,
+    size: int,
     readers: int = 1,
 ) -> Iterator[list[Row]]:
-    """The rows of ``numbers``, a slice of them at a time, while ``readers`` threads read the next one.
+    """The rows of ``numbers``, a slice of ``size`` at a time, while ``readers`` threads read the next one.
 
     ``read`` gives what ``work`` takes of each; what it raises as `Error` becomes the row of that sample.
     """

@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from wherefore.errors import Error
 from wherefore.study import plan
 from wherefore.study.store import Store, Trial
 
@@ -47,7 +48,10 @@ def main(folder: Path, url: str, number: int, at_once: int, speed: float, since:
         token = lot.choice(present)
         trial = store.next(token)
         if trial is None:
-            store.finish(token)
+            try:
+                store.finish(token)
+            except Error:  # meanwhile a trial of somebody else's has come back: they go on
+                continue
             present.remove(token)
         elif speed > 1 and lot.random() < 0.05:
             away.append((token, trial))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -586,3 +588,18 @@ def test_postgresql_waits_for_its_log_alike() -> None:
     with base.read() as connection:
         assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
     base.close()
+
+
+def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """Switching a new file to its journal is the one step that SQLite lets nobody wait for."""
+
+    def opened_and_closed(url: str) -> None:
+        ready.wait()
+        Store(url, plan).close()
+
+    plan = drawn(pictures=2, methods=2)
+    for n in range(6):
+        ready = threading.Barrier(6)
+        with ThreadPoolExecutor(6) as pool:
+            for future in [pool.submit(opened_and_closed, f"sqlite:///{tmp_path / str(n)}.sqlite") for _ in range(6)]:
+                future.result()

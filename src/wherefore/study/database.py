@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,8 +143,22 @@ def _engine(url: URL) -> Engine:
 
 def _settle(raw: Any, _: Any) -> None:
     raw.isolation_level = None  # `_begin` begins
-    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "foreign_keys = ON"):
-        raw.execute(f"PRAGMA {pragma}")
+    raw.execute("PRAGMA busy_timeout = 30000")
+    _wal(raw)
+    raw.execute("PRAGMA foreign_keys = ON")
+
+
+def _wal(raw: Any) -> None:
+    """Switches a file to its write-ahead log; of several that open a new one at once SQLite refuses all but one."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
 
 
 def _begin(connection: Connection) -> None:

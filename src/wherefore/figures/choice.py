@@ -184,7 +184,7 @@ class Choice:
         if not taken.labels:
             return {}
         known = self.known(model)
-        return {label: known[label] for label in taken.labels if label in known}
+        return {label: tuple(known[label]) for label in taken.labels if label in known}
 
     def known(self, model: Model) -> Mapping[str, Sequence[int]]:
         """The outputs of a network that stand for the categories of the data, none where no name meets."""

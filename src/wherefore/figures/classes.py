@@ -19,9 +19,9 @@ TARGETS = (
 )
 
 
-def methods(choice: Choice, model: Model, names: tuple[str, ...], **options: object) -> dict[str, Explainer]:
+def methods(choice: Choice, model: Model, names: tuple[str, ...]) -> dict[str, Explainer]:
     """What explains by each of some methods, under their spoken names."""
-    return {SPOKEN[name]: choice.why(model, name, **options) for name in names}
+    return {SPOKEN[name]: choice.why(model, name) for name in names}
 
 
 def several(choice: Choice) -> list[Taken]:
@@ -130,7 +130,7 @@ def figure_20(choice: Choice) -> Drawing:
     data="pair", count=4, seconds=2, takes=("images", "models", "weights", "targets", "data"),
 )  # fmt: skip
 def figure_c(choice: Choice) -> Drawing:
-    """Guided backprop, deconvolution, Grad-CAM and the two products, for each category of pictures that show several."""
+    """Guided backprop, deconvolution, Grad-CAM and the two products, for each category of pictures of several."""
     ways = methods(choice, choice.network, FIVE)
     sheets = [
         of_panel(panel(ways, taken.picture, choice.targets(choice.network, taken, 5)), taken.sample)

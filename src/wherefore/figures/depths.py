@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from PIL import Image
 
@@ -30,7 +31,7 @@ RULES = {"Gradients as they are": "plain", "Guided ReLUs": "guided", "Deconvolut
     seconds=1, takes=TAKES,
 )  # fmt: skip
 def figure_13(choice: Choice) -> Drawing:
-    """One class at each rectified convolutional layer: how coarse detail of early layers becomes evidence for a class."""
+    """One class at each rectified convolutional layer: how detail of early layers becomes evidence for a class."""
     return Drawing([_swept(choice, taken) for taken in known(choice)], [TARGETS, LAYERS])
 
 
@@ -55,7 +56,7 @@ def _swept(choice: Choice, taken: Taken) -> Sheet:
     seconds=1, takes=TAKES,
 )  # fmt: skip
 def figure_15(choice: Choice) -> Drawing:
-    """Grad-CAM whose weights are the mean of a channel's gradients, beside one whose weights are the largest of them."""
+    """Grad-CAM whose weights are the mean of a channel's gradients, beside one whose weights are the largest."""
     return _changed(choice, lambda name: {"pooling": POOLINGS[name]}, list(POOLINGS))
 
 
@@ -73,7 +74,7 @@ def figure_16(choice: Choice) -> Drawing:
     return Drawing(drawing.sheets, words)
 
 
-def _changed(choice: Choice, options: Callable[[str], dict[str, object]], names: list[str]) -> Drawing:
+def _changed(choice: Choice, options: Callable[[str], dict[str, Any]], names: list[str]) -> Drawing:
     """A tile for each choice, a block for each class."""
     model = choice.network
     ways = {name: choice.why(model, "grad-cam", **options(name)) for name in names}

@@ -27,6 +27,7 @@ from wherefore.tiling import Block, page, tile
 
 ACROSS, SIZE, GAP = 320, 20, 12  # pixels of a tile, of the letters, between tiles
 SMALL = 15  # letters of smaller tiles
+WIDEST = 2800  # pixels of a sheet of two columns
 Report = dict[str, Any]
 Ways = Mapping[str, Explanation | str]
 SPOKEN = {
@@ -171,6 +172,8 @@ class Made:
     def foot(self) -> str:
         """What is to be known of the colours."""
         drawn = [e for each in self.drawing.sheets for e in each.explanations.values()]
+        if not self.drawing.foot:  # its sheets say it themselves
+            return ""
         grey = GREY if any(e.pixels is not None for e in drawn) else ""
         return f"{self.drawing.foot} {grey}".strip()
 
@@ -181,12 +184,16 @@ class Made:
         return notice_of(self.choice.on_scenes or self.choice.of_ours, comparable)
 
     def sheet(self) -> Image.Image:
-        """All of it in one picture."""
-        width = max(each.picture.width for each in self.drawing.sheets) - 2 * GAP
-        tiles = [_fitting(each.picture, width) for each in self.drawing.sheets]
-        headings = [(self.title, self.notice), *[("", "")] * (len(tiles) - 1)]
-        blocks = [Block(*heading, [each]) for heading, each in zip(headings, tiles, strict=True)]
-        return page(blocks, 1, self.foot, SIZE, GAP)
+        """All of it in one picture; narrow sheets, of which there are many, stand in two columns."""
+        pictures = [each.picture for each in self.drawing.sheets]
+        width, tall = max(each.width for each in pictures) - 2 * GAP, sum(each.height for each in pictures)
+        columns = 2 if len(pictures) % 2 == 0 and 2 * width < WIDEST and tall > 1.5 * width else 1
+        width += 2 * GAP * (columns - 1)  # so that columns stand apart
+        rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+        tiles = [[_fitting(each, width, max(p.height for p in row)) for each in row] for row in rows]
+        heads = [(self.title, self.notice), *[("", "")] * (len(rows) - 1)]
+        blocks = [Block(*head, row) for head, row in zip(heads, tiles, strict=True)]
+        return page(blocks, columns, self.foot, SIZE, GAP)
 
     def json(self) -> Report:
         """The manifest: how it was made, and of each map its target, score, probability, peak and box."""
@@ -237,8 +244,8 @@ class Made:
         return {"after": f"Selvaraju et al. 2020, section {about['section']}", **settings, **networks}
 
 
-def _fitting(picture: Image.Image, width: int) -> Image.Image:
-    """A sheet of that width, without the rim at its left, which the whole has again."""
-    canvas = Image.new("RGB", (width, picture.height), PAPER)
+def _fitting(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """A sheet of that size, without the rim at its left, which the whole has again."""
+    canvas = Image.new("RGB", (width, height), PAPER)
     canvas.paste(picture, (-GAP, 0))
     return canvas

@@ -41,7 +41,7 @@ LISTS = {True: f"the true class is among the first {TOP}", False: f"the true cla
     seconds=2, takes=TAKES,
 )  # fmt: skip
 def figure_6(choice: Choice) -> Drawing:
-    """Pictures that a network takes for something else: what spoke for its answer, and what it saw of the true class."""
+    """Pictures that a network takes for something else: what spoke for its answer, and what for the true class."""
     model = choice.network
     sheets = [_failure(choice, *each) for each in _failures(choice, model)]
     if not sheets:
@@ -114,9 +114,9 @@ def figure_7(choice: Choice) -> Drawing:
     sheets = [_fooled(choice, taken) for taken in several(choice)]
     words = (
         f"The attack is PGD with a target, a class to which the network gives the picture less than {UNLIKELY:g}, "
-        f"drawn by the seed; steps of 1 of 255, up to {STEPS} within each bound of {', '.join(map(str, BOUNDS))}, until "
-        f"its probability is above {SURE}. What was attacked is written as 8 bits and read again before it is judged. "
-        "The paper does not name its attack."
+        f"drawn by the seed; steps of 1 of 255, up to {STEPS} within each bound of {', '.join(map(str, BOUNDS))}, "
+        f"until its probability is above {SURE}. What was attacked is written as 8 bits and read again before it is "
+        "judged. The paper does not name its attack."
     )
     return Drawing(sheets, [words])
 
@@ -153,7 +153,9 @@ def _fooled(choice: Choice, taken: Taken) -> Sheet:
         tiles.append(tile(mapped(e, t), f"({letter}) {names[t]}", f"{role}, {_likely(e, t)}", SIZE))
     likely = float(after[target])
     done = "fooled" if found.bound and likely > SURE else "not fooled"
-    heading = f"{taken.picture.title}, {done}: {names[len(there)]} has p {likely:.5f}, before {float(before[target]):.5f}"
+    heading = (
+        f"{taken.picture.title}, {done}: {names[len(there)]} has p {likely:.5f}, before {float(before[target]):.5f}"
+    )
     detail = f"{model.name}, {e.method}, {e.layer}; (c) and so on are maps of the attacked picture (b)"
     blocks = [Block(heading, detail, tiles)]
     facts = {
@@ -258,5 +260,3 @@ def _on_parts(e: Explanation, taken: Taken) -> str:
         return e.evidence_text(0, 0)
     found = shares(next(e.placed(0)), dict(parts))
     return ", ".join(f"{name} {100 * value:.0f} %" for name, value in found.items() if value == value) or "no evidence"
-
-

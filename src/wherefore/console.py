@@ -234,10 +234,11 @@ def experiments(rows: Sequence[dict[str, Any]]) -> None:
 
 def figures(rows: Sequence[dict[str, Any]]) -> None:
     """All figures of the paper, a line for each: section, seconds, what it shows."""
+    header = ["figure", "section", "takes", "what it shows"]
     cells = [[row["figure"], row["section"], f"{row['seconds']} s"] for row in rows]
-    taken = sum(max(len(line[i]) for line in cells) + 2 for i in range(3))
+    taken = sum(max(len(line[i]) for line in [header, *cells]) + 2 for i in range(3))
     table(
-        ["figure", "section", "takes", "what it shows"],
+        header,
         [[*line, _within(row["what"], WIDE - taken)] for line, row in zip(cells, rows, strict=True)],
     )
 

@@ -154,9 +154,10 @@ def _make(words: list[str], command: str) -> None:
 
 def _curl(words: list[str], command: str) -> None:
     """What is asked of the service is one of its routes, with the fields that it has."""
+    import wherefore as wf
     from wherefore.web.app import create_app
 
-    routes = create_app({}).openapi()["paths"]
+    routes = create_app({"scenes:vgg": wf.load("scenes:vgg")}).openapi()["paths"]
     [route] = re.findall(r"https?://[^/\s]+(/\S*)", command)
     assert route in routes or route in ("/", "/docs", "/metrics"), f"the service has no {route}"
 

@@ -32,7 +32,10 @@ DATA = re.compile(r"\b(imagenet|voc|coco|vqa|broden|folder|manifest):([\w./-]+)"
 LOADED = re.compile(r'load\(\s*"([^"]+)",\s*weights="([^"]+)"(?:,\s*classes=(\[[^\]]*\]))?')
 # Networks without a trained head find nothing at all: these see one thing everywhere. Its bias, its number.
 SEES = {"fasterrcnn_resnet50_fpn": ("roi_heads.box_predictor.cls_score.bias", 18)}
-SEES |= {"deeplabv3_resnet50": ("classifier.4.bias", 6)}
+SEES |= {
+    "deeplabv3_resnet50": ("classifier.4.bias", 6),
+    "lraspp_mobilenet_v3_large": ("classifier.low_classifier.bias", 12),
+}
 
 
 # -------------------------------------------------------------------------------------------- files
@@ -92,7 +95,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 }  # fmt: skip
 
 
-def photographs(folder: Path, count: int = 12) -> None:
+def photographs(folder: Path, count: int = 6) -> None:
     """Pictures 1.jpg ..., their labels, and a list with groups, splits and regions."""
     if (folder / "labels.csv").exists():
         return
@@ -252,7 +255,7 @@ REPOSITORIES: dict[str, Callable[[Path], Any]] = {  # by a part of its name; the
     "blip-image-captioning": _worded("blip", "ConditionalGeneration"),
     "blip-vqa": _worded("blip", "QuestionAnswering"),
     "git-": _worded("git"),
-    "vit-gpt2": _worded("vit_gpt2"),
+    "vit-gpt2": _worded("vit_gpt2", positions=48),
     "llava": _worded("llava"),
     "vilt": _worded("vilt", max_position_embeddings=48),
     "siglip": _vision("siglip", "SiglipImageProcessor", words=True),

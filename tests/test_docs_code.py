@@ -58,7 +58,7 @@ def _unserved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def play(page: Path, slow: bool = False) -> None:
     """Runs the blocks of a page from the first to the last."""
-    names: dict[str, Any] = {"__name__": "docs", **OWN.get(page.name, dict)()}
+    names: dict[str, Any] = {"__name__": "docs", **OWN.get(str(page.relative_to(ROOT)), dict)()}
     for block in blocks(page):
         try:
             with warnings.catch_warnings():
@@ -119,22 +119,22 @@ def _mturk() -> dict[str, Any]:
 
 OWN: dict[str, Callable[[], dict[str, Any]]] = {
     "README.md": _agent,
-    "deployment.md": lambda: {"pictures": ["docs/coffee.jpg"], "transform": None, "names": ["a", "b"]},
-    "migration.md": _network,
-    "models.md": lambda: {"images": torch.rand(1, 3, 224, 224)},
-    "studies.md": _mturk,
+    "docs/deployment.md": lambda: {"pictures": ["docs/coffee.jpg"], "transform": None, "names": ["a", "b"]},
+    "docs/migration.md": _network,
+    "docs/models.md": lambda: {"images": torch.rand(1, 3, 224, 224)},
+    "docs/studies.md": _mturk,
 }
 
 
 # -------------------------------------------------------------------------------------------- tests
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs(page: Path, place: Path) -> None:
     play(page)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", LONG, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", LONG, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_long_commands_of_a_page_run(page: Path, place: Path) -> None:
     play(page, slow=True)

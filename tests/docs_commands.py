@@ -26,6 +26,7 @@ SLOW = {
     "demo": "",
     "export": "",
     "study init": "",
+    "study serve": "",
     "study simulate": "",
     "study analyze": "",
     "study export": "",

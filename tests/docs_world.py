@@ -135,7 +135,7 @@ def data_set(kind: str, where: Path) -> None:
         photographs(where.parent)
     else:
         where.parent.mkdir(parents=True, exist_ok=True)
-        run(f"scenes --format {kind} --count 24 --out {where}")
+        run(f"scenes --format {kind} --count 8 --out {where}")
 
 
 def run(command: str) -> None:
@@ -172,7 +172,11 @@ def weigh(model: str, path: Path, classes: list[str] | None) -> None:
 def state_of(model: str) -> dict[str, Tensor]:
     """Random weights of a network; kept, for the large ones take seconds to be drawn."""
     torch.manual_seed(0)
-    state: dict[str, Tensor] = wf.load(model, weights=None).net.state_dict()
+    return sighted(model, wf.load(model, weights=None).net.state_dict())
+
+
+def sighted(model: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a network that would find nothing, made to see one thing everywhere."""
     if model in SEES:
         bias, number = SEES[model]
         state[bias][number] += 4
@@ -180,11 +184,26 @@ def state_of(model: str) -> dict[str, Tensor]:
 
 
 def torchvisions(url: str, **_: Any) -> dict[str, Tensor]:
-    """What is under an address of torchvision's."""
+    """What is under an address of torchvision's: also the extra heads, which only training uses."""
     from torchvision.models import get_model_weights, list_models
 
     [name] = [name for name in list_models() if any(each.url == url for each in get_model_weights(name))]
-    return state_of(name)
+    return downloaded(name, len(get_model_weights(name).DEFAULT.meta["categories"]))
+
+
+@cache
+def downloaded(name: str, classes: int) -> dict[str, Tensor]:
+    """Random weights of a network as torchvision trained it."""
+    from torchvision.models import get_model
+
+    from wherefore.models.from_torchvision import torchvision_names
+
+    kind = torchvision_names()[name]
+    options: dict[str, Any] = {"weights_backbone": None} if kind.endswith(("segmentation", "detection")) else {}
+    if kind.endswith("segmentation") and not name.startswith("lraspp"):
+        options["aux_loss"] = True
+    torch.manual_seed(0)
+    return sighted(name, get_model(name, weights=None, num_classes=classes, **options).state_dict())
 
 
 # -------------------------------------------------------------------------------------------- Hugging Face's hub

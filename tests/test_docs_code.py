@@ -21,7 +21,9 @@ from docs_commands import SLOW, run_line
 from docs_world import provide, without_a_network
 
 PAGES = [page for page in pages() if blocks(page)]
-LONG = [page for page in PAGES if re.search(rf"^wherefore ({'|'.join(SLOW)})\b", page.read_text(), re.MULTILINE)]
+EXPERIMENT = re.compile(r"^\w+ = (run|compare)\(", re.MULTILINE)  # in Python: run by slow tests only
+COMMAND = re.compile(rf"^wherefore ({'|'.join(SLOW)})\b", re.MULTILINE)
+LONG = [page for page in PAGES if EXPERIMENT.search(page.read_text()) or COMMAND.search(page.read_text())]
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,10 @@ def play(page: Path, slow: bool = False) -> None:
 
 def run(block: Block, names: dict[str, Any], slow: bool) -> None:
     if block.language == "python":
-        provide(block.text)
-        exec(compile("\n" * (block.line - 1) + block.text, str(block.page), "exec"), names)
+        code = compile("\n" * (block.line - 1) + block.text, str(block.page), "exec")
+        if slow or not EXPERIMENT.search(block.text):
+            provide(block.text)
+            exec(code, names)
     elif block.language == "sh":
         for line in lines(block.text):
             run_line(line, slow)

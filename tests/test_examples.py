@@ -44,7 +44,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def shown(place: Path, said: str) -> None:
     """The picture is where the program says, and two targets have been found."""
     path = said.splitlines()[-1]
-    assert path == "explained/first_picture.jpg" and Image.open(place / path).width > 400
+    assert path == "explained/first_picture.jpg"
+    with Image.open(place / path) as image:
+        assert image.width > 400
     assert len(re.findall(r"score -?[\d.]+, looked hardest at x=\d+, y=\d+", said)) == 2
     assert (place / "explained" / "manifest.json").is_file()
 

@@ -65,9 +65,21 @@ def lines(code: str) -> Iterator[str]:
 
 
 def _sql(text: str) -> None:
+    """Over files of Parquet by DuckDB; else over a study's tables, which are empty."""
     import duckdb
+    import sqlalchemy
 
-    duckdb.sql(text).fetchall()
+    from wherefore.study.tables import metadata
+
+    if ".parquet'" in text:
+        duckdb.sql(text).fetchall()
+        return
+    engine = sqlalchemy.create_engine("sqlite://")
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        for statement in filter(str.strip, text.split(";")):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
 
 
 def _json(text: str) -> None:

@@ -290,7 +290,7 @@ REPOSITORIES: dict[str, Callable[[Path], Any]] = {  # by a part of its name; the
 
 
 def without_a_network(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Nothing is fetched: what would be is made here, the hub's repositories in a folder. Detectors see less, sooner."""
+    """Nothing is fetched: what would be is made here, repositories in a folder. Detectors see less, and sooner."""
     import huggingface_hub
     import timm.models._builder as timm
     from torchvision.models import _api

@@ -19,6 +19,10 @@ test-slow: $(READY) ## the tests that take longer
 bench: $(READY) ## speed and memory beside other libraries
 	@$(BIN)/wherefore bench
 
+docs: $(READY) ## the documentation as a site, site/index.html; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo site/index.html
+
 format: $(READY) ## put the code into form
 	@$(BIN)/ruff format src tests examples benchmarks
 	@$(BIN)/ruff check --fix src tests examples benchmarks
@@ -34,4 +38,4 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 .DEFAULT_GOAL := explain
-.PHONY: explain test test-slow bench format help
+.PHONY: explain test test-slow bench docs format help

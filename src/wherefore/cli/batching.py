@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import AsJson, ModelName, Weights, app
 
 
@@ -33,7 +34,9 @@ def batch(
         list[str] | None,
         typer.Option("--target", "-t", help="A class by name or index, top5, or all; may be given several times."),
     ] = None,
-    method: Annotated[str, typer.Option(help="One that `wherefore methods` lists.")] = "grad-cam",
+    method: Annotated[
+        str, typer.Option(help="One that `wherefore methods` lists.", autocompletion=completing.methods)
+    ] = "grad-cam",
     layer: Annotated[str | None, typer.Option(help="One that `wherefore layers` lists.")] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", "-O", help="NAME=VALUE, as `wherefore methods METHOD` lists them.")

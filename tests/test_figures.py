@@ -258,12 +258,12 @@ def test_a_trained_network_of_segmentation_takes_the_place_of_the_crf(tmp_path: 
 
     count = len(Choice("4", FIGURES["4"], Settings(), tmp_path).data.classes)
     net = LargeFov(SCENES.shape, 1 + count)
-    torch.save({"net": net.state_dict(), "step": 1}, tmp_path / "net.pt")
-    made = few("4", tmp_path, weights=(str(tmp_path / "net.pt"),))
+    torch.save({"net": net.state_dict(), "step": 1}, tmp_path / "net.checkpoint.pt")
+    made = few("4", tmp_path, weights=(str(tmp_path / "net.checkpoint.pt"),))
     assert "learned from seeds" in made.drawing.words[1]
-    (tmp_path / "other.pt").write_bytes(b"no weights")
+    (tmp_path / "other.checkpoint.pt").write_bytes(b"no weights")
     with pytest.raises(Error, match="is no checkpoint of a segmentation"):
-        few("4", tmp_path, weights=(str(tmp_path / "other.pt"),))
+        few("4", tmp_path, weights=(str(tmp_path / "other.checkpoint.pt"),))
 
 
 # -------------------------------------------------------------------------------------------- the command
@@ -305,11 +305,6 @@ def test_a_photograph_by_a_real_network(data: Path, tmp_path: Path) -> None:
         images=(photo,), models=("squeezenet1_1",), weights=(weights,), targets=("tiger cat", "boxer")
     )  # fmt: skip
     for number in ("1", "3", "4", "7", "13", "16", "C"):
-        made = draw(number, own, tmp_path) if number != "4" else draw("4", cut(own, weights), tmp_path)
+        made = draw(number, own, tmp_path)
         assert "not the paper's" in made.notice and made.json()["images"][0]["size"]
         check(Path(made.save(tmp_path / number)["page"]))
-
-
-def cut(own: Settings, weights: str) -> Settings:
-    """Of figure 4 weights are those of the network that segments."""
-    return Settings(images=own.images, targets=("dog", "cat"), models=("scenes:vgg",))

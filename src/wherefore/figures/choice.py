@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
@@ -26,6 +26,7 @@ from wherefore.subjects import Picture
 from wherefore.types import Model
 
 LARGE = 384  # the side at which scenes are drawn to be looked at
+CHECKPOINT = ".checkpoint.pt"  # how the files end that a training keeps
 SOUGHT = 25  # pictures are looked at for each one that must be of a kind
 Fits = Callable[[Sample], bool]
 
@@ -81,9 +82,8 @@ class Choice:
     def networks(self) -> list[Model]:
         """The user's networks, else the shipped ones."""
         names = self.settings.models or tuple(self.about["networks"])
-        files = [*self.settings.weights, *["default"] * len(names)]
-        if "weights" in self.about.get("own", ()):  # they are not those of a network that is named
-            files = ["default"] * len(names)
+        files = [file for file in self.settings.weights if file not in self.checkpoints]
+        files += ["default"] * len(names)
         return [self._load(name, file) for name, file in zip(names, files, strict=False)]
 
     def _load(self, name: str, file: str) -> Model:
@@ -91,6 +91,11 @@ class Choice:
         key = name if name not in self._networks else f"{name}, {Path(file).name}"
         self._networks[key] = found
         return found
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """Of a figure of what is segmented, the weights of a network that segments."""
+        return _checkpoints(self.about, self.settings)
 
     @property
     def network(self) -> Model:
@@ -121,11 +126,6 @@ class Choice:
         return all(map(is_scene, self.settings.images)) if self.settings.images else self.data.drawn
 
     @property
-    def of_ours(self) -> bool:
-        """Whether a network is one of the small ones that the package carries."""
-        return any(name.startswith("scenes:") for name in self._networks)
-
-    @property
     def count(self) -> int:
         """How many pictures are wanted."""
         return int(self.settings.count or self.about["count"])
@@ -138,21 +138,23 @@ class Choice:
         if self.settings.images:
             found = [self._opened(path) for path in find_pictures(self.settings.images, self.out)]
         else:
-            found = list(islice(filter(lambda taken: taken.sample and fits(taken.sample), self.order()), self.count))
+            found = list(islice(self.order(fits), self.count))
             if not found:
                 raise Error(f"no picture of {self.data.spec} can {what}, as figure {self.number} needs: name some.")
         self.taken = [each.picture.name for each in found]
         return found
 
-    def order(self) -> Any:
-        """Pictures of the data in the order of the seed, as far as they can be read; `SOUGHT` for each wanted."""
+    def order(self, fits: Fits = lambda sample: True) -> Iterator[Taken]:
+        """Pictures of the data that fit in the order of the seed, as far as they can be read; of `SOUGHT` for each."""
         order = random.Random(self.settings.seed).sample(range(len(self.data)), len(self.data))
         for number in order[: SOUGHT * self.count]:
             try:
                 sample = self.data[number]
-                yield Taken(Picture(sample.name, sample.image, NOWHERE), sample)
-            except Error:
+                found = Taken(Picture(sample.name, sample.image, NOWHERE), sample) if fits(sample) else None
+            except Error:  # a damaged file
                 continue
+            if found:
+                yield found
 
     def _opened(self, path: str | Path) -> Taken:
         if not is_scene(path):
@@ -227,12 +229,18 @@ def _check(number: str, about: Mapping[str, Any], settings: Settings) -> None:
         raise Error(f"figure {number} shows {most} network{'s' * (most > 1)}, not {len(settings.models)}: name fewer.")
     if len(settings.models) < (least := about.get("least", 1)) and settings.models:
         raise Error(f"figure {number} compares {least} networks: give --model as often.")
-    if "weights" in about.get("own", ()):
-        return
-    if settings.weights and not settings.models:
+    checkpoints = _checkpoints(about, settings)
+    if len(checkpoints) > 1:
+        raise Error(f"figure {number} shows one network that segments, not {len(checkpoints)}: name fewer.")
+    files = len(settings.weights) - len(checkpoints)
+    if files and not settings.models:
         raise Error("--weights are those of a network: say which one with --model.")
-    if len(settings.weights) > len(settings.models):
-        raise Error(f"{len(settings.weights)} --weights are too many for {len(settings.models)} --model.")
+    if files > len(settings.models):
+        raise Error(f"{files} --weights are too many for {len(settings.models)} --model.")
+
+
+def _checkpoints(about: Mapping[str, Any], settings: Settings) -> list[str]:
+    return [file for file in settings.weights if about.get("segments") and file.endswith(CHECKPOINT)]
 
 
 OPTIONS = {

@@ -104,8 +104,8 @@ def figure_17(choice: Choice) -> Drawing:
 
 def _right(found: Panel, taken: Taken) -> str:
     """What is in the picture, as far as that is known."""
-    said = ", ".join(found.first.targets[0])
-    return f"The network says {said}; it is said to show {', '.join(taken.labels)}." if taken.labels else ""
+    asked = ", ".join(found.first.targets[0])
+    return f"Asked for {asked}; it is said to show {', '.join(taken.labels)}." if taken.labels else ""
 
 
 @FIGURES(

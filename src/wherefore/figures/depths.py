@@ -27,8 +27,8 @@ RULES = {"Gradients as they are": "plain", "Guided ReLUs": "guided", "Deconvolut
 
 
 @FIGURES(
-    "13", title="Grad-CAM at every layer of a VGG", section="B.1", networks=("scenes:vgg",), data="pair", count=1,
-    seconds=1, takes=TAKES,
+    "13", title="Grad-CAM from the first layer to the last", section="B.1", networks=("scenes:vgg",), data="pair",
+    count=1, seconds=1, takes=TAKES,
 )  # fmt: skip
 def figure_13(choice: Choice) -> Drawing:
     """One class at each rectified convolutional layer: how detail of early layers becomes evidence for a class."""
@@ -36,8 +36,8 @@ def figure_13(choice: Choice) -> Drawing:
 
 
 @FIGURES(
-    "14", title="Grad-CAM at every layer of an AlexNet", section="B.1", networks=("scenes:alexnet",), data="pair",
-    count=1, seconds=1, takes=TAKES,
+    "14", title="Grad-CAM from the first layer to the last, on a second network", section="B.1",
+    networks=("scenes:alexnet",), data="pair", count=1, seconds=1, takes=TAKES,
 )  # fmt: skip
 def figure_14(choice: Choice) -> Drawing:
     """One class at each rectified convolutional layer, on a network that is less deep."""
@@ -85,7 +85,7 @@ def _changed(choice: Choice, options: Callable[[str], dict[str, Any]], names: li
 
 
 @FIGURES(
-    "22", title="Grad-CAM at every block of a ResNet", section="G", networks=("scenes:resnet",), data="pair", count=1,
+    "22", title="Grad-CAM block by block", section="G", networks=("scenes:resnet",), data="pair", count=1,
     seconds=2, takes=TAKES,
 )  # fmt: skip
 def figure_22(choice: Choice) -> Drawing:

@@ -30,13 +30,11 @@ PIXELS, PICTURE = 128, 500  # a picture's longer side for the CRF, and that of t
 
 @FIGURES(
     "4", title="segmentation from seeds of Grad-CAM", section="4.2", networks=("scenes:vgg",), data="pair", count=3,
-    seconds=3, takes=("images", "models", "weights", "targets", "data"), own=("weights",),
+    seconds=2, takes=("images", "models", "weights", "targets", "data"), segments=True,
 )  # fmt: skip
 def figure_4(choice: Choice) -> Drawing:
     """Pictures, the seeds that Grad-CAM gives for what is in them, a segmentation made of these, and the true one."""
-    trained = choice.settings.weights
-    if len(trained) > 1:
-        raise Error("figure 4 takes one file of --weights: of the network that segments.")
+    trained = choice.checkpoints
     recipe = SCENES if choice.on_scenes else FULL
     net = _trained(Path(trained[0]), recipe, len(choice.data.classes)) if trained else None
     sheets = [_segmented(choice, taken, recipe, net) for taken in known(choice)]
@@ -51,7 +49,7 @@ SEEDS = (
 UNTRAINED = (
     "Nothing is trained here. In place of the paper's network, which learns from the seeds of many pictures by SEC, a "
     "dense CRF draws the maps of each picture to its edges, the background having a fifth of their maximum. `wherefore "
-    "experiment segmentation` trains the network; its checkpoint is taken as `--weights`."
+    "experiment segmentation` trains the network; its grad-cam-0.checkpoint.pt is taken as `--weights`."
 )
 TRAINED = "The network learned from seeds by SEC (`wherefore experiment segmentation`); the CRF is that of the paper."
 

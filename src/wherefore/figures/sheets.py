@@ -136,9 +136,11 @@ def mapped(e: Explanation, target: int = 0, across: int = ACROSS) -> Image.Image
     return [*e.within(across).overlays(0, legend=False)][target]
 
 
-def photo(picture: Subject, name: str = "", note: str = "", across: int = ACROSS, size: int = SIZE) -> Image.Image:
+def photo(
+    picture: Subject, name: str = "", note: str = "", across: int = ACROSS, size: int = SIZE, notes: int = 1
+) -> Image.Image:
     """The tile of a picture without a map."""
-    return tile(picture.within(across).image, name or picture.title, note, size)
+    return tile(picture.within(across).image, name or picture.title, note, size, notes=notes)
 
 
 # -------------------------------------------------------------------------------------------- the whole
@@ -181,7 +183,7 @@ class Made:
     def notice(self) -> str:
         """What the pictures are not."""
         comparable = not self.choice.settings.images and self.choice.data.comparable
-        return notice_of(self.choice.on_scenes or self.choice.of_ours, comparable)
+        return notice_of(self.choice.on_scenes, comparable)
 
     def sheet(self) -> Image.Image:
         """All of it in one picture; narrow sheets, of which there are many, stand in two columns."""
@@ -234,7 +236,7 @@ class Made:
         return [first, *[self._section(each) for each in sheets]]
 
     def _section(self, sheet: Sheet) -> Section:
-        figure = Figure(sheet.picture, sheet.title, sheet.words, sheet.alt)
+        figure = Figure(sheet.picture, sheet.words or sheet.title, "", sheet.alt)
         return Section(sheet.title, Figures([figure], 1), Table(HEADER, sheet.rows(), SCORES))
 
     def _facts(self) -> dict[str, str]:

@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
-from itertools import islice
 from typing import Any
 
 import torch
@@ -30,6 +29,7 @@ from wherefore.tiling import Block, tile
 from wherefore.types import Model
 
 TAKES = ("images", "models", "weights", "targets", "data")
+NOTES = 2  # lines of a note
 LISTS = {True: f"the true class is among the first {TOP}", False: f"the true class is not among the first {TOP}"}
 
 
@@ -38,7 +38,7 @@ LISTS = {True: f"the true class is among the first {TOP}", False: f"the true cla
 
 @FIGURES(
     "6", title="where the network is wrong", section="6.1", networks=("scenes:alexnet",), data="single", count=4,
-    seconds=2, takes=TAKES,
+    seconds=4, takes=TAKES,
 )  # fmt: skip
 def figure_6(choice: Choice) -> Drawing:
     """Pictures that a network takes for something else: what spoke for its answer, and what for the true class."""
@@ -59,10 +59,8 @@ def _failures(choice: Choice, model: Model) -> list[tuple[Taken, int, int]]:
     if choice.settings.images:
         return [(taken, *_asked(choice, model, taken)) for taken in choice.pictures()]
     found: dict[bool, list[tuple[Taken, int, int]]] = {True: [], False: []}
-    for taken in choice.order():
+    for taken in choice.order(lambda sample: any(label in choice.known(model) for label in sample.labels)):
         there = [c for numbers in choice.outputs(model, taken).values() for c in numbers]
-        if not there:
-            continue
         values = choice.scores(model, taken)
         true, said = max(there, key=lambda c: float(values[c])), int(values.argmax())
         if said not in there:
@@ -107,7 +105,7 @@ def _failure(choice: Choice, taken: Taken, said: int, true: int) -> Sheet:
 
 @FIGURES(
     "7", title="a picture that fools the network", section="6.2", networks=("scenes:vgg",), data="pair", count=1,
-    seconds=3, takes=TAKES,
+    seconds=1, takes=TAKES,
 )  # fmt: skip
 def figure_7(choice: Choice) -> Drawing:
     """The picture, the same after an attack, and of the latter the maps of what is there and of what it now sees."""
@@ -145,12 +143,12 @@ def _fooled(choice: Choice, taken: Taken) -> Sheet:
     names, asked = e.targets[0], [*there, target]
     bound = f"(b) changed by up to {found.bound or max(BOUNDS)} of 255"
     tiles = [
-        photo(whole, "(a) the picture", _told(names, asked, before)),
-        photo(shown, bound, _told(names, asked, after)),
+        photo(whole, "(a) the picture", _told(names, asked, before), notes=NOTES),
+        photo(shown, bound, _told(names, asked, after), notes=NOTES),
     ]
     roles = [*["in the picture"] * len(there), "made to see it", "its next answer"]
     for t, (letter, role) in enumerate(zip("cdefghijklm", roles[: len(names)], strict=False)):
-        tiles.append(tile(mapped(e, t), f"({letter}) {names[t]}", f"{role}, {_likely(e, t)}", SIZE))
+        tiles.append(tile(mapped(e, t), f"({letter}) {names[t]}", f"{role}, {_likely(e, t)}", SIZE, notes=NOTES))
     likely = float(after[target])
     done = "fooled" if found.bound and likely > SURE else "not fooled"
     heading = (
@@ -193,7 +191,7 @@ def _told(names: Sequence[str], classes: Sequence[int], likely: torch.Tensor) ->
 
 
 @FIGURES(
-    "8", title="a biased network, and a balanced one", section="6.3", data="people", count=2, seconds=2, least=2,
+    "8", title="a biased network, and a balanced one", section="6.3", data="people", count=2, seconds=1, least=2,
     networks=("scenes:people-biased", "scenes:people-balanced"), takes=TAKES,
 )  # fmt: skip
 def figure_8(choice: Choice) -> Drawing:
@@ -215,10 +213,8 @@ def _told_apart(choice: Choice, *models: Model) -> list[tuple[Taken, str]]:
     found: dict[str, list[Taken]] = {"both are right": [], "the first is wrong, the second right": []}
     kinds, each = list(found), choice.count
     room = dict(zip(kinds, (each - each // 2, each // 2), strict=True))
-    looked = 0
-    for taken in islice(choice.order(), None):
+    for taken in choice.order():
         right = [_is_right(choice, model, taken) for model in models]
-        looked += 1
         kind = kinds[0] if all(right) else kinds[1] if right == [False, True] else ""
         if kind and len(found[kind]) < room[kind]:
             found[kind].append(taken)
@@ -240,13 +236,13 @@ def _looks(choice: Choice, taken: Taken, kind: str) -> Sheet:
     """The picture, and what speaks for the answer of each network."""
     ways: dict[str, Explanation | str] = {}
     label = ", ".join(taken.labels)
-    tiles = [photo(taken.picture, note=label and f"a {label}")]
+    tiles = [photo(taken.picture, note=label and f"a {label}", notes=NOTES)]
     for model in choice.networks:
         why = choice.why(model)
         e = why.on([why.prepare(taken.picture)], choice.settings.targets[0] if choice.settings.targets else None)
         name = model.name if model.name not in ways else f"{model.name}, again"
         ways[name] = e
-        tiles.append(tile(mapped(e), f"{e.targets[0][0]}, {name}", _on_parts(e, taken), SIZE))
+        tiles.append(tile(mapped(e), e.targets[0][0], f"{name}: {_on_parts(e, taken)}", SIZE, notes=NOTES))
     group = f" with {taken.sample.group}" if taken.sample and taken.sample.group else ""
     heading = f"A {label}{group}: {kind}" if kind else taken.picture.title
     scores_ = "; ".join(f"{name} {e.score_text(0, 0)}" for name, e in ways.items() if isinstance(e, Explanation))

@@ -3,12 +3,14 @@
     python benchmarks/batch.py speed --model scenes:vgg --source scenes --pictures 1024
     python benchmarks/batch.py speed --model resnet50 --random --source ../shared/data/imagenet/val --pictures 256
     python benchmarks/batch.py memory --model scenes:vgg --source scenes --pictures 20000
+    python benchmarks/batch.py stages --model resnet50 --random --source ../shared/data/imagenet/val --pictures 64
 
 ``speed``: rounds of a run and of a loop that reads and prepares the same pictures in the same threads and does the
 forward pass alone, in turns; the ratio of their times in each round, the median of them. Neither has the listing and
 the loading of the network in it. ``memory``: what the process holds (RSS) at each tenth of one run, and of that what
 are files mapped into memory, which the system takes back when it needs to (the listing is one); and the bytes that are
-kept for a picture. Both end with a line for a table.
+kept for a picture. Both end with a line for a table. ``stages``: the processor's milliseconds for a picture, each stage
+alone in one thread, for one target and for five: what `benchmarks/cost.py` reckons with.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -36,7 +39,7 @@ from wherefore.guard import one_thread, prepared
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("speed", "memory"))
+    parser.add_argument("what", choices=("speed", "memory", "stages"))
     parser.add_argument("--model", default="scenes:vgg")
     parser.add_argument("--random", action="store_true", help="random weights: nothing is downloaded")
     parser.add_argument("--source", default="scenes")
@@ -47,6 +50,9 @@ def main() -> None:
     with one_thread() if Settings(given.model).small else nullcontext():  # as `wherefore batch` does it
         if given.what == "speed":
             speed(why, given.source, given.pictures, given.rounds)
+        elif given.what == "stages":
+            for target in ((), ("top5",)):
+                stages(why, given.source, given.pictures, target)
         else:
             memory(why, given.source, given.pictures)
 
@@ -134,6 +140,35 @@ def memory(why: Explainer, source: str, pictures: int) -> None:
     print("| network | pictures | RSS at 10 %, MB | at the end | ratio | largest | bytes a picture |")
     ends = f"{held[0]:.0f} | {held[-1]:.0f} | {held[-1] / held[0]:.2f} | {max(held):.0f}"
     print(f"| {why.model.name} | {seen:,} | {ends} | {size:.0f} |")
+
+
+def stages(why: Explainer, source: str, pictures: int, target: tuple[str, ...]) -> None:
+    torch.set_num_threads(1)
+    spent = dict.fromkeys(("reading", "network", "measuring", "writing"), 0.0)
+
+    def timed(stage: str, work: Callable[[], Any]) -> Any:
+        start = time.process_time()
+        found = work()
+        spent[stage] += time.process_time() - start
+        return found
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = begun(source, Path(folder), Settings(why.model.name, target=target), why, pictures)
+        work, tables = shards._Asking(why, run), []
+        work([shards._ready(run, why, number) for number in range(min(SLICE, run.count))])  # warms up
+        for start in range(0, run.count, SLICE):
+            numbers = range(start, min(start + SLICE, run.count))
+            ready = timed("reading", lambda numbers=numbers: [shards._ready(run, why, n) for n in numbers])
+            found = timed("network", lambda ready=ready: work(ready))
+            named = zip(numbers, ready, found, strict=True)
+            rows = [{"number": n, "sample": each.name, **row} for n, each, made in named for row in made]
+            tables += timed("measuring", lambda rows=rows: shards._measured(rows))
+        timed("writing", lambda: shards._written(run, 0, tables))
+        size = run.path(0).stat().st_size / run.count
+        count = run.count
+    print("| network | pictures | targets | reading, ms | network | measuring | writing | bytes a picture |")
+    said = " | ".join(f"{1000 * seconds / count:.2f}" for seconds in spent.values())
+    print(f"| {why.model.name} | {count:,} | {', '.join(target) or 'top1'} | {said} | {size:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

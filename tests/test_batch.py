@@ -326,6 +326,23 @@ def test_killed_at_random_moments(engine: str, kills: int, tmp_path: Path) -> No
     assert found == rows(tmp_path / "own"), "as this process makes them, too"
 
 
+def test_what_a_run_costs() -> None:
+    """By hand: 100 ms of ten cores each are 100 pictures a second; 1 MB each at 50 MB/s are 50, and so 5.6 hours."""
+    given = "--pictures 1e6 --reading 5 --network 90 --measuring 2 --writing 0.5 --targets 2 --cores 10 --row-bytes 0"
+    command = [sys.executable, str(KILLS.with_name("cost.py")), *given.split(), "--network-mb", "50", "--bytes", "1e6"]
+    said = subprocess.run([*command, "--hours", "2"], capture_output=True, text=True, check=True).stdout
+    found = {line[:36].strip(): line[36:].strip() for line in said.splitlines()}
+    assert (found["pictures/s, processors"], found["pictures/s, storage"]) == ("100.0", "50.0")
+    assert (found["it waits for"], found["hours of one machine"], found["machines, for 2 hours"]) == (
+        "storage",
+        "5.6",
+        "3",
+    )
+    said = subprocess.run([*command, "--gpu", "20"], capture_output=True, text=True, check=True).stdout
+    found = {line[:36].strip(): line[36:].strip() for line in said.splitlines()}
+    assert (found["pictures/s, processors"], found["it waits for"]) == ("1,000.0", "device")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped(number: int, tmp_path: Path) -> None:

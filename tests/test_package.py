@@ -54,7 +54,7 @@ ROWS = [
     ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips", "telling"],
     ["batch", "callbacks", "compat", "concepts", "export", "pages", "training", "segmenting"],
     ["bench", "panels", "told", "diagnosis", "experiments"],
-    ["demo"],
+    ["demo", "figures"],
     ["study", "web"],
     ["cli", "console", "__main__"],
 ]

@@ -33,7 +33,12 @@ class Block:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        return f"{named(self.page)}:{self.line}"
+
+
+def named(page: Path) -> str:
+    """A page by its path in the repository."""
+    return str(page.relative_to(ROOT)) if page.is_relative_to(ROOT) else page.name
 
 
 def pages() -> list[Path]:

@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch import nn
 
-from docs_blocks import READ, ROOT, Block, blocks, lines, pages
+from docs_blocks import READ, ROOT, Block, blocks, lines, named, pages
 from docs_commands import SLOW, run_line
 from docs_world import provide, without_a_network
 
 PAGES = [page for page in pages() if blocks(page)]
-EXPERIMENT = re.compile(r"^\w+ = (run|compare)\(", re.MULTILINE)  # in Python: run by slow tests only
+EXPERIMENT = re.compile(r"^\w+ = (run|compare)\(|deeplabv3", re.MULTILINE)  # Python that slow tests alone run
 COMMAND = re.compile(rf"^wherefore ({'|'.join(SLOW)})\b", re.MULTILINE)
 LONG = [page for page in PAGES if EXPERIMENT.search(page.read_text()) or COMMAND.search(page.read_text())]
 
@@ -60,7 +60,7 @@ def _unserved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def play(page: Path, slow: bool = False) -> None:
     """Runs the blocks of a page from the first to the last."""
-    names: dict[str, Any] = {"__name__": "docs", **OWN.get(str(page.relative_to(ROOT)), dict)()}
+    names: dict[str, Any] = {"__name__": "docs", **OWN.get(named(page), dict)()}
     for block in blocks(page):
         try:
             with warnings.catch_warnings():
@@ -133,12 +133,47 @@ OWN: dict[str, Callable[[], dict[str, Any]]] = {
 # -------------------------------------------------------------------------------------------- tests
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_the_code_of_a_page_runs(page: Path, place: Path) -> None:
     play(page)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", LONG, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", LONG, ids=named)
 def test_the_long_commands_of_a_page_run(page: Path, place: Path) -> None:
     play(page, slow=True)
+
+
+WRONG = {
+    "python\n1 / 0": "ZeroDivisionError",
+    "python\nimport wherefore as wf\nwf.expain": "has no attribute 'expain'",
+    "sh\nwherefore explian photo.jpg": "exit status 2",
+    "sh\nwherefore explain photo.jpg --modle resnet50": "exit status 2",
+    "sh\nwherefore explain photo.jpg --model resnet51": "resnet51",
+    "sh\nwherefore train vgg --epochs many": "exit status 2",
+    "sh\nwherefore experiment all --data moon:DIR": "moon",
+    "sh\nwherefore experiment localisation": "localisation",
+    "sh\nwherefore explain scenes:17 --model scenes:vgg --target zeppelin": "exit status 2",
+    "sh\npip install '.[evals]'": "no such extra",
+    "sh\nmake tset": "no such target",
+    "sh\npython benchmarks/nothing.py": "nothing.py",
+    "sh\ncurl http://127.0.0.1:7860/v1/explan": "has no /v1/explan",
+    "sh\nfrobnicate": "no command that is known here",
+    "json\n{'a': 1}": "JSONDecodeError",
+    "sql\nSELECT score FROM answerz": "answerz",
+    "xml\n<a>": "ParseError",
+    "csv\na,b\n1": "rows are as long",
+    "nginx\nserver {\n  listen 80\n}": "no statement of nginx",
+    "text\nsrc/wherefore/\n  explainers.py  the door": "explainers.py",
+    "ruby\nputs 1": "a block of the kind 'ruby'",
+    "\nputs 1": "a block of the kind ''",
+}
+
+
+@pytest.mark.parametrize("code", WRONG)
+def test_what_is_wrong_on_a_page_is_found(code: str, place: Path) -> None:
+    """Its page and line are named."""
+    page = place / "page.md"
+    page.write_text(f"# A page\n\n```{code}\n```\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match=rf"^page\.md:4: .*{re.escape(WRONG[code])}"):
+        play(page)

@@ -89,7 +89,7 @@ def bare(why: Explainer, source: str, pictures: int) -> Taken:
 
     with tempfile.TemporaryDirectory() as folder:
         run, start = a_run(why, source, pictures, Path(folder)), now()
-        read = partial(shards._ready, run, why)
+        read = partial(shards._ready, run, why, None)
         step = max(SLICE, why.at_once)
         for _ in sliced(range(run.count), read, forward, None, step, os.cpu_count() or 1):
             pass

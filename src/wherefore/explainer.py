@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from wherefore.below import COMPILED, PLAIN, checked
+from wherefore.copying import ahead
 from wherefore.errors import Error, ImageError, NothingSeen, NotReached
 from wherefore.explanation import Explanation
 from wherefore.feeding import filled, keyword, like, shapes
@@ -153,14 +154,14 @@ class Explainer:
         """The explanation of ``target`` on ``images``, as `explain` takes them."""
         batches = self.reader.batches(images, self.at_once, self.batch_size)
         warn_if_flat(target, sum(len(batch.pictures) for batch in batches))
-        return self._explained(self.reader.asked(batches, question), target, question)
+        return self.explained(self.reader.asked(batches, question), target, question)
 
     def on(
         self, inputs: Sequence[Input], target: Any = None, question: str | Sequence[str] | None = None
     ) -> Explanation:
         """The explanation of inputs that `prepare` made."""
         batches = self.reader.together(inputs, self.at_once)
-        return self._explained(self.reader.asked(batches, question), target, question)
+        return self.explained(self.reader.asked(batches, question), target, question)
 
     def open(self, source: str | Path | Subject) -> Subject:
         """What lies in a file, a picture, a video or a text, as `prepare` takes it; a subject as it is."""
@@ -171,21 +172,25 @@ class Explainer:
         return self.reader.prepare(subject)
 
     @property
+    def device(self) -> torch.device | None:
+        """Where the network is, None where it sees to that itself."""
+        return self._like[0]
+
+    @property
     def at_once(self) -> int:
         """How many images go through the network at once."""
-        device, _ = self._like
-        on_cpu = device is None or device.type == "cpu"
+        on_cpu = self.device is None or self.device.type == "cpu"
         whole = METHODS[self.method].about.get("graph") == "whole"
         return self.batch_size or (8 if on_cpu else 64) // (4 if whole else 1)
 
-    # ---------------------------------------------------------------------------------------- what is done
-
-    def _explained(self, batches: Sequence[Batch], target: Any, question: Any = None) -> Explanation:
+    def explained(self, batches: Sequence[Batch], target: Any, question: Any = None) -> Explanation:
+        """The explanation of batches that the reader made."""
         total, start, done = sum(len(b.pictures) for b in batches), 0, []
         with torch.inference_mode(False):
-            for batch in batches:
+            for batch in self._arriving(batches):
                 stop = start + len(batch.pictures)
-                done += self._seen(batch, for_images(target, start, stop, total))
+                found = self._seen(batch, for_images(target, start, stop, total))
+                done += [(each.outline(), layer, raw) for each, layer, raw in found]
                 start = stop
         settings = {
             "method": self.method,
@@ -202,6 +207,17 @@ class Explainer:
             settings["question"] = self.model.prompt if question is None else question
         results = [(layer, raw) for _, layer, raw in done]
         return explanation(self.model, [b for b, _, _ in done], results, settings, target)
+
+    # ---------------------------------------------------------------------------------------- what is done
+
+    def _arriving(self, batches: Sequence[Batch]) -> Iterator[Batch]:
+        """The batches where the network wants them; on a GPU the next one is copied while one is explained."""
+        if self.device is None:
+            yield from batches
+            return
+        tensors = ahead(((batch.images, batch.others) for batch in batches), self.device)
+        for batch, (images, others) in zip(batches, tensors, strict=True):
+            yield replace(batch, images=images, others=others)
 
     def _seen(self, batch: Batch, target: Any) -> list[tuple[Batch, Layer, Raw]]:
         """What comes out for a batch; image by image where a detector sees nothing of the kind in some of them."""

@@ -53,7 +53,19 @@ ROWS = [
         "worded",
     ],
     ["methods", "models", "scenes", "subjects", "explanation", "inputs", "datasets"],
-    ["options", "results", "explainer", "saying", "ways", "metrics", "sanity", "checking", "strips", "telling"],
+    [
+        "options",
+        "results",
+        "explainer",
+        "tuning",
+        "saying",
+        "ways",
+        "metrics",
+        "sanity",
+        "checking",
+        "strips",
+        "telling",
+    ],
     ["batch", "callbacks", "compat", "concepts", "export", "pages", "training", "segmenting"],
     ["bench", "panels", "told", "diagnosis", "experiments"],
     ["demo"],
@@ -86,7 +98,7 @@ CHAINS = [
     ["preparing", "imaging", "regions", "drawing", "tiling", "sequences", "saving"],
     ["scenes", "subjects", "explanation", "inputs"],
     ["scenes", "datasets"],
-    ["options", "results", "explainer", "ways"],
+    ["options", "results", "explainer", "tuning", "ways"],
     ["explainer", "saying", "sanity"],
     ["guard", "places", "randomising"],
     ["options", "explainer", "metrics", "sanity", "checking"],
@@ -148,7 +160,7 @@ def test_public_names() -> None:
     assert wherefore.__all__ == [
         "Action", "Answer", "Box", "Caption", "Capture", "ClassScore", "Difference", "Error", "Explainer",
         "Explanation", "Grid", "Inputs", "METHODS", "MODELS", "Model", "Pixels", "Preprocess", "Similarity", "Word",
-        "answers", "captions", "embed", "explain", "load", "open_results", "scenes", "words",
+        "answers", "captions", "embed", "explain", "load", "open_results", "scenes", "tune", "words",
     ]  # fmt: skip
     for name in wherefore.__all__:
         assert getattr(wherefore, name).__doc__

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import statistics
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,8 +18,9 @@ from wherefore.below import COMPILED, PLAIN, is_exact
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
 from wherefore.explanation import Explanation
-from wherefore.inputs import Batch
+from wherefore.inputs import Batch, Input
 from wherefore.options import WHY_NOT, takes
+from wherefore.subjects import Subject
 
 EXACT, HALF = 1e-4, 5e-2  # how far maps and scores may be from the plain ones, over the largest of these
 FASTER = 0.95  # of plain's time: what is not below it is noise
@@ -114,6 +118,25 @@ def tune(why: Explainer, images: Any, target: Any = None, *, count: int | None =
     best = min(able, key=lambda way: way.ratio or 1.0, default=ways[PLAIN])
     about = _about(why, reference, device)
     return Tuned(tried[best.below], tuple(ways.values()), about)
+
+
+def tuned(why: Explainer, reads: Iterable[Callable[[], Subject]], target: Any, count: int, size: int) -> Tuned:
+    """`tune` on the first pictures that can be read, ``size`` of ``count`` at the most; it is told on stderr."""
+    inputs: list[Input] = []
+    for read in islice(reads, 4 * size):
+        with suppress(Error):
+            inputs.append(why.prepare(read()))
+        if len(inputs) == size:
+            break
+    if not inputs:
+        raise Error("--tune measures on the first pictures, and none of these can be read: leave it out.")
+    found = tune(why, inputs, target, count=count)
+    lines = found.lines()
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), file=sys.stderr)
+    print(f"wherefore: {found.sentence()}", file=sys.stderr)
+    return found
 
 
 def _candidates(device: torch.device) -> list[str]:

@@ -6,9 +6,10 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -108,11 +109,12 @@ def tune(why: Explainer, images: Any, target: Any = None, *, count: int | None =
     device = why.device or torch.device("cpu")
     allowed = max(EXACT, 2 * _rounding(plain, batch, target, reference, device))
     tried, ways = {PLAIN: plain}, {PLAIN: Way(PLAIN, difference=0.0)}
-    for below in _candidates(device):
+    for below in candidates(device):
         ways[below], explainer = _tried(why, below, batch, target, reference, count)
         if explainer is not None:
             tried[below] = explainer
-    for below, measured in _rounds(tried, batch, target, seconds, device).items():
+    turns = {below: partial(each.explained, [batch], target) for below, each in tried.items()}
+    for below, measured in rounds(turns, PLAIN, seconds, device).items():
         ways[below] = _judged(ways[below], measured, allowed)
     able = [way for way in ways.values() if not way.note and way.ratio is not None and way.ratio < FASTER]
     best = min(able, key=lambda way: way.ratio or 1.0, default=ways[PLAIN])
@@ -139,7 +141,7 @@ def tuned(why: Explainer, reads: Iterable[Callable[[], Subject]], target: Any, c
     return found
 
 
-def _candidates(device: torch.device) -> list[str]:
+def candidates(device: torch.device) -> list[str]:
     """What is tried on a device beside plain; half precision last."""
     exact, all_of = ["channels-last", "folded", "folded+channels-last"], "folded+channels-last"
     if device.type == "cuda":
@@ -188,25 +190,28 @@ def _rounding(plain: Explainer, batch: Batch, target: Any, reference: Explanatio
         cudnn.allow_tf32 = True
 
 
-def _rounds(
-    tried: dict[str, Explainer], batch: Batch, target: Any, seconds: float, device: torch.device
+def rounds(
+    turns: Mapping[str, Callable[[], object]], floor: str, seconds: float, device: torch.device
 ) -> dict[str, list[float]]:
-    """Seconds of each way in rounds, every round in another order; a first one that does not count warms up."""
-    order, taken, start = random.Random(0), dict[str, list[float]]({below: [] for below in tried}), 0.0
+    """What each took: the median in ms, and in each round the ratio to the ``floor`` of that round, by the clock.
+
+    Every round is in another order; a first one that does not count warms up.
+    """
+    order, taken, start = random.Random(0), dict[str, list[float]]({name: [] for name in turns}), 0.0
     for number in range(MOST + 1):
         if number == 1:
             start = time.perf_counter()
         if number > FEWEST and time.perf_counter() - start > seconds:
             break
-        for below in order.sample([*tried], len(tried)):
+        for name in order.sample([*turns], len(turns)):
             _wait(device)
             before = time.perf_counter()
-            tried[below].explained([batch], target)
+            turns[name]()
             _wait(device)
             if number:
-                taken[below].append(time.perf_counter() - before)
-    ratios = {below: [a / b for a, b in zip(own, taken[PLAIN], strict=True)] for below, own in taken.items()}
-    return {below: [1000 * statistics.median(taken[below]), *each] for below, each in ratios.items()}
+                taken[name].append(time.perf_counter() - before)
+    ratios = {name: [a / b for a, b in zip(own, taken[floor], strict=True)] for name, own in taken.items()}
+    return {name: [1000 * statistics.median(taken[name]), *each] for name, each in ratios.items()}
 
 
 def _wait(device: torch.device) -> None:

@@ -42,7 +42,7 @@ class Settings:
 
     ``target`` is a name, an index, ``top5`` or ``all``, or several of these; by default the first answer. ``weights``
     are a file's path, ``classes`` the names of its classes. ``below`` is a way of `wherefore.below`, or ``tune``: the
-    fastest, measured when the run begins; the manifest has it in its place, and all who go on with the run read it there.
+    fastest, measured when the run begins; the manifest has that in its place, for all who go on with the run.
     """
 
     model: str

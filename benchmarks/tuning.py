@@ -5,8 +5,10 @@
 
 One row for each network, batch and way of `wherefore.below`: images a second, the time over that of the plain eager
 ``inference_mode`` forward pass of the same round (median, lowest, highest), how far maps and scores are from the plain
-ones, and on a GPU the peak of memory; the first column is the device's name. On a GPU a row says what copying the next
-batch beside the work on one saves. Weights are random: the time does not depend on them. ``--compile`` also compiles.
+ones, and on a GPU the peak of memory; the first column is the device's name. On a GPU the time is the clock's, and rows
+say what copying the next batch beside the work on one saves; on a CPU it is that of the processor (all threads; set
+OMP_WAIT_POLICY=passive), which others who use the machine change little. Weights are random: the time does not depend
+on them. ``--compile`` also compiles.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -47,8 +50,8 @@ def main() -> None:
     about = {**machine(), "device": name_of(device)}
     rows: list[Row] = []
     print("| " + " | ".join(HEADER) + " |\n" + "|---" * len(HEADER) + "|")
-    for model in given.models:
-        for batch in given.batch:
+    for batch in given.batch:
+        for model in given.models:
             for row in measured(SUBJECTS[model], batch, device, given.compile, given.seconds):
                 rows.append({"device": about["device"], "network": SUBJECTS[model].title, "batch": batch, **row})
                 print(line(rows[-1]), flush=True)
@@ -66,15 +69,15 @@ def measured(subject: Subject, batch: int, device: torch.device, compile: bool, 
     net = subject.model().net.to(device)
     images, host = torch.randn(batch, 3, 224, 224, device=device), torch.randn(8 * batch, 3, 224, 224)
     why = Explainer(Model(net), layer=subject.layer, batch_size=batch)
-    ways = tuning.tune(why, images, 0, count=None if compile else 0, seconds=0).ways
+    tries = tuning.tries(why, images, 0, None if compile else 0)
     turns: dict[str, Callable[[], object]] = {FORWARD: partial(forward, net, images)}
-    turns |= {way.below: partial(why.running(way.below), images, 0) for way in ways if way.ratio is not None}
+    turns |= tries.turns
     if device.type == "cuda":
         turns |= {"eight batches, one by one": partial(one_by_one, why, host, batch)}
         turns |= {"eight batches, copied ahead": partial(why, host, 0)}
     peaks = {name: peak(turn, device) for name, turn in turns.items()}
-    found = tuning.rounds(turns, FORWARD, seconds, device)
-    notes = {way.below: way for way in ways}
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    found = tuning.rounds(turns, FORWARD, seconds, device, clock)
     for name, (ms, *ratios) in found.items():
         count = len(host) if name.startswith("eight") else batch
         yield {
@@ -84,11 +87,11 @@ def measured(subject: Subject, batch: int, device: torch.device, compile: bool, 
             "low": min(ratios) * batch / count,
             "high": max(ratios) * batch / count,
             "rounds": len(ratios),
-            "difference": notes[name].difference if name in notes and name != PLAIN else None,
+            "difference": tries.ways[name].difference if name in tries.ways and name != PLAIN else None,
             "MB": peaks[name],
         }
-    for way in ways:
-        if way.ratio is None and (compile or way.below != COMPILED):
+    for way in tries.ways.values():
+        if way.difference is None and (compile or way.below != COMPILED):
             yield {"below": way.below, "note": way.note}
 
 

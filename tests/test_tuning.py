@@ -130,12 +130,15 @@ def test_rounds_are_ratios_of_one_round(monkeypatch: pytest.MonkeyPatch) -> None
         turns[0] += 1
         now[0] += seconds * (10 if turns[0] > 8 else 1)  # the fifth round of two
 
-    monkeypatch.setattr(tuning.time, "perf_counter", lambda: now[0])
+    def clock() -> float:
+        return now[0]
+
+    monkeypatch.setattr(tuning.time, "perf_counter", clock)
     floor, other = partial(turn, 2.0), partial(turn, 1.0)
-    found = tuning.rounds({"floor": floor, "other": other}, "floor", 0.0, CPU)
+    found = tuning.rounds({"floor": floor, "other": other}, "floor", 0.0, CPU, clock)
     assert found["floor"][1:] == [1.0] * 5 and found["other"][1:] == pytest.approx([0.5] * 5)
     assert turns == [12] and [found["floor"][0], found["other"][0]] == pytest.approx([2000, 1000]), "the median"
-    many = tuning.rounds({"floor": floor}, "floor", 1e9, CPU)
+    many = tuning.rounds({"floor": floor}, "floor", 1e9, CPU, clock)
     assert len(many["floor"]) == 1 + tuning.MOST
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -97,6 +97,29 @@ def tune(why: Explainer, images: Any, target: Any = None, *, count: int | None =
     (TF32) ways may differ by twice what plain itself differs from full float32. The model is left as it was found.
     Raises `Error` for methods and networks that run in one way only.
     """
+    found = tries(why, images, target, count)
+    device = why.device or torch.device("cpu")
+    allowed = max(EXACT, 2 * _rounding(found, device))
+    ways = dict(found.ways)
+    for below, measured in rounds(found.turns, PLAIN, seconds, device).items():
+        ways[below] = _judged(ways[below], measured, allowed)
+    able = [way for way in ways.values() if not way.note and way.ratio is not None and way.ratio < FASTER]
+    best = min(able, key=lambda way: way.ratio or 1.0, default=ways[PLAIN])
+    about = _about(why, found.reference, device)
+    return Tuned(found.explainers[best.below], tuple(ways.values()), about)
+
+
+class Tries(NamedTuple):
+    """The ways that were tried, by name: with a first call's seconds and difference, and those that can be had."""
+
+    ways: dict[str, Way]
+    explainers: dict[str, Explainer]
+    turns: Mapping[str, Callable[[], Explanation]]
+    reference: Explanation  # plain's
+
+
+def tries(why: Explainer, images: Any, target: Any = None, count: int | None = None) -> Tries:
+    """Every way that a device has, called once and held against plain; see `tune`."""
     if "below" not in takes(why.method):
         raise Error(f"{why.method} cannot be tuned: {WHY_NOT['below']}.")
     batch = why.reader.batches(images, why.at_once, why.batch_size)[0]
@@ -106,20 +129,13 @@ def tune(why: Explainer, images: Any, target: Any = None, *, count: int | None =
     reference = plain.explained([batch], target)
     if bool((reference.classes >= 0).all()):  # the same classes, where another precision would have others first
         target = reference.classes.tolist()
-    device = why.device or torch.device("cpu")
-    allowed = max(EXACT, 2 * _rounding(plain, batch, target, reference, device))
-    tried, ways = {PLAIN: plain}, {PLAIN: Way(PLAIN, difference=0.0)}
-    for below in candidates(device):
+    explainers, ways = {PLAIN: plain}, {PLAIN: Way(PLAIN, difference=0.0)}
+    for below in candidates(why.device or torch.device("cpu")):
         ways[below], explainer = _tried(why, below, batch, target, reference, count)
         if explainer is not None:
-            tried[below] = explainer
-    turns = {below: partial(each.explained, [batch], target) for below, each in tried.items()}
-    for below, measured in rounds(turns, PLAIN, seconds, device).items():
-        ways[below] = _judged(ways[below], measured, allowed)
-    able = [way for way in ways.values() if not way.note and way.ratio is not None and way.ratio < FASTER]
-    best = min(able, key=lambda way: way.ratio or 1.0, default=ways[PLAIN])
-    about = _about(why, reference, device)
-    return Tuned(tried[best.below], tuple(ways.values()), about)
+            explainers[below] = explainer
+    turns = {below: partial(each.explained, [batch], target) for below, each in explainers.items()}
+    return Tries(ways, explainers, turns, reference)
 
 
 def tuned(why: Explainer, reads: Iterable[Callable[[], Subject]], target: Any, count: int, size: int) -> Tuned:
@@ -178,22 +194,26 @@ def _difference(found: Explanation, reference: Explanation) -> float:
     return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in pairs)
 
 
-def _rounding(plain: Explainer, batch: Batch, target: Any, reference: Explanation, device: torch.device) -> float:
+def _rounding(found: Tries, device: torch.device) -> float:
     """How far plain is from itself in full float32, on a GPU that rounds the numbers of its convolutions to TF32."""
     cudnn: Any = torch.backends.cudnn
     if device.type != "cuda" or not cudnn.allow_tf32:
         return 0.0
     cudnn.allow_tf32 = False
     try:
-        return _difference(plain.explained([batch], target), reference)
+        return _difference(found.turns[PLAIN](), found.reference)
     finally:
         cudnn.allow_tf32 = True
 
 
 def rounds(
-    turns: Mapping[str, Callable[[], object]], floor: str, seconds: float, device: torch.device
+    turns: Mapping[str, Callable[[], object]],
+    floor: str,
+    seconds: float,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """What each took: the median in ms, and in each round the ratio to the ``floor`` of that round, by the clock.
+    """What each took by a ``clock``: the median in ms, and in each round the ratio to the ``floor`` of that round.
 
     Every round is in another order; a first one that does not count warms up.
     """
@@ -205,11 +225,11 @@ def rounds(
             break
         for name in order.sample([*turns], len(turns)):
             _wait(device)
-            before = time.perf_counter()
+            before = clock()
             turns[name]()
             _wait(device)
             if number:
-                taken[name].append(time.perf_counter() - before)
+                taken[name].append(clock() - before)
     ratios = {name: [a / b for a, b in zip(own, taken[floor], strict=True)] for name, own in taken.items()}
     return {name: [1000 * statistics.median(taken[name]), *each] for name, each in ratios.items()}
 

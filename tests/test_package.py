@@ -68,7 +68,7 @@ ROWS = [
     ],
     ["batch", "callbacks", "compat", "concepts", "export", "pages", "training", "segmenting"],
     ["bench", "panels", "told", "diagnosis", "experiments"],
-    ["demo"],
+    ["demo", "figures"],
     ["study", "web"],
     ["cli", "console", "__main__"],
 ]

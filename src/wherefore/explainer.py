@@ -21,7 +21,7 @@ from wherefore.explanation import Explanation
 from wherefore.feeding import filled, keyword, like, shapes
 from wherefore.guard import any_score, prepared, unwrap
 from wherefore.inputs import Batch, Input, Reader
-from wherefore.layers import layer_for
+from wherefore.layers import Layers, find_layers, layer_for
 from wherefore.methods import cams as _cams  # noqa: F401  importing the package fills METHODS
 from wherefore.options import WHERE, WHY_NOT, WITHOUT_LAYER, check_options, method_options, takes
 from wherefore.outputs import embedded, embedding, select
@@ -162,6 +162,16 @@ class Explainer:
         """The explanation of inputs that `prepare` made."""
         batches = self.reader.together(inputs, self.at_once)
         return self.explained(self.reader.asked(batches, question), target, question)
+
+    def layers(self, images: Any, target: Any = None, question: str | Sequence[str] | None = None) -> Layers:
+        """Every layer that can be explained for a target, with its grid; the default, and why others cannot be.
+
+            [layer.name for layer in wf.Explainer(net).layers(images).every]
+
+        ``images``, ``target`` and ``question`` as in `explain`; of several images the first ones are looked at.
+        """
+        net, first = self.fed(self.reader.asked(self.reader.batches(images, 1), question)[0])
+        return find_layers(net, first, lambda output: self.choose(target, output), self.model.layer)
 
     def open(self, source: str | Path | Subject) -> Subject:
         """What lies in a file, a picture, a video or a text, as `prepare` takes it; a subject as it is."""

@@ -39,6 +39,7 @@ class Explained(NamedTuple):
 def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> list[Path]:
     """The files and scenes named, and all pictures below the folders named, sorted within each folder.
 
+    Links that lead nowhere are among them: whoever reads them says so.
     What lies in ``out`` below such a folder is the result of an earlier run, and left out.
     """
     found: list[Path] = []
@@ -62,7 +63,8 @@ def tuned_for(why: object, paths: Sequence[str | Path], target: Any = None) -> T
 
 def _inside(folder: Path, out: Path | None) -> list[Path]:
     """The pictures below a folder, less the results of earlier runs: what lies in ``out`` below it, or is marked."""
-    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in imaging.SUFFIXES and p.is_file())
+    named = (p for p in folder.rglob("*") if p.suffix.lower() in imaging.SUFFIXES)
+    pictures = sorted(p for p in named if p.is_file() or (p.is_symlink() and not p.exists()))
     if out is None or not out.resolve().is_relative_to(folder.resolve()):
         return pictures
     if out.resolve() == folder.resolve():

@@ -116,6 +116,11 @@ class Run:
         """Where a shard is kept."""
         return self.folder / f"shard-{shard:06}.parquet"
 
+    def tidy(self) -> None:
+        """Takes away what those left that were killed as they wrote a shard; for who holds the whole folder."""
+        for path in self.folder.glob("shard-*.part"):
+            path.unlink(missing_ok=True)
+
     def missing(self, part: str | None = None) -> list[int]:
         """The shards that are not there yet; of a ``part`` ``i/n`` every n-th of all, from the i-th."""
         i, n = parted(part) if part else (1, 1)

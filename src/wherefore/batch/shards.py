@@ -139,7 +139,7 @@ class _Shards:
             self._write()
             self.number = number
         self.tables += measured.result()
-        wrong = [row["error"].replace(row["sample"], "a picture") for row in rows if "error" in row]
+        wrong = [_nameless(row["error"], row["sample"]) for row in rows if "error" in row]
         return len({row["number"] for row in rows}), wrong
 
     def _write(self) -> None:
@@ -148,6 +148,18 @@ class _Shards:
         if self.tables:
             self.writing = self.writer.submit(_written, self.run, self.number, self.tables)
             self.tables = []
+
+
+def there(run: Run, shard: int) -> tuple[int, list[str]]:
+    """How many pictures a shard is that is there, and what was wrong with some."""
+    _, file = parquet()
+    errors = file.read_table(run.path(shard), columns=["path", "error"]).drop_null().to_pylist()
+    return len(run.numbers(shard)), [_nameless(row["error"], row["path"]) for row in errors]
+
+
+def _nameless(error: str, name: str) -> str:
+    """What is wrong, without the name of the picture, so that it can be counted."""
+    return error.replace(name, "a picture")
 
 
 def _written(run: Run, number: int, tables: list[Any]) -> None:

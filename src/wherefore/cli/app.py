@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.exceptions import TyperException
 
 from wherefore import __version__, console
+from wherefore.cli import completing
 from wherefore.errors import Error
 
 app = typer.Typer(
@@ -25,7 +25,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ModelName = Annotated[str, typer.Option("--model", "-m", help="A name that `wherefore models` lists.")]
+ModelName = Annotated[
+    str,
+    typer.Option("--model", "-m", help="A name that `wherefore models` lists.", autocompletion=completing.models),
+]
 Weights = Annotated[
     Path | None,
     typer.Option("--weights", "-w", help="A local state dict (.safetensors, .pth) in place of the download."),
@@ -90,10 +93,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Error as error:
         console.complain(str(error))
         sys.exit(2)
-    except TyperException as error:
-        if error.format_message():  # else the help has been printed, for want of a command
-            console.complain(f"{error.format_message().rstrip('.')}: see `wherefore --help`.")
-        sys.exit(2)
     except KeyboardInterrupt:
         console.complain("interrupted.")
         sys.exit(130)
+    except Exception as error:
+        # Typer's own errors, known by what they can do: their class is of another module in every other version.
+        if not hasattr(error, "format_message"):
+            raise
+        if error.format_message():  # else the help has been printed, for want of a command
+            console.complain(f"{error.format_message().rstrip('.')}: see `wherefore --help`.")
+        sys.exit(2)

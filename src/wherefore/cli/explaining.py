@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from wherefore import console
-from wherefore.cli import reporting
+from wherefore.cli import completing, reporting
 from wherefore.cli.app import AsJson, Below, ModelName, Tune, Weights, app, load_model, tuned_or_named
 from wherefore.errors import Error
 
@@ -36,7 +36,9 @@ def explain(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="One that `wherefore methods` lists; several, or all: one page per picture.", show_default="grad-cam"
+            help="One that `wherefore methods` lists; several, or all: one page per picture.",
+            show_default="grad-cam",
+            autocompletion=completing.methods,
         ),
     ] = None,
     layer: Annotated[

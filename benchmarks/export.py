@@ -63,9 +63,7 @@ def prepared(model: wf.Model, folder: Path | None) -> Tensor:
     """``(COUNT, 3, H, W)``: the first pictures of a folder by name, or scenes."""
     assert model.preprocess
     files = sorted(folder.iterdir()) if folder else []
-    pictures = (
-        (Image.open(f).convert("RGB") for f in files) if folder else (wf.scenes.scene(i).image for i in range(COUNT))
-    )
+    pictures = (Image.open(f).convert("RGB") for f in files) if folder else (wf.scenes.scene(i).image for i in range(COUNT))
     return torch.stack([model.preprocess(each) for each in islice(pictures, COUNT)])
 
 
@@ -130,9 +128,7 @@ def main() -> None:
         for name in NETWORKS:
             model = network(name, weights)
             images, path = prepared(model, photographs), Path(folder) / f"{name}.onnx"
-            trained = (
-                model.weights_sha256 is not None and weights and (weights / f"{name}_imagenet.safetensors").exists()
-            )
+            trained = model.weights_sha256 is not None and weights and (weights / f"{name}_imagenet.safetensors").exists()
             export(wf.Explainer(model if trained else centred(model, images)), path)
             a = agreement(model, path, images)
             print(

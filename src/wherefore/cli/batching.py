@@ -13,7 +13,7 @@ import typer
 
 from wherefore import console
 from wherefore.cli import completing
-from wherefore.cli.app import AsJson, ModelName, Weights, app
+from wherefore.cli.app import AsJson, Below, ModelName, Tune, Weights, app, tuned_or_named
 
 
 @app.command()
@@ -45,6 +45,8 @@ def batch(
     fit: Annotated[str, typer.Option(help="model: the network's own crop; squash: the whole picture, squashed.")] = (
         "model"
     ),
+    tune: Tune = False,
+    below: Below = None,
     limit: Annotated[int | None, typer.Option(min=1, help="How many pictures, the first ones.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray: on a cluster that shares the folder.")] = "local",
     address: Annotated[
@@ -78,7 +80,8 @@ def batch(
     wherefore batch imagenet:/data/ilsvrc --engine ray --address auto --out /shared/found
     """
     from wherefore.batch.engines import run
-    from wherefore.batch.run import Settings
+    from wherefore.batch.run import TUNE, Settings
+    from wherefore.below import PLAIN, checked
 
     settings = Settings(
         model,
@@ -90,6 +93,7 @@ def batch(
         fit,
         output,
         console.options([method], option or []),
+        TUNE if tuned_or_named(tune, below) else checked(below or PLAIN),
     )
     with _stopped(out):
         found = run(

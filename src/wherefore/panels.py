@@ -26,7 +26,7 @@ from wherefore.subjects import Subject
 Report = dict[str, Any]
 FEW = 6  # tiles that stand in one row, and larger
 TILE, LARGE_TILE = (240, 15), (320, 20)  # pixels across, and the size of the letters
-OWN = ("method", "layer", "grid", "options", "flips", "compile")  # settings in which the ways may differ
+OWN = ("method", "layer", "grid", "options", "flips", "compile", "below")  # settings in which the ways may differ
 
 
 @dataclass(frozen=True)

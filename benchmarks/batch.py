@@ -87,7 +87,7 @@ def bare(run: Run, why: Explainer) -> None:
                 net(images)
         return [[{}] for _ in ready]
 
-    read, step = partial(shards._ready, run, why), max(SLICE, why.at_once)
+    read, step = partial(shards._ready, run, why, None), max(SLICE, why.at_once)
     for _ in sliced(range(run.count), read, forward, None, step, os.cpu_count() or 1):
         pass
 

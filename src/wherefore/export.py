@@ -189,6 +189,7 @@ def _simpler() -> dict[Any, Callable[..., Any]]:
         **known,
         aten._adaptive_avg_pool2d.default: _pooled,
         aten._adaptive_avg_pool2d_backward.default: _pooled_backward,
+        aten.max_pool2d_with_indices_backward.default: _largest_backward,
     }
 
 
@@ -208,6 +209,12 @@ def _pooled(x: Tensor, size: tuple[int, int]) -> Tensor:
 def _pooled_backward(gradient: Tensor, x: Tensor) -> Tensor:
     rows = _bins(x.shape[-2], gradient.shape[-2], x)
     return rows.T @ gradient @ _bins(x.shape[-1], gradient.shape[-1], x)
+
+
+def _largest_backward(gradient: Tensor, x: Tensor, *how: Any) -> Tensor:
+    """Of maximum pooling: each gradient to the place that its value came from, the last that pooling was told."""
+    places = how[-1].flatten(2)
+    return torch.zeros_like(x).flatten(2).scatter_add(2, places, gradient.flatten(2)).view_as(x)
 
 
 # -------------------------------------------------------------------------------------------- files

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from wherefore.batch import shards
-from wherefore.batch.run import Run, Settings, begun, locked, reopened
+from wherefore.batch.run import TUNE, Run, Settings, begun, locked, reopened
 from wherefore.errors import Error
 from wherefore.guard import one_thread
 from wherefore.progress import track
@@ -69,10 +69,13 @@ def run(
         raise Error(f"--engine is {' or '.join(ENGINES)}, not {engine}.")
     if address is not None and engine != "ray":
         raise Error("--address is that of a Ray cluster: give --engine ray.")
-    with locked(folder, part):
+    if engine == "ray" and settings.below == TUNE:
+        raise Error("--tune measures this machine, not those of a cluster: name what they shall run with --below.")
+    with locked(folder, part), one_thread() if settings.small else nullcontext():
         own = list(devices) or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
         why = settings.explainer(own[0] if engine == "local" else "cpu")
         begin = begun(source, folder, settings, why, limit)
+        why = why if begin.settings.below == why.below else why.running(begin.settings.below)
         if part is None:
             begin.tidy()
         missing = begin.missing(part)
@@ -82,8 +85,7 @@ def run(
             told = cluster.made(begin, missing, address)
         else:
             told = shards.made(begin, why, missing) if len(own) == 1 else _processes(begin, missing, own)
-        with one_thread() if settings.small else nullcontext():
-            return _counted(begin, missing, told)
+        return _counted(begin, missing, told)
 
 
 def _counted(begin: Run, missing: Sequence[int], told: Iterator[Told]) -> Finished:

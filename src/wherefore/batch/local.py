@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +18,13 @@ from wherefore.explanation import Explanation
 from wherefore.inputs import Input, is_scene
 from wherefore.saving import can_be_made, file_name, is_drawn, jpeg, made, unique_names, write_tensors, write_whole
 from wherefore.targets import is_per_image
+from wherefore.tuning import Tuned, tuned
 
 Report = dict[str, Any]
 Failure = dict[str, str]  # image, error
 Words = Callable[[Explanation], Sequence[Sequence[Any]]]  # by picture and target, each with report() and figure()
 AHEAD = 2  # batches that are decoded before they are needed
+AT_ONCE = 8  # files that are explained at once
 
 
 class Explained(NamedTuple):
@@ -48,6 +51,14 @@ def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> lis
         empty = f"holds no pictures ({kinds})"
         raise Error(" ".join(f"{path} {empty if os.path.isdir(path) else 'does not exist'}." for path in found[:3]))
     return found
+
+
+def tuned_for(why: object, paths: Sequence[str | Path], target: Any = None) -> Tuned:
+    """What is fastest for files, measured on the first of them; an `Error` for a page of several ways."""
+    if not isinstance(why, Explainer):
+        raise Error("--tune measures one method at one layer: name one of each.")
+    reads = (partial(why.open, path) for path in paths)
+    return tuned(why, reads, target, len(paths), min(AT_ONCE, why.at_once))
 
 
 def _inside(folder: Path, out: Path | None) -> list[Path]:
@@ -79,7 +90,7 @@ class FileRun:
     paths: Sequence[str | Path]
     target: Any = None
     out: Path | None = None
-    batch_size: int = 8
+    batch_size: int = AT_ONCE
     colours: str = "heat"
     scale: str = "each"
     truth: bool = False

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.exceptions import TyperException
 
 from wherefore import __version__, console
+from wherefore.cli import completing
 from wherefore.errors import Error
 
 app = typer.Typer(
@@ -25,10 +25,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ModelName = Annotated[str, typer.Option("--model", "-m", help="A name that `wherefore models` lists.")]
+ModelName = Annotated[
+    str,
+    typer.Option("--model", "-m", help="A name that `wherefore models` lists.", autocompletion=completing.models),
+]
 Weights = Annotated[
     Path | None,
     typer.Option("--weights", "-w", help="A local state dict (.safetensors, .pth) in place of the download."),
+]
+Tune = Annotated[
+    bool, typer.Option("--tune", help="Measure which way of running the network is fastest here, say so, and take it.")
+]
+Below = Annotated[
+    str | None,
+    typer.Option(
+        help="The part below the layer: folded, channels-last, bfloat16, float16, graph, or several joined by +; "
+        "compiled.",
+        show_default="plain",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
@@ -56,6 +70,13 @@ def load_model(name: str, weights: Path | None, device: str | None, classes: Pat
     return moved(load(name, weights or "default", classes=names), device)
 
 
+def tuned_or_named(tune: bool, below: str | None) -> bool:
+    """Whether it is to be tuned; an `Error` where what would be measured is named."""
+    if tune and below:
+        raise Error("--tune measures what --below would name: leave one of them out.")
+    return tune
+
+
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     console.complain(str(message))
 
@@ -72,10 +93,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Error as error:
         console.complain(str(error))
         sys.exit(2)
-    except TyperException as error:
-        if error.format_message():  # else the help has been printed, for want of a command
-            console.complain(f"{error.format_message().rstrip('.')}: see `wherefore --help`.")
-        sys.exit(2)
     except KeyboardInterrupt:
         console.complain("interrupted.")
         sys.exit(130)
+    except Exception as error:
+        # Typer's own errors, known by what they can do: their class is of another module in every other version.
+        if not hasattr(error, "format_message"):
+            raise
+        if error.format_message():  # else the help has been printed, for want of a command
+            console.complain(f"{error.format_message().rstrip('.')}: see `wherefore --help`.")
+        sys.exit(2)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import AsJson, app
 from wherefore.errors import Error
 
@@ -16,10 +17,20 @@ from wherefore.errors import Error
 @app.command()
 def audit(
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A name that `wherefore models` lists.", show_default=False)
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A name that `wherefore models` lists.",
+            show_default=False,
+            autocompletion=completing.models,
+        ),
     ],
     data: Annotated[
-        str, typer.Option(help="manifest:FILE, scenes, folder:DIR, imagenet:DIR, voc:DIR or coco:DIR.")
+        str,
+        typer.Option(
+            help="manifest:FILE, scenes, folder:DIR, imagenet:DIR, voc:DIR or coco:DIR.", autocompletion=completing.data
+        ),
     ] = "scenes",
     failures: Annotated[
         bool, typer.Option("--failures", help="The pictures that it gets wrong, and what it looked at there.")

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from wherefore import console
-from wherefore.cli.app import AsJson, ModelName, Weights, app
+from wherefore.cli import completing
+from wherefore.cli.app import AsJson, Below, ModelName, Tune, Weights, app, tuned_or_named
 
 
 @app.command()
@@ -33,7 +34,9 @@ def batch(
         list[str] | None,
         typer.Option("--target", "-t", help="A class by name or index, top5, or all; may be given several times."),
     ] = None,
-    method: Annotated[str, typer.Option(help="One that `wherefore methods` lists.")] = "grad-cam",
+    method: Annotated[
+        str, typer.Option(help="One that `wherefore methods` lists.", autocompletion=completing.methods)
+    ] = "grad-cam",
     layer: Annotated[str | None, typer.Option(help="One that `wherefore layers` lists.")] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", "-O", help="NAME=VALUE, as `wherefore methods METHOD` lists them.")
@@ -42,6 +45,8 @@ def batch(
     fit: Annotated[str, typer.Option(help="model: the network's own crop; squash: the whole picture, squashed.")] = (
         "model"
     ),
+    tune: Tune = False,
+    below: Below = None,
     limit: Annotated[int | None, typer.Option(min=1, help="How many pictures, the first ones.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray: on a cluster that shares the folder.")] = "local",
     address: Annotated[
@@ -75,7 +80,8 @@ def batch(
     wherefore batch imagenet:/data/ilsvrc --engine ray --address auto --out /shared/found
     """
     from wherefore.batch.engines import run
-    from wherefore.batch.run import Settings
+    from wherefore.batch.run import TUNE, Settings
+    from wherefore.below import PLAIN, checked
 
     settings = Settings(
         model,
@@ -87,6 +93,7 @@ def batch(
         fit,
         output,
         console.options([method], option or []),
+        TUNE if tuned_or_named(tune, below) else checked(below or PLAIN),
     )
     with _stopped(out):
         found = run(

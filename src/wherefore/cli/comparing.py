@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import AsJson, app, load_model
 from wherefore.errors import Error
 
@@ -21,7 +22,13 @@ def compare(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A name that `wherefore models` lists; given twice.", show_default=False),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A name that `wherefore models` lists; given twice.",
+            show_default=False,
+            autocompletion=completing.models,
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None,
@@ -29,7 +36,11 @@ def compare(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="manifest:FILE, scenes, folder:DIR, imagenet:DIR, voc:DIR, coco:DIR.", show_default=False),
+        typer.Option(
+            help="manifest:FILE, scenes, folder:DIR, imagenet:DIR, voc:DIR, coco:DIR.",
+            show_default=False,
+            autocompletion=completing.data,
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many pictures of --data, drawn at random.")] = 200,
     seed: Annotated[int, typer.Option(help="Which pictures of --data.")] = 0,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import AsJson, ModelName, Weights, app, load_model
 
 
@@ -25,7 +26,11 @@ def export(
         bool, typer.Option("--pretrained/--no-pretrained", help="Without: random weights, nothing is downloaded.")
     ] = True,
     method: Annotated[
-        str, typer.Option(help="grad-cam, counterfactual, hires-cam, grad-cam++, xgrad-cam or layer-cam.")
+        str,
+        typer.Option(
+            help="grad-cam, counterfactual, hires-cam, grad-cam++, xgrad-cam or layer-cam.",
+            autocompletion=completing.methods,
+        ),
     ] = "grad-cam",
     layer: Annotated[str | None, typer.Option(help="One that `wherefore layers` lists.")] = None,
     top1: Annotated[bool, typer.Option("--top1", help="No input target: explain the first answer.")] = False,

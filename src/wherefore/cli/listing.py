@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import AsJson, app
 
 
@@ -59,7 +60,10 @@ def models(
 
 @app.command()
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One method: all that there is to say of it.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="One method: all that there is to say of it.", autocompletion=completing.methods),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """List the methods of explanation and their cost; of one, also its source, formula and options."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import Weights, app
 
 
@@ -79,7 +80,12 @@ def train(
 @app.command()
 def finetune(
     model: Annotated[str, typer.Argument(help="A name that `wherefore models` lists.", show_default=False)],
-    data: Annotated[str, typer.Option(help="voc:DIR, coco:DIR, folder:DIR or scenes.", show_default=False)],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="voc:DIR, coco:DIR, folder:DIR or scenes.", show_default=False, autocompletion=completing.data
+        ),
+    ],
     weights: Weights = None,
     split: Annotated[str, typer.Option(help="What is trained on; test is measured on.")] = "train",
     epochs: Annotated[int, typer.Option(help="Passes through the pictures.")] = 30,

@@ -10,21 +10,33 @@ from typing import Annotated
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import AsJson, app
 from wherefore.errors import Error
 
 
 @app.command()
 def experiment(
-    name: Annotated[str, typer.Argument(help="One of `wherefore experiments`, or all.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="One of `wherefore experiments`, or all.", show_default=False, autocompletion=completing.experiments
+        ),
+    ],
     data: Annotated[
         str,
         typer.Option(
-            help="scenes, or imagenet, voc, coco, vqa, genome, broden and folder with :DIR, or manifest:FILE."
+            help="scenes, or imagenet, voc, coco, vqa, genome, broden and folder with :DIR, or manifest:FILE.",
+            autocompletion=completing.data,
         ),
     ] = "scenes",
     model: Annotated[
-        str | None, typer.Option(help="A network in place of the shipped ones.", show_default="scenes:vgg and others")
+        str | None,
+        typer.Option(
+            help="A network in place of the shipped ones.",
+            show_default="scenes:vgg and others",
+            autocompletion=completing.models,
+        ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="A file of its weights.")] = None,
     limit: Annotated[int | None, typer.Option(help="How many pictures.", show_default="the experiment's")] = None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import AsJson, ModelName, Weights, app, load_model
 from wherefore.errors import Error
 
@@ -19,7 +20,9 @@ PICTURES = 1000
 @app.command()
 def dissect(
     model: ModelName = "scenes:places",
-    data: Annotated[str, typer.Option(help="scenes or broden:DIR; with --prompts any data set.")] = "scenes",
+    data: Annotated[
+        str, typer.Option(help="scenes or broden:DIR; with --prompts any data set.", autocompletion=completing.data)
+    ] = "scenes",
     layer: Annotated[
         str | None, typer.Option(help="One that `wherefore layers` lists.", show_default="the one that is explained")
     ] = None,

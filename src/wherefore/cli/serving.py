@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import app, load_model
 from wherefore.errors import Error
 
@@ -25,6 +26,7 @@ def serve(
             "-m",
             help="One that `wherefore models` lists; several times for several. Requests can name no other.",
             show_default="some of scenes:",
+            autocompletion=completing.models,
         ),
     ] = None,
     token_file: Annotated[

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import AsJson, app
 from wherefore.errors import Error
 
@@ -45,15 +46,29 @@ def init(
     kind: Annotated[str, typer.Argument(help="class-discrimination or trust.", show_default=False)],
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A name that `wherefore models` lists; of trust two.", show_default="ours"),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A name that `wherefore models` lists; of trust two.",
+            show_default="ours",
+            autocompletion=completing.models,
+        ),
     ] = None,
     weights: Annotated[
         list[Path] | None, typer.Option("--weights", "-w", help="A file of weights for each --model.")
     ] = None,
-    data: Annotated[str, typer.Option(help="scenes, voc:DIR, coco:DIR ... as `wherefore datasets` lists.")] = "scenes",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="scenes, voc:DIR, coco:DIR ... as `wherefore datasets` lists.", autocompletion=completing.data
+        ),
+    ] = "scenes",
     split: Annotated[str, typer.Option(help="Which part of the data; the paper's is VOC 2007's val.")] = "test",
     method: Annotated[
-        list[str] | None, typer.Option(help="One that draws signed pictures.", show_default="the paper's")
+        list[str] | None,
+        typer.Option(
+            help="One that draws signed pictures.", show_default="the paper's", autocompletion=completing.methods
+        ),
     ] = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pictures with one of their categories, for every method.")] = 90,
     ratings: Annotated[int, typer.Option(min=1, help="Of each item, by as many people.")] = 9,

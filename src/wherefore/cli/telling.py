@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wherefore import console
-from wherefore.cli import reporting
+from wherefore.cli import completing, reporting
 from wherefore.cli.app import AsJson, Weights, app, load_model
 from wherefore.errors import Error
 
 if TYPE_CHECKING:
     from wherefore.telling import ToldRun
 
-Method = Annotated[str, typer.Option(help="One that `wherefore methods` lists.")]
+Method = Annotated[str, typer.Option(help="One that `wherefore methods` lists.", autocompletion=completing.methods)]
 Layer = Annotated[str | None, typer.Option(help="One that `wherefore layers` lists.")]
 Options = Annotated[
     list[str] | None,
@@ -55,7 +55,13 @@ def caption(
         bool, typer.Option("--regions", help="Explain the captions of a scene's regions, each with its box.")
     ] = False,
     model: Annotated[
-        str, typer.Option("--model", "-m", help="One that says words: scenes:captioner, scenes:show-and-tell, hf:...")
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="One that says words: scenes:captioner, scenes:show-and-tell, hf:...",
+            autocompletion=completing.models,
+        ),
     ] = "scenes:captioner",
     weights: Weights = None,
     beam: Annotated[int, typer.Option(help="How many beginnings the search for the caption keeps; 1 is greedy.")] = 1,

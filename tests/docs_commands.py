@@ -39,6 +39,7 @@ TAKEN = (
     ("convert ", "needs Caffe's files; tests/test_caffe.py runs it"),
     ("caffe:", "needs Caffe's files"),
     ("paper:", "needs what training writes"),
+    ("--tune", "measures for long; tests/test_tuning.py runs it"),
     ("--retrain", "trains 15 networks"),
     ("experiment all", "runs for minutes; tests/test_experiments.py runs each"),
     ("experiment segmentation", "trains for minutes"),

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import assert_type
 
-import wherefore as wf
 from PIL import Image
 from torch import Tensor
+
+import wherefore as wf
 
 
 def strongest(e: wf.Explanation) -> dict[str, float]:

@@ -47,7 +47,7 @@ def test_names_are_those_of_the_registries() -> None:
     ("words", "found"),
     [
         (("explain", "x.jpg", "--method", "guided"), ["guided-backprop", "guided-grad-cam"]),
-        (("explain", "x.jpg", "--model", "scenes:v"), ["scenes:vgg", "scenes:vgg-cam", "scenes:vqa", "scenes:vqa-alexnet"]),
+        (("layers", "--model", "scenes:v"), [f"scenes:{n}" for n in ("vgg", "vgg-cam", "vqa", "vqa-alexnet")]),
         (("explain", "x.jpg", "--model", "resnet5"), ["resnet50"]),
         (("experiment", "local"), ["localization"]),
         (("audit", "--data", "im"), ["imagenet:"]),

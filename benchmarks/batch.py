@@ -155,10 +155,11 @@ def stages(why: Explainer, source: str, pictures: int, target: tuple[str, ...]) 
     with tempfile.TemporaryDirectory() as folder:
         run = begun(source, Path(folder), Settings(why.model.name, target=target), why, pictures)
         work, tables = shards._Asking(why, run), []
-        work([shards._ready(run, why, number) for number in range(min(SLICE, run.count))])  # warms up
+        first = [shards._ready(run, why, None, number) for number in range(min(SLICE, run.count))]
+        shards._measured([{"number": 0, "sample": "", **row} for made in work(first) for row in made])  # warms up
         for start in range(0, run.count, SLICE):
             numbers = range(start, min(start + SLICE, run.count))
-            ready = timed("reading", lambda numbers=numbers: [shards._ready(run, why, n) for n in numbers])
+            ready = timed("reading", lambda numbers=numbers: [shards._ready(run, why, None, n) for n in numbers])
             found = timed("network", lambda ready=ready: work(ready))
             named = zip(numbers, ready, found, strict=True)
             rows = [{"number": n, "sample": each.name, **row} for n, each, made in named for row in made]

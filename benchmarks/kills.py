@@ -212,7 +212,8 @@ def main() -> None:
         found = {"engine": given.engine, **run.counts, **compared(run.folder, out / "whole"), "left": len(left)}
         found["parts"] = len([*run.folder.glob("*.part")])
     print(json.dumps(found) if given.json else "\n".join(f"{name}: {value}" for name, value in found.items()))
-    sys.exit(bool(found["different"] or run.counts["written again"] or left))
+    fewer = run.kills < given.kills
+    sys.exit(bool(found["different"] or run.counts["written again"] or left or found["parts"] or fewer))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import wherefore as wf
@@ -29,6 +31,7 @@ from wherefore.batch import shards
 from wherefore.batch.engines import Finished, run
 from wherefore.batch.results import unpacked
 from wherefore.batch.run import Settings, locked
+from wherefore.copying import Copier
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
 SCENES = Settings("scenes:vgg")
@@ -324,6 +327,26 @@ def test_killed_at_random_moments(engine: str, kills: int, tmp_path: Path) -> No
     run("scenes", tmp_path / "own", SCENES, limit=640)
     found = sorted(rows(tmp_path / engine), key=lambda row: row["number"])
     assert found == rows(tmp_path / "own"), "as this process makes them, too"
+
+
+def test_a_copy_that_fails_is_no_fault_of_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Copier, "start", fails)
+    with pytest.raises(torch.OutOfMemoryError):
+        run("scenes", tmp_path, SCENES, limit=4)
+    assert not [*tmp_path.glob("*.parquet*")]
+    monkeypatch.undo()
+    assert run("scenes", tmp_path, SCENES, limit=4).pictures == 4 and not any(row["error"] for row in rows(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_stages_of_a_run() -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "batch.py"
+    done = subprocess.run([sys.executable, script, "stages", "--pictures", "4"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\| scenes:vgg \| 4 \| top1 \| [\d. |]+$", done.stdout, re.M), done.stdout
 
 
 def test_what_a_run_costs() -> None:

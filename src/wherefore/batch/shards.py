@@ -1,8 +1,7 @@
 """The shards of a run, made on this machine: decoding, the network, measuring and writing overlap.
 
 However long the run is, there are in memory the slice that the network works on, the one that is being decoded (and
-copied to the GPU, where the network is on one), a few
-that are being measured, and the finished rows of one shard.
+copied to the GPU, where the network is on one), a few that are being measured, and the finished rows of one shard.
 """
 
 from __future__ import annotations
@@ -180,13 +179,14 @@ def _ready(run: Run, why: Explainer, copier: Copier | None, number: int) -> Read
         sample = run.dataset[number]
         name = sample.name
         found = why.prepare(Picture(name, sample.image, NOT_YET))
-        return Ready(name, found, coming=copier.start((found.tensor, dict(found.others))) if copier else None)
     except Unreadable as error:
         return Ready(error.args[0].name, None, str(error))
     except Error as error:
         return Ready(name, None, str(error))
     except Exception as error:  # one picture that upsets a decoder does not end a run over millions
         return Ready(name, None, f"{name} cannot be prepared: {error}")
+    # A copy that fails is no fault of the picture: it ends the run, which goes on later.
+    return Ready(name, found, coming=copier.start((found.tensor, dict(found.others))) if copier else None)
 
 
 class _Asking:

@@ -17,7 +17,7 @@ from wherefore.study.plan import Item, Plan
 from wherefore.study.tables import Moment, answers, assignments, slots, workers
 from wherefore.study.visitors import plain
 
-NEAR = 200  # free slots: so few that who fills them is worked out at each trial, in milliseconds
+NEAR = 100  # free slots: so few that who fills them can be worked out at each trial, as a rule in a millisecond
 
 
 def count(condition: Any) -> Any:

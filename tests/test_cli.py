@@ -178,7 +178,7 @@ def refused(done: Done, *words: str) -> None:
         (["--device", "gpu"], "device 'gpu' cannot be used"),
         (["--out", "out", "--colours", "viridis"], "no colour map is called 'viridis': there are heat, jet"),
         (["--out", "out", "--scale", "both"], "scale is 'each' or 'common'"),
-        (["--nonsense"], "No such option: --nonsense"),
+        (["--nonsense"], "No such option"),
         (["--scale"], "requires an argument"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -102,6 +103,23 @@ def test_networks(name: str, tmp_path: Path) -> None:
     # Of an untrained network many classes have no evidence anywhere: of thirty the one with most is taken.
     target = wf.explain(model, images, [*range(30)]).evidence.argmax(1)
     same(by_onnx(tmp_path / "m.onnx", images, target), model, images, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1"])
+def test_photographs(name: str, data: Path, tmp_path: Path) -> None:
+    """Of 50 photographs, by trained weights: the same first answers, and the maps of those that have evidence."""
+    model = wf.load(name, weights=data / "weights" / f"{name}_imagenet.safetensors")
+    export(wf.Explainer(model), tmp_path / "m.onnx")
+    files = sorted((data / "imagenet" / "sample").iterdir())[:50]
+    images = torch.stack([model.preprocess(Image.open(file).convert("RGB")) for file in files])
+    e = wf.explain(model, images)
+    logits, maps = by_onnx(tmp_path / "m.onnx", images, e.classes[:, 0])
+    assert np.array_equal(logits.argmax(1), e.classes[:, 0].numpy()) and len(set(logits.argmax(1))) > 25
+    largest = e.evidence[:, 0].numpy()
+    assert (largest > 0).sum() > 40, "else little is compared"
+    off = np.abs(maps - e.maps[:, 0].numpy()).max((1, 2))
+    assert (off[largest > 0] <= 1e-4 * largest[largest > 0]).all() and not maps[largest == 0].any()
 
 
 def test_what_the_file_says(tmp_path: Path) -> None:

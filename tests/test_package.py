@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,40 @@ def test_public_names() -> None:
         _ = wherefore.explian
     assert callable(wherefore.explain), "no module bears the name of a public function"
     assert not [n for n in wherefore.__all__ if (SOURCE / f"{n}.py").exists()]
+
+
+def test_core_dependencies() -> None:
+    """Nine, jinja2 among them, which torch itself needs; none is capped, so that wherefore fits beside others."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    core = {name: bound for name, bound in (each.split(">=") for each in project["dependencies"])}
+    assert [*core] == [
+        "torch", "torchvision", "numpy", "pillow", "scipy", "safetensors", "typer", "rich", "jinja2",
+    ]  # fmt: skip
+    every = [*project["dependencies"], *(each for some in project["optional-dependencies"].values() for each in some)]
+    assert not [each for each in every if set("<~!=") & set(each.replace(">=", ""))], "a bound above"
+
+
+def test_lowest_versions_are_those_of_the_bounds() -> None:
+    """constraints-lowest.txt, by which the tests are run with the oldest versions, pins what pyproject.toml says."""
+    root = Path(__file__).parents[1]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    pins = dict(line.split("==") for line in (root / "constraints-lowest.txt").read_text().split("\n") if "==" in line)
+    libraries = [*extras["dependencies"], *extras["optional-dependencies"]["export"]]
+    for name, bound in (each.split(">=") for each in libraries):
+        pinned = pins[name].split("+")[0]
+        assert pinned == bound or pinned.startswith(f"{bound}."), f"{name}: write constraints-lowest.txt anew"
+
+
+def test_types_reach_users(tmp_path: Path) -> None:
+    """`examples/typed.py`, which asserts the types of what it is given, passes ``mypy --strict`` as a program does."""
+    pytest.importorskip("mypy", reason="needs mypy, of the extra dev")
+    example = tmp_path / "typed.py"
+    example.write_text((Path(__file__).parents[1] / "examples" / "typed.py").read_text())
+
+    def checked() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", example.name]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert checked().returncode == 0, checked().stdout
+    example.write_text(example.read_text().replace("assert_type(e, wf.Explanation)", "assert_type(e, wf.Model)"))
+    assert "assert-type" in checked().stdout, "it can fail"

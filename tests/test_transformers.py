@@ -212,6 +212,8 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     model = load(name, file)
     assert model.sha256 == hashlib.sha256(file.read_bytes()).hexdigest() and not model.net.training
     assert all(torch.equal(value, state[key]) for key, value in model.net.state_dict().items())
+    if not hasattr(net.vit, "layers"):
+        return  # an older transformers, whose own names the old ones are
     old = {
         k.replace("vit.layers", "vit.encoder.layer").replace("q_proj", "attention.query"): v for k, v in state.items()
     }

@@ -60,9 +60,18 @@ class Panel:
         A way that failed says why. ``scale="common"`` draws all targets of a way on one scale, ``truth`` what is known
         to be in the picture.
         """
-        tiles = len(self.ways) + 1
         blocks = self.blocks(colours=colours, scale=scale, truth=truth)
-        return tiling.page(blocks, _columns(tiles), self.foot(scale), _size(tiles)[1])
+        return tiling.page(blocks, self.columns, self.foot(scale), self.letters)
+
+    @property
+    def columns(self) -> int:
+        """How many tiles stand in a row."""
+        return _columns(len(self.ways) + 1)
+
+    @property
+    def letters(self) -> int:
+        """The size of its letters."""
+        return _size(len(self.ways) + 1)[1]
 
     def blocks(self, *, colours: str = "heat", scale: str = "each", truth: bool = False) -> list[tiling.Block]:
         """The blocks of the page, for one that shows more."""

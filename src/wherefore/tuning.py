@@ -83,7 +83,7 @@ class Tuned:
         return said
 
 
-def tune(why: Explainer, images: Any, target: Any = None, *, count: int | None = None, seconds: float = 20.0) -> Tuned:
+def tune(why: Explainer, images: Any, target: Any = None, *, count: int | None = None, seconds: float = 10.0) -> Tuned:
     """The explainer that is fastest on this machine for images like these, and what was measured.
 
         tuned = wf.tune(wf.Explainer(model), images)

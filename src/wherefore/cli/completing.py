@@ -25,14 +25,14 @@ def _torchvision() -> Iterator[str]:
     """torchvision's names: functions under its decorator."""
     spec = find_spec("torchvision")  # says where it is; imports nothing
     if spec and spec.origin:
-        registered = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+        registered = re.compile(r"^@register_model\(\)\n(?:.*\n)*?def (\w+)\(", re.MULTILINE)
         for file in sorted(Path(spec.origin).parent.glob("models/**/*.py")):
             yield from registered.findall(file.read_text(encoding="utf-8"))
 
 
 def models(incomplete: str) -> list[str]:
     """Names of --model: torchvision's, those that the package carries, and the prefixes of others."""
-    shipped = [f"scenes:{file.stem}" for file in sorted((PACKAGE / "models" / "weights").glob("*.json"))]
+    shipped = sorted(f"scenes:{file.stem}" for file in (PACKAGE / "models" / "weights").glob("*.json"))
     return _beginning([*_torchvision(), *shipped, *OTHERS], incomplete)
 
 

@@ -189,7 +189,14 @@ def layers(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """List every layer that can be explained, its grid, which one is the default and why."""
+    """List every layer that can be explained, its grid, which one is the default and why.
+
+    [bold]Examples[/bold]
+
+    wherefore layers --model vgg16
+
+    wherefore layers --model resnet50 --no-pretrained
+    """
     from wherefore.explainer import Explainer
     from wherefore.guard import any_score
     from wherefore.layers import find_layers

@@ -66,7 +66,14 @@ def methods(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """List the methods of explanation and their cost; of one, also its source, formula and options."""
+    """List the methods of explanation and their cost; of one, also its source, formula and options.
+
+    [bold]Examples[/bold]
+
+    wherefore methods
+
+    wherefore methods occlusion
+    """
     import wherefore.methods  # noqa: F401  fills the registry
     from wherefore.options import method_options
     from wherefore.registry import METHODS
@@ -95,7 +102,14 @@ def metrics(
     name: Annotated[str | None, typer.Argument(help="One metric: all that there is to say of it.")] = None,
     json: AsJson = False,
 ) -> None:
-    """List the metrics that maps are measured with; of one, also its definition."""
+    """List the metrics that maps are measured with; of one, also its definition.
+
+    [bold]Examples[/bold]
+
+    wherefore metrics
+
+    wherefore metrics pointing
+    """
     import wherefore.metrics  # noqa: F401  fills the registry
     from wherefore.registry import METRICS
 
@@ -141,7 +155,14 @@ def datasets(
 
 @app.command()
 def experiments(json: AsJson = False) -> None:
-    """List the experiments: what each measures, the section of the paper that it reruns, and how long it takes."""
+    """List the experiments: what each measures, the section of the paper that it reruns, and how long it takes.
+
+    [bold]Examples[/bold]
+
+    wherefore experiments
+
+    wherefore experiment pointing
+    """
     from wherefore.experiments.everything import in_order
     from wherefore.registry import EXPERIMENTS
 

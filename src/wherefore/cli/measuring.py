@@ -94,7 +94,12 @@ def experiment(
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and its pictures.")] = Path("demo"),
 ) -> None:
-    """Tell the story of Grad-CAM on the package's own pictures and networks: one HTML page, offline, in a minute."""
+    """Tell the story of Grad-CAM on the package's own pictures and networks: one HTML page, offline, in a minute.
+
+    [bold]Examples[/bold]
+
+    wherefore demo --out told
+    """
     from wherefore import demo
 
     print(demo.run(out))
@@ -108,6 +113,10 @@ def bench(
     r"""Measure speed and memory beside other libraries, as ratios to the network's plain forward pass.
 
     Captum, pytorch-grad-cam and torch-cam take part where they are installed: pip install 'wherefore\[bench]'.
+
+    [bold]Examples[/bold]
+
+    wherefore bench --quick --out bench
     """
     from wherefore import bench
 

@@ -116,7 +116,7 @@ def _by_stage(choice: Choice, taken: Taken, ways: dict[str, Explainer], stages: 
                 e = found.explanations[name]
                 tiles.append(tiling.tile(mapped(e, t, TILE), name, e.evidence_text(0, t), SMALL))
         blocks.append(tiling.Block(f"Stage {stage}", f"{taken.picture.title}, {found.first.model.name}", tiles))
-    return Sheet(taken.picture.title, laid(blocks, columns), found.ways, taken.sample)
+    return Sheet(taken.picture.title, laid(blocks, columns, SMALL), found.ways, taken.sample)
 
 
 def _filled(tiles: list[Image.Image], columns: int) -> list[Image.Image]:

@@ -121,14 +121,13 @@ def _score(value: Tensor, digits: int = 2) -> str:
 def of_panel(panel: Panel, sample: Sample | None, words: str = "", facts: Report | None = None, **look: Any) -> Sheet:
     """The sheet of a panel, with its foot left to the figure."""
     blocks = panel.blocks(**look)
-    return Sheet(panel.picture.title, laid(blocks), panel.ways, sample, words, facts or {})
+    drawn = laid(blocks, panel.columns, panel.letters)
+    return Sheet(panel.picture.title, drawn, panel.ways, sample, words, facts or {})
 
 
-def laid(blocks: Sequence[Block], columns: int | None = None, foot: str = "") -> Image.Image:
-    """Blocks as a picture; of up to nine tiles in the first block all stand in a row."""
-    first = blocks[0].tiles
-    size = SIZE if first[0].width > ACROSS * 2 // 3 and len(first) <= 6 else SMALL
-    return page([*blocks], columns or min(9, len(first)), foot, size, GAP)
+def laid(blocks: Sequence[Block], columns: int | None = None, size: int = SIZE) -> Image.Image:
+    """Blocks as a picture, in letters of that size; by default all tiles of the first stand in a row."""
+    return page([*blocks], columns or len(blocks[0].tiles), "", size, GAP)
 
 
 def mapped(e: Explanation, target: int = 0, across: int = ACROSS) -> Image.Image:

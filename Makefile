@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 explain: $(READY) ## explain a photograph and print the path of the picture
 	@$(BIN)/python examples/first_picture.py
@@ -10,13 +11,17 @@ test: $(READY) ## the tests that run in minutes, after format, lint and types
 	@$(BIN)/ruff format --check src tests examples benchmarks
 	@$(BIN)/ruff check src tests examples benchmarks
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-slow: $(READY) ## the tests that take longer
-	@$(BIN)/python -m pytest -m slow
+	@$(PYTEST) -m slow
 
 bench: $(READY) ## speed and memory beside other libraries
 	@$(BIN)/wherefore bench
+
+docs: $(READY) ## the documentation as a site, site/index.html; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo site/index.html
 
 format: $(READY) ## put the code into form
 	@$(BIN)/ruff format src tests examples benchmarks
@@ -33,4 +38,4 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 .DEFAULT_GOAL := explain
-.PHONY: explain test test-slow bench format help
+.PHONY: explain test test-slow bench docs format help

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,28 @@ from wherefore.types import Grid, Layer, Query, Raw
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, which share the processors
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Says what a test measured: all of it is printed at the end of the run."""
+    return lambda said: request.node.user_properties.append(("figure", said))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the figures, also those of tests that ran in other processes."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, []) if r.when == "call"]
+    if said := [text for report in reports for name, text in report.user_properties if name == "figure"]:
+        terminalreporter.section("figures")
+        terminalreporter.write_line("\n".join(said))
 
 
 @pytest.fixture

@@ -42,8 +42,8 @@ def git(folder: Path) -> str:
     return saved(folder, drawn(hf.GitForCausalLM(config)), wordpiece(), processor)
 
 
-def vit_gpt2(folder: Path) -> str:
-    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 16, "vocab_size": 266}
+def vit_gpt2(folder: Path, positions: int = 16) -> str:
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": positions, "vocab_size": 266}
     ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
     decoder = hf.GPT2Config(**sizes, **ends, is_decoder=True, add_cross_attention=True)
     config = hf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(hf.ViTConfig(**VISION), decoder)

@@ -29,7 +29,7 @@ from wherefore.compat import pytorch_grad_cam as ours
 from wherefore.compat.pytorch_grad_cam import metrics
 from wherefore.compat.pytorch_grad_cam.utils import find_layers, image, model_targets, reshape_transforms
 from wherefore.compat.pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from wherefore.compat.pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
+from wherefore.compat.pytorch_grad_cam.utils.svd_on_activations import get_2d_projection, get_2d_projection_kernel
 from wherefore.errors import Error
 
 
@@ -142,6 +142,32 @@ def test_the_first_component_up_to_its_sign(theirs: Any, resnet: nn.Module, name
     np.testing.assert_allclose(found, scaled(torch.from_numpy(expected * signs), 128), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["FEM", "SegEigenCAM"])
+def test_methods_of_places_equal_the_librarys(theirs: Any, resnet: nn.Module, name: str) -> None:
+    x = images(2, 128)
+    expected = getattr(theirs, name)(resnet, [resnet.layer3])(x, asked(3, 5))
+    np.testing.assert_allclose(getattr(ours, name)(resnet, [resnet.layer3])(x, asked(3, 5)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "poly", "rbf", "sigmoid", "cosine"])
+@pytest.mark.parametrize("gamma", [None, 0.03])
+def test_the_component_of_a_kernel_up_to_its_sign(theirs: Any, kernel: str, gamma: float | None) -> None:
+    from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection_kernel as projected
+
+    channels = torch.randn(2, 6, 5, 4, generator=torch.Generator().manual_seed(2)).numpy() ** 2
+    channels[0, 1, 2, 3] = np.nan
+    before = channels.copy()
+    expected, found = projected(channels, kernel, gamma), get_2d_projection_kernel(channels, kernel, gamma)
+    np.testing.assert_array_equal(channels, before)
+    signs = np.sign((expected * found).sum((1, 2), keepdims=True))
+    np.testing.assert_allclose(found, expected * signs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_that_does_not_exist(resnet: nn.Module) -> None:
+    with pytest.raises(Error, match="kernel is linear, poly, rbf, sigmoid, cosine, not round"):
+        ours.KPCA_CAM(resnet, [resnet.layer4], kernel="round")(images(1, 64))
+
+
 def test_ablation_equals_the_librarys_where_the_score_is_positive(theirs: Any) -> None:
     net, x = pooled(), images(2, 32)
     net.fc.weight.data.abs_()
@@ -212,7 +238,9 @@ def _not_inplace(net: nn.Module) -> nn.Module:
     return copy
 
 
-@pytest.mark.parametrize("name", [*METHODS, "EigenCAM", "ScoreCAM", "AblationCAM", "FullGrad", "FinerCAM"])
+@pytest.mark.parametrize(
+    "name", [*METHODS, "EigenCAM", "FEM", "KPCA_CAM", "SegEigenCAM", "ScoreCAM", "AblationCAM", "FullGrad", "FinerCAM"]
+)
 def test_the_model_is_left_as_it_was_found(name: str) -> None:
     net, x = pooled().train(), images(2, 16)
     net.fc.weight.grad = torch.ones_like(net.fc.weight)
@@ -476,9 +504,32 @@ def test_activations_and_gradients_by_hand() -> None:
     assert seen.activations == seen.gradients == []
 
 
+def test_the_parts_of_arcc(theirs: Any, resnet: nn.Module) -> None:
+    import pytorch_grad_cam.metrics.arcc as known
+
+    x, targets = images(2, 48), asked(3, 5)
+    cam = ours.GradCAM(resnet, [resnet.layer3])
+    maps = cam(x, targets)
+    complexity, coherency = metrics.Complexity()(maps), metrics.Coherency()(x, maps, targets, resnet, cam)
+    np.testing.assert_allclose(complexity, known.Complexity()(maps), rtol=1e-5)
+    np.testing.assert_allclose(coherency, known.Coherency()(x, maps, targets, resnet, cam), rtol=1e-4)
+    torch.manual_seed(1)
+    road = metrics.ROADCombined((20, 80))(x, maps, targets, resnet)
+    torch.manual_seed(1)
+    found = metrics.ARCC(cam, (20, 80))(x, maps, targets, resnet)
+    for each in range(2):
+        parts = [coherency[each], 1 - complexity[each], min(max(2 * road[each], 1e-8), 1)]
+        assert found[each] == pytest.approx(3 / sum(1 / part for part in parts), rel=1e-4)
+
+
+def test_maps_without_variation_cohere_with_nothing(resnet: nn.Module) -> None:
+    flat = np.zeros((1, 16, 16), np.float32)
+    assert metrics.Coherency()(images(1, 16), flat, None, resnet, lambda **_: flat + 1) == [0.5]
+
+
 # -------------------------------------------------------------------------------------------- what is refused
 
-REFUSED = ["KPCA_CAM", "SegEigenCAM", "ShapleyCAM", "FEM", "SESS", "DeepFeatureFactorization", "run_dff_on_image"]
+REFUSED = ["ShapleyCAM", "SESS", "DeepFeatureFactorization", "run_dff_on_image"]
 
 
 @pytest.mark.parametrize("name", REFUSED)

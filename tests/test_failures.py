@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,7 @@ def test_the_index_by_hand() -> None:
     assert adjusted_rand([0, 0, 1, 1], [0, 1, 0, 1]) == pytest.approx(-0.5)
 
 
-def test_planted_causes_are_recovered(capsys: pytest.CaptureFixture[str]) -> None:
+def test_planted_causes_are_recovered(figure: Callable[[str], None]) -> None:
     samples, causes = planted(50)
     preprocess = wf.Preprocess(32, 32, mean=(0, 0, 0), std=(1, 1, 1))
     why = Explainer(wf.Model(Misled(), CLASSES, preprocess, "features"), fit="squash")
@@ -204,8 +205,7 @@ def test_planted_causes_are_recovered(capsys: pytest.CaptureFixture[str]) -> Non
     found = groups(vectors)
     index = adjusted_rand(causes, found.of)
     low, high = jackknifed(causes, found.of)
-    with capsys.disabled():
-        print(f"\nplanted causes: adjusted Rand index {index:.3f} ({low:.3f} to {high:.3f}), {found.count} groups of 3")
+    figure(f"planted causes: adjusted Rand index {index:.3f} ({low:.3f} to {high:.3f}), {found.count} groups of 3")
     assert found.count == 3 and low > 0.8
     said = adjusted_rand([row["said"] for [row] in answers], causes)
     assert said < 0.9, "two causes have one answer, which only the units tell apart"

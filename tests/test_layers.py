@@ -290,6 +290,32 @@ def test_a_layer_that_the_target_does_not_use_is_rejected_with_the_reason() -> N
     assert found.default is not None and found.default.name == "features"
 
 
+def test_the_layers_of_a_network_of_ones_own() -> None:
+    """The default is what is explained, for the target that was asked for; the others can be."""
+
+    class Heads(type(pooled())):
+        def __init__(self) -> None:
+            super().__init__()
+            self.other = nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([super().forward(x), self.other(x).mean((2, 3))], 1)
+
+    net, x = Heads().eval(), images(3)
+    why = wf.Explainer(net)
+    with untouched(net):
+        found = [why.layers(x, target) for target in (0, 7)]
+    assert [each.default.name for each in found if each.default] == ["features", "other"]
+    assert [why(x, target).layer for target in (0, 7)] == ["features", "other"]
+    for layer in found[0].every[:-1]:
+        assert layer.name.startswith("features")
+        assert wf.explain(net, x, 0, layer=layer.name).maps.shape[2:] == layer.grid.size
+    vqa = wf.Explainer(wf.load("scenes:vqa"))
+    question = "what colour is the dog?"
+    default = vqa.layers("scenes:17", question=question).default
+    assert default is not None and default.name == vqa("scenes:17", question=question).layer
+
+
 def test_a_network_without_a_grid_is_refused_in_a_sentence() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5)).eval()
     with untouched(net), pytest.raises(wf.Error, match="no layer of Sequential has a grid of positions"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 
 import pytest
 
@@ -60,6 +61,24 @@ def test_nested_bars_stand_below_each_other(monkeypatch: pytest.MonkeyPatch) -> 
     assert seen == [["pictures", "methods", "channels"]] * 4
     assert progress._Bars.shown is None
     assert "channels" in shown.getvalue()
+
+
+def test_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten steps every half second are twenty a second, also where items are several steps, and minutes apart."""
+    for items, wait, steps, rate in ((8, 0.5, 10, "20/s"), (3, 90.0, 9, "0.1/s"), (5, 0.004, 5, "1,250/s")):
+        shown, clock = terminal(monkeypatch), [1000.0]
+        monkeypatch.setattr(time, "monotonic", lambda clock=clock: clock[0])
+        bars = None
+        for i in track(range(items), items * steps, "pictures", lambda _, steps=steps: steps):
+            bars = progress._Bars.shown
+            assert bars is not None
+            bars.progress.get_time = lambda clock=clock: clock[0]
+            clock[0] += wait
+            if i == items - 1:
+                [task] = bars.progress.tasks
+                assert task.completed == (items - 1) * steps
+                assert str(bars.progress.columns[3].render(task)) == rate  # type: ignore[union-attr]
+        assert bars and "pictures" in shown.getvalue()
 
 
 def test_a_loop_that_is_left_takes_its_bar_along(monkeypatch: pytest.MonkeyPatch) -> None:

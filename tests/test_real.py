@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_the_cat_is_seen_in_the_cat_and_the_dog_in_the_dog(fit: str, data: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1"])
-def test_localization_with_known_class(name: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_localization_with_known_class(name: str, data: Path, figure: Callable[[str], None]) -> None:
     """GT-known localization on 650 ILSVRC pictures: squashed, 15 %, IoU >= 0.5. An independent script got 0.63-0.64
     on 150 others; a lost tenth would mean broken geometry."""
     annotations = json.loads((data / "imagenet" / "val_boxes.json").read_text())
@@ -44,10 +45,7 @@ def test_localization_with_known_class(name: str, data: Path, capsys: pytest.Cap
         boxes = why([data / "imagenet" / "val" / n for n in part], labels).boxes()[:, 0].tolist()
         hits += [localized(b, annotations[n]["boxes"]) for n, b in zip(part, boxes, strict=True)]
     share = sum(hits) / len(hits)
-    with capsys.disabled():
-        print(
-            f"\nGT-known localization of {name}: {share:.3f} (n = {len(hits)} ILSVRC validation pictures, 15 %, squash)"
-        )
+    figure(f"GT-known localization of {name}: {share:.3f} (n = {len(hits)} ILSVRC validation pictures, 15 %, squash)")
     assert len(hits) == 650 and 0.55 < share < 0.70
 
 

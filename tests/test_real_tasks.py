@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_segmentation_explains_a_class_over_a_region(data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_energy_in_the_mask_of_the_class(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_energy_in_the_mask_of_the_class(data: Path, figure: Callable[[str], None]) -> None:
     """The default, the encoder, feeds the pooled branch too and sees context; the branch of 1x1 convolutions none."""
     model, shares = deeplab(data), {"area": [], "backbone": [], "aspp0+relu": []}
     for mask in sorted((data / "coco_like" / "coco128" / "semantic_masks").glob("*.png"))[:30]:
@@ -66,12 +67,11 @@ def test_energy_in_the_mask_of_the_class(data: Path, capsys: pytest.CaptureFixtu
             shares["area"].append(float(region.float().mean()))
             for layer in ("backbone", "aspp0+relu"):
                 shares[layer].append(energy(model, x, name, region, layer))
-    with capsys.disabled():
-        for layer, values in shares.items():
-            known = np.array(values)[~np.isnan(values)]
-            low, high = interval(known)
-            print(f"\nDeepLab on coco128, energy in the class's mask: {layer} {known.mean():.3f}", end=" ")
-            print(f"({low:.3f} to {high:.3f}, n = {len(known)} of {len(values)})", end="")
+    for layer, values in shares.items():
+        known = np.array(values)[~np.isnan(values)]
+        low, high = interval(known)
+        shown = f"{layer} {known.mean():.3f} ({low:.3f} to {high:.3f}, n = {len(known)} of {len(values)})"
+        figure(f"DeepLab on coco128, energy in the class's mask: {shown}")
     assert np.nanmean(shares["backbone"]) > 1.3 * np.mean(shares["area"])
     assert np.nanmean(shares["aspp0+relu"]) > 3 * np.mean(shares["area"])
 

@@ -402,7 +402,7 @@ def test_in_any_order_and_with_whoever_leaves_nothing_breaks(url: str, seed: int
 
 
 @pytest.mark.slow
-def test_the_papers_size_in_the_papers_number_of_workers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_papers_size_in_the_papers_number_of_workers(tmp_path: Path, figure: Callable[[str], None]) -> None:
     plan = drawn(pictures=45, categories=2, methods=4, ratings=9, workers=43)
     store = Store(f"sqlite:///{tmp_path / 'study.sqlite'}", plan)
     asked = {n: [t.item for t in goes_on(store, comes(store, f"w{n}")) if not t.item.catch] for n in range(43)}
@@ -410,11 +410,10 @@ def test_the_papers_size_in_the_papers_number_of_workers(tmp_path: Path, capsys:
     store.close()
     once = sum(len({(i.picture, i.category) for i in items}) for items in asked.values()) / 3240
     spread = [n for items in asked.values() for n in Counter(i.method for i in items).values()]
-    with capsys.disabled():
-        print(f"\n43 workers, 3,240 ratings; of their trials {once:.1%} show a pair that they had not seen in another")
-        print(
-            f"method; each method {min(spread)} to {max(spread)} times per worker; trials {[*map(len, asked.values())]}"
-        )
+    figure(
+        f"43 workers, 3,240 ratings; of their trials {once:.1%} show a pair that they had not seen in another method; "
+        f"each method {min(spread)} to {max(spread)} times per worker; trials {[*map(len, asked.values())]}"
+    )
     assert once > 0.95 and max(spread) <= 20
 
 

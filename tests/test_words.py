@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,7 @@ def test_captions_of_scenes_name_what_is_there(number: int) -> None:
     assert set().union(*found) == set(one.labels) and set(one.labels) in found
 
 
-def test_words_of_people_are_about_what_others_annotated(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_words_of_people_are_about_what_others_annotated(data: Path, figure: Callable[[str], None]) -> None:
     """Captions and categories of COCO come from different people; a wrong list would name what is not there."""
     folder = data / "coco_like" / "tiny_coco"
     said, things = (json.loads((folder / name).read_text()) for name in ("captions.json", "instances.json"))
@@ -120,6 +121,5 @@ def test_words_of_people_are_about_what_others_annotated(data: Path, capsys: pyt
         for each in said["annotations"]
         for mention in visual(each["caption"], CLASSES)
     ]
-    with capsys.disabled():
-        print(f"\nvisual words about annotated categories: {sum(hits)} of {len(hits)} (50 pictures of COCO)")
+    figure(f"visual words about annotated categories: {sum(hits)} of {len(hits)} (50 pictures of COCO)")
     assert len(hits) > 300 and sum(hits) / len(hits) > 0.95

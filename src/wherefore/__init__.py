@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from wherefore.tasks import Box as Box
     from wherefore.tasks import Pixels as Pixels
     from wherefore.tasks import Similarity as Similarity
+    from wherefore.tuning import tune as tune
     from wherefore.types import Grid as Grid
     from wherefore.types import Model as Model
     from wherefore.worded import Answer as Answer
@@ -71,6 +72,7 @@ _HOME = {
     "load": "models.zoo",
     "open_results": "batch.results",
     "scenes": "",  # a package
+    "tune": "tuning",
     "words": "concepts.wording",
 }
 __all__ = sorted(_HOME)

@@ -232,6 +232,24 @@ def experiments(rows: Sequence[dict[str, Any]]) -> None:
     )
 
 
+def figures(rows: Sequence[dict[str, Any]]) -> None:
+    """All figures of the paper, a line for each: section, seconds, what it shows."""
+    header = ["figure", "section", "takes", "what it shows"]
+    cells = [[row["figure"], row["section"], f"{row['seconds']} s"] for row in rows]
+    taken = sum(max(len(line[i]) for line in [header, *cells]) + 2 for i in range(3))
+    table(
+        header,
+        [[*line, _within(row["what"], WIDE - taken)] for line, row in zip(cells, rows, strict=True)],
+    )
+
+
+def figure(title: str, notice: str, rows: Sequence[Sequence[str]], files: dict[str, str]) -> None:
+    """A figure that was drawn: a line for each map, and where the files are."""
+    print(f"{title}\n{notice}\n")
+    table(("picture", "map", "of", "network", "method", "layer", "score", "p", "highest", "peak"), rows)
+    print("\n" + "\n".join(files.values()))
+
+
 def result(report: dict[str, Any], page: Path) -> None:
     """The claims of an experiment and its rows, what was wrong with the data, and where the page is."""
     papers = any(row["paper"] is not None for row in report["rows"])

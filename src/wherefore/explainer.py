@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,21 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wherefore.below import COMPILED, PLAIN, checked
+from wherefore.copying import ahead
 from wherefore.errors import Error, ImageError, NothingSeen, NotReached
 from wherefore.explanation import Explanation
 from wherefore.feeding import filled, keyword, like, shapes
 from wherefore.guard import any_score, prepared, unwrap
 from wherefore.inputs import Batch, Input, Reader
-from wherefore.layers import layer_for
+from wherefore.layers import Layers, find_layers, layer_for
 from wherefore.methods import cams as _cams  # noqa: F401  importing the package fills METHODS
 from wherefore.options import WHERE, WHY_NOT, WITHOUT_LAYER, check_options, method_options, takes
 from wherefore.outputs import embedded, embedding, select
 from wherefore.registry import METHODS
 from wherefore.results import explanation
-from wherefore.split import Split, refuse_hooks
+from wherefore.split import Splits
 from wherefore.subjects import Subject
 from wherefore.targets import choose, for_images, warn_if_flat
-from wherefore.types import Chosen, Grid, Layer, Model, Query, Raw, Target, fingerprint
+from wherefore.types import Chosen, Grid, Layer, Model, Query, Raw, Target
 
 
 def explain(
@@ -83,7 +85,8 @@ class Explainer:
 
     ``layer`` by default the model's own, else found from one traced forward pass, once per network and input size.
     ``fit="squash"`` shows the network the whole picture squashed instead of its own crop. ``compile=True`` sends the
-    part below the layer through torch.compile (the first call then takes up to a minute). ``flips=True`` takes the mean
+    part below the layer through torch.compile (the first call then takes up to a minute); ``below`` names other ways of
+    running that part, which `wherefore.below` lists and `wherefore.tune` measures. ``flips=True`` takes the mean
     of a layer's map and that of the mirrored picture, mirrored back. ``batch_size`` images go through the network at
     once: by default 8 on a CPU, where more take no less time and more memory, and else 64; 2 and 16 for methods that
     record the whole network. ``grid`` says how the named layer lies in the picture where that cannot be inferred, and
@@ -101,6 +104,7 @@ class Explainer:
         *,
         fit: str = "model",
         compile: bool = False,
+        below: str | None = None,
         flips: bool = False,
         batch_size: int | None = None,
         grid: Grid | None = None,
@@ -118,7 +122,11 @@ class Explainer:
             raise Error(f"batch_size must be at least 1, not {batch_size}.")
         self.method, self.run = method, METHODS[method].run
         self.at: str = METHODS[method].about.get("at", "layer")
-        for asked, name in ((layer is not None, "layer"), (compile, "compile"), (flips, "flips")):
+        if compile and below not in (None, COMPILED):
+            raise Error(f"compile=True is below='compiled', and below={below!r} something else: leave one of them out.")
+        self.below = checked(below or (COMPILED if compile else PLAIN))
+        named = {"layer": layer is not None, "compile": compile, "below": self.below != PLAIN, "flips": flips}
+        for name, asked in named.items():
             if asked and name not in takes(method):
                 raise Error(f"{method} takes no {name}: {WHY_NOT[name]}; leave it out.")
         self.layer = self._named(layer) or (self.model.layer if self.at == "layer" else None)
@@ -130,22 +138,40 @@ class Explainer:
         if counter and "relu" not in method_options(method):
             raise Error(f"counter= asks for what {method} leaves out, and it leaves out nothing: leave it out.")
         self.grid, self.counter = grid, counter
-        self.fit, self.compile, self.flips, self.batch_size, self.options = fit, compile, flips, batch_size, options
-        self._splits: dict[str, tuple[list[Any], Split]] = {}
-        self._lock = threading.Lock()
+        self.fit, self.flips, self.batch_size, self.options = fit, flips, batch_size, options
+        self._splits = Splits(self.net, self.below)
+
+    def running(self, below: str) -> Explainer:
+        """The same, with the part below the layer run in another way."""
+        if "below" not in takes(self.method):
+            raise Error(f"{self.method} takes no below: {WHY_NOT['below']}; leave it out.")
+        other = copy(self)
+        other.below = checked(below)
+        other._splits = Splits(self.net, other.below)
+        return other
 
     def __call__(self, images: Any, target: Any = None, question: str | Sequence[str] | None = None) -> Explanation:
         """The explanation of ``target`` on ``images``, as `explain` takes them."""
         batches = self.reader.batches(images, self.at_once, self.batch_size)
         warn_if_flat(target, sum(len(batch.pictures) for batch in batches))
-        return self._explained(self.reader.asked(batches, question), target, question)
+        return self.explained(self.reader.asked(batches, question), target, question)
 
     def on(
         self, inputs: Sequence[Input], target: Any = None, question: str | Sequence[str] | None = None
     ) -> Explanation:
         """The explanation of inputs that `prepare` made."""
         batches = self.reader.together(inputs, self.at_once)
-        return self._explained(self.reader.asked(batches, question), target, question)
+        return self.explained(self.reader.asked(batches, question), target, question)
+
+    def layers(self, images: Any, target: Any = None, question: str | Sequence[str] | None = None) -> Layers:
+        """Every layer that can be explained for a target, with its grid; the default, and why others cannot be.
+
+            [layer.name for layer in wf.Explainer(net).layers(images).every]
+
+        ``images``, ``target`` and ``question`` as in `explain`; of several images the first ones are looked at.
+        """
+        net, first = self.fed(self.reader.asked(self.reader.batches(images, 1), question)[0])
+        return find_layers(net, first, lambda output: self.choose(target, output), self.model.layer)
 
     def open(self, source: str | Path | Subject) -> Subject:
         """What lies in a file, a picture, a video or a text, as `prepare` takes it; a subject as it is."""
@@ -156,21 +182,25 @@ class Explainer:
         return self.reader.prepare(subject)
 
     @property
+    def device(self) -> torch.device | None:
+        """Where the network is, None where it sees to that itself."""
+        return self._like[0]
+
+    @property
     def at_once(self) -> int:
         """How many images go through the network at once."""
-        device, _ = self._like
-        on_cpu = device is None or device.type == "cpu"
+        on_cpu = self.device is None or self.device.type == "cpu"
         whole = METHODS[self.method].about.get("graph") == "whole"
         return self.batch_size or (8 if on_cpu else 64) // (4 if whole else 1)
 
-    # ---------------------------------------------------------------------------------------- what is done
-
-    def _explained(self, batches: Sequence[Batch], target: Any, question: Any = None) -> Explanation:
+    def explained(self, batches: Sequence[Batch], target: Any, question: Any = None) -> Explanation:
+        """The explanation of batches that the reader made."""
         total, start, done = sum(len(b.pictures) for b in batches), 0, []
         with torch.inference_mode(False):
-            for batch in batches:
+            for batch in self._arriving(batches):
                 stop = start + len(batch.pictures)
-                done += self._seen(batch, for_images(target, start, stop, total))
+                found = self._seen(batch, for_images(target, start, stop, total))
+                done += [(each.outline(), layer, raw) for each, layer, raw in found]
                 start = stop
         settings = {
             "method": self.method,
@@ -178,7 +208,8 @@ class Explainer:
             "fit": self.fit,
             "options": self.options,
             "flips": self.flips,
-            "compile": self.compile,
+            "compile": self.below == COMPILED,
+            "below": self.below,
             "counter": self.counter,
             "output": None if self.output is None else str(self.output),
         }
@@ -186,6 +217,17 @@ class Explainer:
             settings["question"] = self.model.prompt if question is None else question
         results = [(layer, raw) for _, layer, raw in done]
         return explanation(self.model, [b for b, _, _ in done], results, settings, target)
+
+    # ---------------------------------------------------------------------------------------- what is done
+
+    def _arriving(self, batches: Sequence[Batch]) -> Iterator[Batch]:
+        """The batches where the network wants them; on a GPU the next one is copied while one is explained."""
+        if self.device is None:
+            yield from batches
+            return
+        tensors = ahead(((batch.images, batch.others) for batch in batches), self.device)
+        for batch, (images, others) in zip(batches, tensors, strict=True):
+            yield replace(batch, images=images, others=others)
 
     def _seen(self, batch: Batch, target: Any) -> list[tuple[Batch, Layer, Raw]]:
         """What comes out for a batch; image by image where a detector sees nothing of the kind in some of them."""
@@ -261,7 +303,7 @@ class Explainer:
         def read(output: Any) -> Chosen:
             return self.choose(target, output)
 
-        query = Query(net, images, layer, read, self._split_at(net, layer) if self.compile else None)
+        query = Query(net, images, layer, read, self._splits.at(layer.name, net))
         raw = self._maps(query, {**self.options, **({"relu": False} if self.counter else {})})
         finite = raw.maps.isfinite().flatten(1).all(1)
         if not bool(finite.all()):
@@ -381,18 +423,6 @@ class Explainer:
         if not name:
             raise Error(f"layer {type(layer).__name__} is no submodule of {self.model.name}: give one of its own.")
         return name
-
-    def _split_at(self, net: nn.Module, layer: Layer) -> Split:
-        if net is not self.net:
-            raise Error("compile=True takes networks that are fed their pictures alone: leave it out.")
-        now = fingerprint(self.net)
-        with self._lock:
-            before, split = self._splits.get(layer.name, (None, None))
-            if split is None or before != now:
-                split = Split(self.net, layer.name)
-                self._splits[layer.name] = now, split
-            refuse_hooks(self.net)
-            return split
 
 
 def _own(target: Any) -> Any:

@@ -59,6 +59,8 @@ def decoded(source: Path | IO[bytes], name: str, upright: bool = True) -> Image.
         raise Error(f"{name} is not a picture, or of a kind that cannot be read.") from None
     except Image.DecompressionBombError:
         raise Error(f"{name} has more than {MOST_PIXELS:,} pixels: shrink it first.") from None
+    except PermissionError as error:
+        raise Error(f"{name} may not be read ({error.strerror}).") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise Error(f"{name} cannot be read, it seems damaged or cut off ({error}).") from None
 

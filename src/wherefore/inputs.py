@@ -56,6 +56,10 @@ class Batch:
         others = {k: part(v, start, stop, count) if k in self.each else v for k, v in self.others.items()}
         return replace(self, images=self.images[start:stop], pictures=self.pictures[start:stop], others=others)
 
+    def outline(self) -> Batch:
+        """Its pictures and the shapes of its images alone: what was on a device is free to go."""
+        return replace(self, images=self.images.to("meta"), others={})
+
     def fed_to(
         self, net: nn.Module, device: torch.device | None, dtype: torch.dtype | None
     ) -> tuple[nn.Module, Tensor]:

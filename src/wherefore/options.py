@@ -1,4 +1,4 @@
-"""What a method takes: a layer or none, flips, compile, and the options of its own."""
+"""What a method takes: a layer or none, flips, compile and below, and the options of its own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ WHY_NOT = {
     "layer": "it looks at the pixels, or at all layers",
     "flips": "they smooth maps of a layer",
     "compile": "that serves methods that run the part above a layer once",
+    "below": "that serves methods that run the part above a layer once",
 }
 
 
 def takes(method: str) -> set[str]:
-    """Which of ``layer``, ``flips`` and ``compile`` a method takes."""
+    """Which of ``layer``, ``flips``, ``compile`` and ``below`` a method takes."""
     about = METHODS[method].about
     if about.get("at", "layer") in WITHOUT_LAYER:
         return set()
-    return {"whole": {"layer"}, "again": {"layer", "flips"}}.get(about.get("graph", ""), {"layer", "flips", "compile"})
+    every = {"layer", "flips", "compile", "below"}
+    return {"whole": {"layer"}, "again": {"layer", "flips"}}.get(about.get("graph", ""), every)
 
 
 def method_options(method: str) -> dict[str, Any]:

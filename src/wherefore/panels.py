@@ -26,7 +26,7 @@ from wherefore.subjects import Subject
 Report = dict[str, Any]
 FEW = 6  # tiles that stand in one row, and larger
 TILE, LARGE_TILE = (240, 15), (320, 20)  # pixels across, and the size of the letters
-OWN = ("method", "layer", "grid", "options", "flips", "compile")  # settings in which the ways may differ
+OWN = ("method", "layer", "grid", "options", "flips", "compile", "below")  # settings in which the ways may differ
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,23 @@ class Panel:
         A way that failed says why. ``scale="common"`` draws all targets of a way on one scale, ``truth`` what is known
         to be in the picture.
         """
+        blocks = self.blocks(colours=colours, scale=scale, truth=truth)
+        return tiling.page(blocks, self.columns, self.foot(scale), self.letters)
+
+    @property
+    def columns(self) -> int:
+        """How many tiles stand in a row."""
+        return _columns(len(self.ways) + 1)
+
+    @property
+    def letters(self) -> int:
+        """The size of its letters."""
+        return _size(len(self.ways) + 1)[1]
+
+    def blocks(self, *, colours: str = "heat", scale: str = "each", truth: bool = False) -> list[tiling.Block]:
+        """The blocks of the page, for one that shows more."""
         drawing.check_look(colours, scale)
-        first, tiles = self.first, len(self.ways) + 1
-        across, size = LARGE_TILE if tiles <= FEW else TILE
+        first, (across, size) = self.first, _size(len(self.ways) + 1)
         small = self.picture.within(across)
         shown = small.known() if truth else small.image
         names = first.targets[0][:MOST_DRAWN]
@@ -70,14 +84,17 @@ class Panel:
         for name, e in self.ways.items():
             for row, tile in zip(rows, _tiles(name, e, shown.size, size, colours, scale), strict=False):
                 row.append(tile)
-        seen = f"{first.model.name}, squash" if first.settings.get("fit") == "squash" else first.model.name
-        blocks = [
-            tiling.Block(name, f"{first.score_text(0, t)}   {seen}", row)
-            for t, (name, row) in enumerate(zip(names, rows, strict=True))
-        ]
-        return tiling.page(blocks, _columns(tiles), self._foot(scale), size)
+        return [tiling.Block(name, self._scores(t), row) for t, (name, row) in enumerate(zip(names, rows, strict=True))]
 
-    def _foot(self, scale: str) -> str:
+    def _scores(self, target: int) -> str:
+        """A target's score and probability, of each network that explains it."""
+        said = {}
+        for e in self.explanations.values():
+            seen = f"{e.model.name}, squash" if e.settings.get("fit") == "squash" else e.model.name
+            said[seen] = f"{e.score_text(0, target)}   {seen}"
+        return "; ".join(said.values())
+
+    def foot(self, scale: str = "each") -> str:
         """What is to be known of the colours, and of what is not drawn."""
         grey = any(e.pixels is not None for e in self.explanations.values())
         each = "Each tile is scaled to its own maximum"
@@ -100,6 +117,11 @@ class Panel:
         common = {key: value for key, value in self.first.origin().items() if key not in OWN}
         runs = [{"name": name, **_made_by(e)} for name, e in self.explanations.items()]
         return {**common, "method": list(dict.fromkeys(run["method"] for run in runs)), "runs": runs}
+
+
+def _size(tiles: int) -> tuple[int, int]:
+    """How many pixels wide the tiles of a page of so many are, and the size of the letters."""
+    return LARGE_TILE if tiles <= FEW else TILE
 
 
 def _columns(tiles: int) -> int:
@@ -128,9 +150,12 @@ def _targets(e: Explanation) -> list[Report]:
     return [{k: v for k, v in t.items() if k != "files"} for t in e.report(0)["targets"]]
 
 
-def panel(explainers: Mapping[str, Explainer], picture: Subject, target: Any = None) -> Panel:
+def panel(
+    explainers: Mapping[str, Explainer], picture: Subject, target: Any = None, question: str | None = None
+) -> Panel:
     """One picture explained by each of several explainers; what cannot be done is kept as its reason.
 
+    ``question`` is asked of models that answer questions.
     Raises `Error` where the target itself is wrong or nothing can be done; `ImageError` where that is the picture's.
     """
     ways: dict[str, Explanation | str] = {}
@@ -141,10 +166,10 @@ def panel(explainers: Mapping[str, Explainer], picture: Subject, target: Any = N
         one = explainer.prepare(picture)
         shown = one.picture
         try:
-            ways[name] = explainer.on([one], target)
+            ways[name] = explainer.on([one], target, question)
         except (Error, RuntimeError, TypeError, IndexError, MemoryError) as error:  # memory of a GPU: a RuntimeError
             if not right and isinstance(error, Error) and not isinstance(error, ImageError):
-                _check_target(explainer, one, target)
+                _check_target(explainer, one, target, question)
                 right = True
             errors.append(error)
             ways[name] = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -156,10 +181,10 @@ def panel(explainers: Mapping[str, Explainer], picture: Subject, target: Any = N
     return Panel(shown, ways)
 
 
-def _check_target(explainer: Explainer, one: Input, target: Any) -> None:
+def _check_target(explainer: Explainer, one: Input, target: Any, question: str | None) -> None:
     """Raises what is wrong with the target, whatever the method."""
     with prepared(explainer.net), torch.no_grad():
-        net, images = explainer.fed(explainer.batch_of([one]))
+        net, images = explainer.fed(explainer.reader.asked([explainer.batch_of([one])], question)[0])
         output = net(images)
     explainer.choose(target, output)
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import ProgressColumn, TaskID
 
 T = TypeVar("T")
 PATIENCE = 2.0  # seconds before a bar appears
+PERIOD = 600.0  # seconds back over which the rate is taken: what comes from a cluster comes minutes apart
 
 
-def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """The items one by one, with a bar once they have taken two seconds; bars at one time stand below each other."""
+def track(items: Iterable[T], total: int, what: str, steps: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
+    """The items one by one, with a bar once they have taken two seconds; bars at one time stand below each other.
+
+    ``steps`` says how many of the ``total`` an item is.
+    """
     if not sys.stderr.isatty():
         yield from items
         return
@@ -24,7 +28,7 @@ def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     try:
         for item in items:
             yield item
-            bars.advance(bar)
+            bars.advance(bar, steps(item))
     finally:
         bars.leave(bar)
 
@@ -39,8 +43,8 @@ class _Bars:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _rate(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=PERIOD)
         self.begun: dict[TaskID, float] = {}  # the bars, and when
 
     @classmethod
@@ -52,10 +56,10 @@ class _Bars:
             bars.begun[bar] = time.monotonic()
             return bars, bar
 
-    def advance(self, bar: TaskID) -> None:
-        """One step of a bar; those that have been waited for long enough are shown."""
+    def advance(self, bar: TaskID, steps: int) -> None:
+        """Some steps of a bar; those that have been waited for long enough are shown."""
         with self.lock:
-            self.progress.advance(bar)
+            self.progress.advance(bar, steps)
             due = [each for each, begun in self.begun.items() if time.monotonic() - begun > PATIENCE]
             for each in due:
                 self.progress.update(each, visible=True)
@@ -71,3 +75,16 @@ class _Bars:
                 _Bars.shown = None
                 if self.progress.live.is_started:
                     self.progress.stop()
+
+
+def _rate() -> ProgressColumn:
+    """The column that says how many steps are done in a second."""
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.speed or 0.0
+            return Text(f"{speed:,.0f}/s" if speed >= 100 else f"{speed:.3g}/s" if speed else "")
+
+    return Rate()

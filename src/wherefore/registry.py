@@ -1,4 +1,4 @@
-"""METHODS, MODELS, DATASETS, METRICS, EXPERIMENTS: a dict, a decorator, and an error that lists the names."""
+"""METHODS, MODELS, DATASETS, METRICS, EXPERIMENTS, FIGURES: a dict, a decorator, and an error that lists the names."""
 
 from __future__ import annotations
 
@@ -63,3 +63,4 @@ MODELS = Registry("source of models")
 DATASETS = Registry("data set")
 METRICS = Registry("metric")
 EXPERIMENTS = Registry("experiment")
+FIGURES = Registry("figure")

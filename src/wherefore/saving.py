@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from wherefore.errors import Error
@@ -94,8 +95,8 @@ def gif(frames: list[Image.Image], seconds: float = 0.2) -> bytes:
 
 
 def write_whole(path: Path, content: bytes) -> Path:
-    """Writes a file in one step: it is whole or not there."""
-    part = path.with_name(path.name + ".part")
+    """Writes a file in one step: it is whole or not there, also where two processes write it at once."""
+    part = path.with_name(f"{path.name}.{token_hex(4)}.part")
     try:
         part.write_bytes(content)
         part.replace(path)

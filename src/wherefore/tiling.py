@@ -9,16 +9,24 @@ from PIL import Image, ImageDraw
 from wherefore.drawing import FAINT, INK, PAPER, fitted, font, palette
 
 
-def tile(picture: Image.Image, name: str, note: str = "", size: int = 15, lines: int = 1) -> Image.Image:
-    """A small picture with a name beneath it, in so many lines of letters of that size, and a note in grey."""
+def tile(
+    picture: Image.Image, name: str, note: str = "", size: int = 15, lines: int = 1, notes: int = 1
+) -> Image.Image:
+    """A small picture with a name beneath it, in so many lines of letters of that size, and a note in grey.
+
+    ``notes``: how many lines of smaller letters the note has room for.
+    """
     small, line = round(size * 0.85), round(size * 1.25)
-    canvas = Image.new("RGB", (picture.width, picture.height + round(size * 1.5) + lines * line), PAPER)
+    height = picture.height + round(size * 1.5) + (lines + notes - 1) * line
+    canvas = Image.new("RGB", (picture.width, height), PAPER)
     canvas.paste(picture, (0, 0))
     draw, y = ImageDraw.Draw(canvas), picture.height + size // 4
     parts = wrapped(name, picture.width, size) if lines > 1 else [name]
     for i, part in enumerate(parts[:lines]):
         draw.text((1, y + i * line), fitted(part, picture.width, size), fill=INK, font=font(size))
-    draw.text((1, y + len(parts) * line), fitted(note, picture.width, small), fill=FAINT, font=font(small))
+    told = wrapped(note, picture.width, small)[:notes] if notes > 1 else [note]
+    for i, part in enumerate(told, len(parts)):
+        draw.text((1, y + i * line), fitted(part, picture.width, small), fill=FAINT, font=font(small))
     return canvas
 
 

@@ -21,7 +21,7 @@ from wherefore.explanation import Explanation
 from wherefore.inputs import Input, is_scene
 from wherefore.metrics.energy import ratio
 from wherefore.saying import Said, answers, captions, spoken
-from wherefore.scenes import named
+from wherefore.scenes import Region, named
 from wherefore.subjects import Picture, Subject
 from wherefore.telling import OF_PICTURE, Report, Reporter, plain
 from wherefore.types import Target
@@ -127,18 +127,26 @@ class Listed:
         return {**self.captions.origin(), "beam": self.beam}
 
 
-def listed(why: Explainer, path: str | Path, texts: Sequence[str] = (), beam: int = 1) -> Listed:
-    """Captions of a picture and their maps: ``texts``, or those of the regions of a scene, each with its box.
+def listed(
+    why: Explainer,
+    path: str | Path | Subject,
+    texts: Sequence[str] = (),
+    beam: int = 1,
+    regions: Sequence[Region] = (),
+) -> Listed:
+    """Captions of a picture and their maps: ``texts``, or those of ``regions``, each with its box; else of a scene's.
 
     Raises `Error` as `captioned` does, and for a picture whose regions have no captions.
     """
-    if not texts and not is_scene(path):
-        raise Error(f"{path} comes without captions of its regions: a scene has them (scenes:17).")
+    if not texts and not regions:
+        if isinstance(path, Subject) or not is_scene(path):
+            name = path.name if isinstance(path, Subject) else path
+            raise Error(f"{name} comes without captions of its regions: a scene has them (scenes:17).")
+        regions = named(str(path)).regions
     one = why.prepare(why.open(path))
-    regions = [] if texts else named(str(path)).regions
     found = why.on([one], [Caption(text) for text in texts or [region.caption for region in regions]])
     says = captions(why.model, one.tensor[None], beam=beam)[0]
-    return Listed(_boxed(found, [region.box for region in regions]) if regions else found, says, beam)
+    return Listed(found if texts else _boxed(found, [region.box for region in regions]), says, beam)
 
 
 def _boxed(e: Explanation, boxes: Sequence[tuple[int, int, int, int]]) -> Explanation:
@@ -262,7 +270,7 @@ class Compared:
 
 def compared(
     ways: Mapping[str, Explainer],
-    path: str | Path,
+    path: str | Path | Subject,
     question: str,
     wanted: Sequence[str] = (),
     most: int = 1,

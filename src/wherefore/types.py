@@ -295,7 +295,7 @@ class Query:
     images: Tensor  # (B, C, H, W); (B, C, t, H, W), (B, C, L), or token numbers (B, L)
     layer: Layer
     choose: Callable[[Any], Chosen]
-    split: Any = None  # split.Split: the network cut in two, the part below the layer compiled
+    split: Any = None  # split.Split: the network cut in two, the part below the layer run faster
 
 
 Method = Callable[..., Raw]

@@ -29,7 +29,7 @@ def by_method(
     names = every(methods)
     own = {name: set(method_options(name)) for name in names}
     general = {key: value for key, value in options.items() if key in GENERAL}
-    where: dict[str, Any] = {"layer": layer, **{k: v for k, v in options.items() if k in ("flips", "compile")}}
+    where: dict[str, Any] = {"layer": layer, **{k: v for k, v in options.items() if k in ("flips", "compile", "below")}}
     for key in options.keys() - general.keys() - where.keys():
         if not any(key in known for known in own.values()):
             raise Error(f"{key!r} is an option of none of {', '.join(names)}.")

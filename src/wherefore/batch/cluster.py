@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import torch
@@ -33,7 +35,8 @@ class Maker:
     def __call__(self, given: dict[str, Any]) -> dict[str, Any]:
         run, why = self.asked = self.asked or _opened(*(str(given[name][0]) for name in ("folder", "device")))
         shard = int(given["shard"][0])
-        told = [] if run.path(shard).exists() else [*shards.made(run, why, [shard])]
+        # It may be there: whoever made it died before it was told.
+        told = [shards.there(run, shard)] if run.path(shard).exists() else [*shards.made(run, why, [shard])]
         errors = [error for _, wrong in told for error in wrong]
         return {"pictures": [sum(count for count, _ in told)], "errors": [json.dumps(errors)]}
 
@@ -81,12 +84,16 @@ def _ray(address: str | None) -> Any:
         import ray.data
     except ImportError:
         raise Error("--engine ray needs Ray: pip install 'wherefore[ray]'") from None
+    before = signal.getsignal(signal.SIGTERM)
     try:
         # At least two processors, as Ray counts them, for the reason given above.
         own: dict[str, Any] = {} if address else {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False}
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise Error(f"no Ray cluster is reached at {address or 'this machine'}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # Ray raises bare ones too, where a machine is too busy to start it in half a minute
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Error(f"no Ray cluster is reached at {address or 'this machine'}: {what}") from None
+    if current_thread() is main_thread():  # Ray takes the signal for itself, and whoever called has it back
+        signal.signal(signal.SIGTERM, before)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray

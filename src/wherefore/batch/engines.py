@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from typing import Any
 import torch
 
 from wherefore.batch import shards
-from wherefore.batch.run import Run, Settings, begun, locked, reopened
+from wherefore.batch.run import TUNE, Run, Settings, begun, locked, reopened
 from wherefore.errors import Error
 from wherefore.guard import one_thread
 from wherefore.progress import track
@@ -66,10 +69,15 @@ def run(
         raise Error(f"--engine is {' or '.join(ENGINES)}, not {engine}.")
     if address is not None and engine != "ray":
         raise Error("--address is that of a Ray cluster: give --engine ray.")
-    with locked(folder, part):
+    if engine == "ray" and settings.below == TUNE:
+        raise Error("--tune measures this machine, not those of a cluster: name what they shall run with --below.")
+    with locked(folder, part), one_thread() if settings.small else nullcontext():
         own = list(devices) or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
         why = settings.explainer(own[0] if engine == "local" else "cpu")
         begin = begun(source, folder, settings, why, limit)
+        why = why if begin.settings.below == why.below else why.running(begin.settings.below)
+        if part is None:
+            begin.tidy()
         missing = begin.missing(part)
         if engine == "ray":
             from wherefore.batch import cluster
@@ -77,21 +85,17 @@ def run(
             told = cluster.made(begin, missing, address)
         else:
             told = shards.made(begin, why, missing) if len(own) == 1 else _processes(begin, missing, own)
-        with one_thread() if settings.small else nullcontext():
-            return _counted(begin, missing, told)
+        return _counted(begin, missing, told)
 
 
 def _counted(begin: Run, missing: Sequence[int], told: Iterator[Told]) -> Finished:
     total = sum(len(begin.numbers(shard)) for shard in missing)
     errors: Counter[str] = Counter()
-    pictures = sum(1 for _ in track(_each(told, errors), total, "explaining"))
-    return Finished(begin, pictures, errors, begin.count - total)
-
-
-def _each(told: Iterator[Told], errors: Counter[str]) -> Iterator[None]:
-    for pictures, wrong in told:
+    done = 0
+    for pictures, wrong in track(told, total, "explaining", lambda each: each[0]):
+        done += pictures
         errors.update(wrong)
-        yield from [None] * pictures
+    return Finished(begin, done, errors, begin.count - total)
 
 
 # -------------------------------------------------------------------------------------------- several devices
@@ -103,15 +107,17 @@ class _Worker:
     def __init__(self, folder: Path, device: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.folder, self.device, self.shard = folder, device, -1
+        self.told = 0  # slices of its shard that were told of, by it or by those that died at that shard before
         self.mine, its = context.Pipe()
         self.process = context.Process(target=_serve, args=(its, folder, device), daemon=True)
         self.process.start()
         its.close()
 
-    def give(self, shard: int) -> None:
-        self.shard = shard
+    def give(self, shard: int, told: int = 0) -> None:
+        """Asks for a shard, of which some slices were told of already and will not be again."""
+        self.shard, self.told = shard, told
         with suppress(OSError):  # it has died, which is noticed where its answer is waited for
-            self.mine.send(shard)
+            self.mine.send((shard, told))
 
     def end(self) -> None:
         self.mine.close()
@@ -121,17 +127,26 @@ class _Worker:
 
 def _serve(its: Connection, folder: Path, device: str) -> None:
     """What a worker does until nobody asks any more."""
+    threading.Thread(target=_follow, daemon=True).start()
     try:
         begin = reopened(folder)
         why = begin.settings.explainer(device)
         while True:
-            for told in shards.made(begin, why, [its.recv()]):
+            shard, before = its.recv()
+            for told in islice(shards.made(begin, why, [shard]), before, None):
                 its.send(told)
             its.send(None)
     except Error as error:
         its.send(str(error))
-    except (EOFError, KeyboardInterrupt):
+    except (EOFError, ConnectionError, KeyboardInterrupt):
         pass
+
+
+def _follow() -> None:
+    """Ends a worker with the process that started it: it would keep its device till the end of its shard."""
+    parent = multiprocessing.parent_process()
+    if parent and wait([parent.sentinel]):
+        os._exit(1)
 
 
 def _processes(begin: Run, missing: Sequence[int], devices: Sequence[str]) -> Iterator[Told]:
@@ -153,11 +168,12 @@ def _processes(begin: Run, missing: Sequence[int], devices: Sequence[str]) -> It
                     workers.remove(worker)
                     worker.end()
                     workers.append(_Worker(begin.folder, worker.device))
-                    workers[-1].give(worker.shard)
+                    workers[-1].give(worker.shard, worker.told)
                     continue
                 if isinstance(told, str):
                     raise Error(told)
                 if told is not None:
+                    worker.told += 1
                     yield told
                 elif todo:
                     worker.give(todo.popleft())

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +18,13 @@ from wherefore.explanation import Explanation
 from wherefore.inputs import Input, is_scene
 from wherefore.saving import can_be_made, file_name, is_drawn, jpeg, made, unique_names, write_tensors, write_whole
 from wherefore.targets import is_per_image
+from wherefore.tuning import Tuned, tuned
 
 Report = dict[str, Any]
 Failure = dict[str, str]  # image, error
 Words = Callable[[Explanation], Sequence[Sequence[Any]]]  # by picture and target, each with report() and figure()
 AHEAD = 2  # batches that are decoded before they are needed
+AT_ONCE = 8  # files that are explained at once
 
 
 class Explained(NamedTuple):
@@ -36,6 +39,7 @@ class Explained(NamedTuple):
 def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> list[Path]:
     """The files and scenes named, and all pictures below the folders named, sorted within each folder.
 
+    Links that lead nowhere are among them: whoever reads them says so.
     What lies in ``out`` below such a folder is the result of an earlier run, and left out.
     """
     found: list[Path] = []
@@ -49,9 +53,18 @@ def find_pictures(sources: Sequence[str | Path], out: Path | None = None) -> lis
     return found
 
 
+def tuned_for(why: object, paths: Sequence[str | Path], target: Any = None) -> Tuned:
+    """What is fastest for files, measured on the first of them; an `Error` for a page of several ways."""
+    if not isinstance(why, Explainer):
+        raise Error("--tune measures one method at one layer: name one of each.")
+    reads = (partial(why.open, path) for path in paths)
+    return tuned(why, reads, target, len(paths), min(AT_ONCE, why.at_once))
+
+
 def _inside(folder: Path, out: Path | None) -> list[Path]:
     """The pictures below a folder, less the results of earlier runs: what lies in ``out`` below it, or is marked."""
-    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in imaging.SUFFIXES and p.is_file())
+    named = (p for p in folder.rglob("*") if p.suffix.lower() in imaging.SUFFIXES)
+    pictures = sorted(p for p in named if p.is_file() or (p.is_symlink() and not p.exists()))
     if out is None or not out.resolve().is_relative_to(folder.resolve()):
         return pictures
     if out.resolve() == folder.resolve():
@@ -77,7 +90,7 @@ class FileRun:
     paths: Sequence[str | Path]
     target: Any = None
     out: Path | None = None
-    batch_size: int = 8
+    batch_size: int = AT_ONCE
     colours: str = "heat"
     scale: str = "each"
     truth: bool = False

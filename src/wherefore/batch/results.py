@@ -106,16 +106,18 @@ class Results:
         ``pictures`` and ``rows``, ``errors`` by what went wrong; of each name that was a target, ``targets``: how
         often, with the means of probability and evidence and the share of maps without any.
         """
-        table = self.dataset.to_table(columns=["path", "name", "probability", "evidence", "error"])
+        table = self.dataset.to_table(columns=["number", "name", "probability", "evidence", "error"])
         errors = Counter(table["error"].drop_null().to_pylist())
         good = table.filter(table["error"].is_null())
         grouped = good.append_column("empty", _empty(good["evidence"])).group_by("name")
-        means = grouped.aggregate([("path", "count"), ("probability", "mean"), ("evidence", "mean"), ("empty", "mean")])
-        names = ("path_count", "probability_mean", "evidence_mean", "empty_mean")
-        rows = sorted(means.to_pylist(), key=lambda row: (-row["path_count"], row["name"]))
+        means = grouped.aggregate(
+            [("number", "count"), ("probability", "mean"), ("evidence", "mean"), ("empty", "mean")]
+        )
+        names = ("number_count", "probability_mean", "evidence_mean", "empty_mean")
+        rows = sorted(means.to_pylist(), key=lambda row: (-row["number_count"], row["name"]))
         keys = ("count", "probability", "evidence", "without_evidence")
         return {
-            "pictures": len(table["path"].unique()),
+            "pictures": len(table["number"].unique()),
             "of": self.run.count,
             "rows": table.num_rows,
             "errors": dict(errors.most_common()),

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from wherefore import __version__
 from wherefore.batch import listing
+from wherefore.below import PLAIN
 from wherefore.datasets import Dataset
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
+from wherefore.inputs import NOT_YET
 from wherefore.models.zoo import load, moved
 from wherefore.saving import made, write_json
+from wherefore.subjects import Picture
+from wherefore.tuning import Tuned, tuned
 
+TUNE = "tune"  # as a way of running the part below the layer: the fastest, measured when a run begins
 SHARD = 1024  # pictures; a multiple of every slice, so that no slice is of two shards
 FILE, LOCK, FORMAT = "manifest.json", ".lock", 1
 _PART = re.compile(r"([0-9]+)/([0-9]+)")
@@ -35,7 +41,8 @@ class Settings:
     """What is asked of every picture. Words and numbers alone, so that another process or machine can do it.
 
     ``target`` is a name, an index, ``top5`` or ``all``, or several of these; by default the first answer. ``weights``
-    are a file's path, ``classes`` the names of its classes.
+    are a file's path, ``classes`` the names of its classes. ``below`` is a way of `wherefore.below`, or ``tune``: the
+    fastest, measured when the run begins; the manifest has that in its place, for all who go on with the run.
     """
 
     model: str
@@ -47,11 +54,13 @@ class Settings:
     fit: str = "model"
     output: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    below: str = PLAIN
 
     def explainer(self, device: str | None = None) -> Explainer:
         """The network on a device, ready to be asked."""
         model = moved(load(self.model, self.weights or "default", classes=self.classes), device)
-        return Explainer(model, self.method, self.layer, fit=self.fit, output=self.output, **self.options)
+        below = PLAIN if self.below == TUNE else self.below
+        return Explainer(model, self.method, self.layer, fit=self.fit, below=below, output=self.output, **self.options)
 
     @property
     def small(self) -> bool:
@@ -107,6 +116,11 @@ class Run:
         """Where a shard is kept."""
         return self.folder / f"shard-{shard:06}.parquet"
 
+    def tidy(self) -> None:
+        """Takes away what those left that were killed as they wrote a shard; for who holds the whole folder."""
+        for path in self.folder.glob("shard-*.part"):
+            path.unlink(missing_ok=True)
+
     def missing(self, part: str | None = None) -> list[int]:
         """The shards that are not there yet; of a ``part`` ``i/n`` every n-th of all, from the i-th."""
         i, n = parted(part) if part else (1, 1)
@@ -125,7 +139,8 @@ def parted(part: str) -> tuple[int, int]:
 def begun(source: str, folder: Path, settings: Settings, why: Explainer, limit: int | None = None) -> Run:
     """The run in a folder, which goes on where it was, or a new one.
 
-    Raises `Error` where the folder is another run's: of other settings, another source, or a data set that has changed.
+    What is to be tuned is measured by whoever begins the run, while the others wait. Raises `Error` where the folder is
+    another run's: of other settings, another source, or a data set that has changed.
     """
     asked = {
         "source": source,
@@ -138,10 +153,15 @@ def begun(source: str, folder: Path, settings: Settings, why: Explainer, limit: 
     wanted = json.loads(json.dumps(asked, default=str))
     with _held(made(folder) / f"{LOCK}-listing", wait=True):  # of several parts that begin at once, one lists
         there = manifest(folder)
-        return Run(folder, _same(there, wanted, folder) if there else _new(wanted, folder))
+        if not there:
+            return Run(folder, _new(wanted, folder, why))
+        run = Run(folder, _same(there, wanted, folder))
+        if settings.below == TUNE:
+            print(f"wherefore: below={run.settings.below}, as measured when the run began.", file=sys.stderr)
+        return run
 
 
-def _new(wanted: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _new(wanted: Mapping[str, Any], folder: Path, why: Explainer) -> dict[str, Any]:
     """What the manifest of a new run says. It is written last: a folder without one holds no run."""
     if any(folder.glob("shard-*.parquet")):
         raise Error(f"{folder} holds shards without {FILE}: give another folder.")
@@ -156,8 +176,22 @@ def _new(wanted: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if not said["count"]:
         raise Error(f"{source} lists no pictures.")
     whole = {"format": FORMAT, **wanted, "listing": said, "shard": SHARD, "begun": f"{datetime.now(UTC):%F %T} UTC"}
+    if wanted["settings"]["below"] == TUNE:
+        found = _tuned(Run(folder, whole), why)
+        whole |= {"settings": {**wanted["settings"], "below": found.explainer.below}, "tuned": found.report()}
     write_json(folder / FILE, whole)
     return whole
+
+
+def _tuned(run: Run, why: Explainer) -> Tuned:
+    """What is fastest for the first pictures of a run."""
+
+    def read(number: int) -> Picture:
+        sample = run.dataset[number]
+        return Picture(sample.name, sample.image, NOT_YET)
+
+    reads = (partial(read, number) for number in range(run.count))
+    return tuned(why, reads, run.settings.asked, run.count, why.at_once)
 
 
 def reopened(folder: Path) -> Run:
@@ -184,6 +218,8 @@ def manifest(folder: Path) -> dict[str, Any] | None:
 def _same(there: dict[str, Any], wanted: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What the manifest says, where it says what is wanted."""
     was, now = ({**said, **said["settings"]} for said in (there, wanted))
+    if now["below"] == TUNE and "tuned" in there:
+        now["below"] = was["below"]
     other = [name for name in now if name != "settings" and was.get(name) != now[name]]
     if other:
         first = other[0]

@@ -1,6 +1,7 @@
 """The shards of a run, made on this machine: decoding, the network, measuring and writing overlap.
 
-However long the run is, there are in memory the slice that the network works on, the one that is being decoded, a few
+However long the run is, there are in memory the slice that the network works on, the one that is being decoded (and
+copied to the GPU, where the network is on one), a few
 that are being measured, and the finished rows of one shard.
 """
 
@@ -11,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from io import BytesIO
 from itertools import count
@@ -23,6 +24,7 @@ from torch import Tensor
 from wherefore.batch.rows import SLICE, sliced
 from wherefore.batch.run import Run
 from wherefore.batch.store import Row, parquet
+from wherefore.copying import Coming, Copier
 from wherefore.datasets import Unreadable
 from wherefore.errors import Error
 from wherefore.explainer import Explainer
@@ -69,6 +71,14 @@ class Ready:
     input: Input | None
     error: str = ""
     notes: tuple[str, ...] = ()
+    coming: Coming | None = None  # the input's tensors, on their way to the network
+
+    def arrived(self) -> Input | None:
+        """The picture with its tensors where the network is."""
+        if self.input is None or self.coming is None:
+            return self.input
+        tensor, others = self.coming.get()
+        return replace(self.input, tensor=tensor, others=others)
 
 
 def made(run: Run, why: Explainer, shards: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
@@ -77,9 +87,12 @@ def made(run: Run, why: Explainer, shards: Sequence[int]) -> Iterator[tuple[int,
     A shard is there, whole, once all of its slices are through and the next shard has begun, or there is none.
     """
     cores, step = os.cpu_count() or 1, max(SLICE, why.at_once)
+    copier = Copier(why.device) if why.device is not None else None
     waiting: deque[tuple[list[Row], Future[list[Any]]]] = deque()
     with ThreadPoolExecutor(cores) as measurers, _Shards(run) as kept:
-        for rows in sliced(_Numbers(run, shards), partial(_ready, run, why), _Asking(why, run), None, step, cores):
+        for rows in sliced(
+            _Numbers(run, shards), partial(_ready, run, why, copier), _Asking(why, run), None, step, cores
+        ):
             waiting.append((rows, measurers.submit(_measured, rows)))
             if len(waiting) > MEASURED:
                 yield kept.add(*waiting.popleft())
@@ -126,7 +139,7 @@ class _Shards:
             self._write()
             self.number = number
         self.tables += measured.result()
-        wrong = [row["error"].replace(row["sample"], "a picture") for row in rows if "error" in row]
+        wrong = [_nameless(row["error"], row["sample"]) for row in rows if "error" in row]
         return len({row["number"] for row in rows}), wrong
 
     def _write(self) -> None:
@@ -135,6 +148,18 @@ class _Shards:
         if self.tables:
             self.writing = self.writer.submit(_written, self.run, self.number, self.tables)
             self.tables = []
+
+
+def there(run: Run, shard: int) -> tuple[int, list[str]]:
+    """How many pictures a shard is that is there, and what was wrong with some."""
+    _, file = parquet()
+    errors = file.read_table(run.path(shard), columns=["path", "error"]).drop_null().to_pylist()
+    return len(run.numbers(shard)), [_nameless(row["error"], row["path"]) for row in errors]
+
+
+def _nameless(error: str, name: str) -> str:
+    """What is wrong, without the name of the picture, so that it can be counted."""
+    return error.replace(name, "a picture")
 
 
 def _written(run: Run, number: int, tables: list[Any]) -> None:
@@ -148,12 +173,14 @@ def _written(run: Run, number: int, tables: list[Any]) -> None:
 # -------------------------------------------------------------------------------------------- pictures
 
 
-def _ready(run: Run, why: Explainer, number: int) -> Ready:
+def _ready(run: Run, why: Explainer, copier: Copier | None, number: int) -> Ready:
+    """A picture that was read; on a GPU it is copied while the pictures before it are explained."""
     name = f"picture {number} of {run.dataset.spec}"
     try:
         sample = run.dataset[number]
         name = sample.name
-        return Ready(name, why.prepare(Picture(name, sample.image, NOT_YET)))
+        found = why.prepare(Picture(name, sample.image, NOT_YET))
+        return Ready(name, found, coming=copier.start((found.tensor, dict(found.others))) if copier else None)
     except Unreadable as error:
         return Ready(error.args[0].name, None, str(error))
     except Error as error:
@@ -169,7 +196,7 @@ class _Asking:
         self.why, self.asked = why, run.settings.asked
 
     def __call__(self, ready: Sequence[Ready]) -> list[list[Row]]:
-        good = [each.input for each in ready if each.input]
+        good = [found for each in ready if (found := each.arrived())]
         e = self.why.on(good, self.asked) if good else None
         places = count()
         return [[{"explained": (e, next(places))} if each.input else {"error": each.error}] for each in ready]

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wherefore.below import PLAIN
 from wherefore.bench.rows import Row
 from wherefore.explainer import Explainer
 from wherefore.methods.perturbation import forget
@@ -191,7 +192,8 @@ def field(row: Row) -> tuple[dict[str, Contestant], list[str]]:
     peers = {name: peer for name, peer in PEERS_OF.get(row.method, {}).items() if name in row.peers}
     missing = [name for name in peers if not importlib.util.find_spec(MODULES[name])]
     notes = [f"{name} is not installed: pip install 'wherefore[bench]'" for name in missing]
-    own = partial(ours, method=row.method, compile=row.compile, **row.options)
+    faster = {"compile": True} if row.compile else {"below": row.below} if row.below != PLAIN else {}
+    own = partial(ours, method=row.method, **faster, **row.options)
     return {FORWARD: forward, OURS: own, **{name: peers[name] for name in peers if name not in missing}}, notes
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from wherefore import imaging
 from wherefore.batch.local import FileRun
+from wherefore.below import COMPILED
 from wherefore.bench.contestants import FORWARD, OURS, field, pytorch_grad_cam_loop
 from wherefore.bench.measure import Result, Turn, figures, interleaved
 from wherefore.bench.rows import Row
@@ -29,7 +30,8 @@ def timed(row: Row, seconds: float) -> Result:
     """The figures of one ``folder`` row."""
     torch.manual_seed(0)
     model = row.subject.model()
-    explainer = Explainer(model, layer=row.subject.layer, compile=row.compile, batch_size=row.batch)
+    below = COMPILED if row.compile else row.below
+    explainer = Explainer(model, layer=row.subject.layer, below=below, batch_size=row.batch)
     peers, notes = field(replace(row, peers=tuple(p for p in row.peers if p == "pytorch-grad-cam")))
     with tempfile.TemporaryDirectory() as folder:
         paths, out = photographs(Path(folder) / "in", row.count), Path(folder) / "out"

@@ -57,6 +57,7 @@ def machine() -> dict[str, Any]:
     versions = {name: _version(name) for name in PACKAGES}
     return {
         "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from wherefore.below import PLAIN
 from wherefore.errors import Error
 from wherefore.models.zoo import load
 from wherefore.types import Model
@@ -40,7 +41,7 @@ class Row:
     ``folder`` (photographs in, overlays out, against the forward alone). ``most``: ours over the forward, at most.
     ``least``: the peer ``than`` over ours, at least. ``count``: calls of a memory row, photographs of a folder row.
     ``heap``: memory with what the system's allocator holds back of freed memory, else only what is alive.
-    ``options``: the method's, of ours alone.
+    ``options``: the method's, of ours alone, and ``below`` how ours runs the part below the layer.
     """
 
     subject: Subject
@@ -52,6 +53,7 @@ class Row:
     least: float | None = None
     than: str = PEERS[0]
     compile: bool = False
+    below: str = PLAIN
     peers: tuple[str, ...] = PEERS
     size: int = 224
     heap: bool = False
@@ -68,7 +70,8 @@ class Row:
             "folder": f"folder of {self.count} photographs",
         }[self.kind]
         method = " ".join([self.method, *(f"{key}={value}" for key, value in self.options.items())])
-        return f"{self.subject.title}, {method}, {what}{', compiled' * self.compile}"
+        below = "" if self.below == PLAIN else f", {self.below}"
+        return f"{self.subject.title}, {method}, {what}{', compiled' * self.compile}{below}"
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain values."""
@@ -99,6 +102,13 @@ OTHER_METHODS = [
     Row(RESNET18, 1, 1, method="score-cam", options={"masks": "layer"}, peers=()),
     Row(RESNET18, 1, 1, least=5.0, method="ablation-cam"),
     Row(RESNET, 1, 1, least=5.0, method="ablation-cam"),  # one call of pytorch-grad-cam takes minutes
+]
+
+# What `wherefore.tune` chooses from, on the CPU.
+EXACT = ("channels-last", "folded", "folded+channels-last")
+TUNED = [
+    *(Row(RESNET, batch, below=below, peers=()) for batch in (1, 8) for below in EXACT),
+    *(Row(subject, batch, below="channels-last", peers=()) for subject in (VGG, VIT) for batch in (1, 8)),
 ]
 
 FULL = [
@@ -132,6 +142,7 @@ FULL = [
     Row(RESNET, 8, most=1.05, kind="folder", count=64, least=3.0),
     Row(RESNET, 8, most=0.85, kind="folder", count=64, compile=True),
     *OTHER_METHODS,
+    *TUNED,
 ]
 
 # The headlines, in about five minutes of two cores.

@@ -9,6 +9,7 @@ from wherefore.cli import listing as _listing  # noqa: F401
 from wherefore.cli import making as _making  # noqa: F401
 from wherefore.cli import measuring as _measuring  # noqa: F401
 from wherefore.cli import naming as _naming  # noqa: F401
+from wherefore.cli import redrawing as _redrawing  # noqa: F401
 from wherefore.cli import serving as _serving  # noqa: F401
 from wherefore.cli import studying as _studying  # noqa: F401
 from wherefore.cli import telling as _telling  # noqa: F401

@@ -33,6 +33,17 @@ Weights = Annotated[
     Path | None,
     typer.Option("--weights", "-w", help="A local state dict (.safetensors, .pth) in place of the download."),
 ]
+Tune = Annotated[
+    bool, typer.Option("--tune", help="Measure which way of running the network is fastest here, say so, and take it.")
+]
+Below = Annotated[
+    str | None,
+    typer.Option(
+        help="The part below the layer: folded, channels-last, bfloat16, float16, graph, or several joined by +; "
+        "compiled.",
+        show_default="plain",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
@@ -57,6 +68,13 @@ def load_model(name: str, weights: Path | None, device: str | None, classes: Pat
 
     names = console.class_names(classes) if classes else None
     return moved(load(name, weights or "default", classes=names), device)
+
+
+def tuned_or_named(tune: bool, below: str | None) -> bool:
+    """Whether it is to be tuned; an `Error` where what would be measured is named."""
+    if tune and below:
+        raise Error("--tune measures what --below would name: leave one of them out.")
+    return tune
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json as json_module
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +13,7 @@ import typer
 
 from wherefore import console
 from wherefore.cli import completing
-from wherefore.cli.app import AsJson, ModelName, Weights, app
+from wherefore.cli.app import AsJson, Below, ModelName, Tune, Weights, app, tuned_or_named
 
 
 @app.command()
@@ -42,6 +45,8 @@ def batch(
     fit: Annotated[str, typer.Option(help="model: the network's own crop; squash: the whole picture, squashed.")] = (
         "model"
     ),
+    tune: Tune = False,
+    below: Below = None,
     limit: Annotated[int | None, typer.Option(min=1, help="How many pictures, the first ones.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray: on a cluster that shares the folder.")] = "local",
     address: Annotated[
@@ -75,7 +80,8 @@ def batch(
     wherefore batch imagenet:/data/ilsvrc --engine ray --address auto --out /shared/found
     """
     from wherefore.batch.engines import run
-    from wherefore.batch.run import Settings
+    from wherefore.batch.run import TUNE, Settings
+    from wherefore.below import PLAIN, checked
 
     settings = Settings(
         model,
@@ -87,13 +93,30 @@ def batch(
         fit,
         output,
         console.options([method], option or []),
+        TUNE if tuned_or_named(tune, below) else checked(below or PLAIN),
     )
-    found = run(source, out, settings, limit=limit, engine=engine, address=address, part=shard, devices=device or ())
+    with _stopped(out):
+        found = run(
+            source, out, settings, limit=limit, engine=engine, address=address, part=shard, devices=device or ()
+        )
     if json:
         print(json_module.dumps(found.report(), indent=1))
     else:
         console.batch(found)
     raise typer.Exit(1 if found.errors else 0)
+
+
+@contextmanager
+def _stopped(out: Path) -> Iterator[None]:
+    """Ctrl-C, and SIGTERM, by which schedulers end jobs: says how to go on."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.complain(f"stopped: what was finished is kept in {out}, and the same command goes on.")
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 
 from wherefore import console
 from wherefore.cli import completing, reporting
-from wherefore.cli.app import AsJson, ModelName, Weights, app, load_model
+from wherefore.cli.app import AsJson, Below, ModelName, Tune, Weights, app, load_model, tuned_or_named
 from wherefore.errors import Error
 
 
@@ -66,6 +66,8 @@ def explain(
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the part below the layer: pays off from about 1,000 pictures.")
     ] = False,
+    tune: Tune = False,
+    below: Below = None,
     colours: Annotated[
         str,
         typer.Option(
@@ -127,9 +129,13 @@ def explain(
     A method's own options:
 
     wherefore explain cat_dog.jpg --method occlusion -O patch=48 -O stride=24
+
+    As fast as this machine can, measured first:
+
+    wherefore explain photos/ --tune
     """
     from wherefore import concepts, panels
-    from wherefore.batch.local import find_pictures
+    from wherefore.batch.local import find_pictures, tuned_for
     from wherefore.inputs import is_scene, reads_texts
     from wherefore.progress import track
     from wherefore.saving import can_be_made, write_json
@@ -139,7 +145,10 @@ def explain(
     methods = method or ["grad-cam"]
     given = {"fit": fit, "compile": compile, "flips": flips, **console.options(methods, option or [])}
     given |= {"counter": True} if counter else {}
+    given |= {"below": below} if below else {}
     given |= {"output": output} if output else {}
+    if tuned_or_named(tune, below) and compile:
+        raise Error("--compile is one of the ways that --tune measures: leave one of them out.")
     if truth and not all(map(is_scene, images)):
         raise Error("--truth draws what is known of scenes: give scenes:17 or the like.")
     # Wrong paths are told before a network is loaded for nothing; of what hf: holds only the network tells if it reads.
@@ -148,13 +157,15 @@ def explain(
     paths = paths or ([*images] if reads_texts(loaded) else [*find_pictures(images, folder)])
     ways = asked(loaded, paths, methods, layer, **given)
     wanted: Any = target if target and len(target) > 1 else (target[0] if target else None)
+    tuned = tuned_for(ways, paths, wanted) if tune else None
+    ways = tuned.explainer if tuned else ways
     tell = partial(concepts.words, names=concepts.read(words)) if words else None
     run = panels.run(ways, paths, wanted, folder, colours=colours, scale=scale, truth=truth, check=check, words=tell)
     reports = list(track(run, len(paths), "explaining"))
     errors = [r["error"] for r in reports if "error" in r]
     if len(errors) == len(reports):
         raise Error(none_read(errors))
-    result = {**run.origin, "images": reports}
+    result = {**run.origin, **({"tuned": tuned.report()} if tuned else {}), "images": reports}
     if folder:
         write_json(folder / "manifest.json", result)
     if json:

@@ -15,13 +15,13 @@ from wherefore.scenes.language import Question
 from wherefore.scenes.world import CATEGORIES, COUNTS, SPLITS
 
 ENDLESS = 100_000  # scenes have no end; a list must have one
-SIDE = 128
+SIDE, FIGURE_SIDE = 128, 64  # pixels
 FIGURES = 2000  # people of a split
 PARTS = {"hair": ("hair",), "face": ("face",), "clothing": ("clothes", "arms", "stethoscope")}  # sleeves bare the arms
 
 
 class Scenes(Dataset):
-    """Scenes of a split; with ``objects`` those that show so many things."""
+    """Scenes of a split, ``side`` pixels wide and high; with ``objects`` those that show so many things."""
 
     name = "scenes"
     classes = CATEGORIES
@@ -29,6 +29,7 @@ class Scenes(Dataset):
 
     def __init__(self, split: str = "test", objects: int | None = None) -> None:
         self.split, self.objects = split, objects
+        self.side = SIDE
         counts = {count: name for name, count in COUNTS.items()}
         self.spec = "scenes" if objects is None else f"scenes:{counts[objects]}"
 
@@ -36,25 +37,26 @@ class Scenes(Dataset):
         return ENDLESS
 
     def sample(self, number: int) -> Sample:
-        return of_scene(scene(number, self.split, self.objects, SIDE))
+        return of_scene(scene(number, self.split, self.objects, self.side))
 
 
 class People(Dataset):
-    """Drawn doctors and nurses, half of each with long hair; ``swapped``: each of them with the other hair."""
+    """Drawn doctors and nurses, ``side`` pixels wide and high, half of each with long hair; ``swapped``: each of them
+    with the other hair."""
 
     name = "scenes"
     classes = people.LABELS
     drawn = True
 
     def __init__(self, split: str = "test", swapped: bool = False) -> None:
-        self.split, self.swapped = split, swapped
+        self.split, self.swapped, self.side = split, swapped, FIGURE_SIDE
         self.spec = "scenes:people, other hair" if swapped else "scenes:people"
 
     def __len__(self) -> int:
         return FIGURES
 
     def sample(self, number: int) -> Sample:
-        each = people.figure(number, self.split)
+        each = people.figure(number, self.split, size=self.side)
         each = each.swapped if self.swapped else each
         return Sample(
             f"people {self.split} {number}",

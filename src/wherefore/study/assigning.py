@@ -32,20 +32,64 @@ class Square:
 
 
 @dataclass(frozen=True)
+class Room:
+    """A worker who may still come: how many ``trials`` are left to them, and the groups that they were asked."""
+
+    trials: int
+    groups: Collection[Group] = frozenset()
+
+
+@dataclass(frozen=True)
 class Pool:
-    """What is still to be had: free slots of each item, and of each group how many workers may still be asked it."""
+    """What is still to be had: free slots of each item, and of each group how many workers may still be asked it.
+
+    ``others`` are all workers but the one who asks, where so little is left that it can be worked out who fills it.
+    """
 
     free: Mapping[str, int]
     supply: Mapping[Group, int]
+    others: Sequence[Room] | None = None
+
+
+def fillable(wanted: Mapping[Group, int], rooms: Sequence[Room]) -> bool:
+    """Whether workers with so much room can be asked all that is wanted, nobody a group twice.
+
+    A matching by augmenting paths: a worker whose trials are used up gives a group to somebody else to take another.
+    """
+    theirs: list[set[Group]] = [set() for _ in rooms]
+
+    def placed(asked: Group, tried: set[int]) -> bool:
+        can = [n for n, room in enumerate(rooms) if asked not in room.groups and asked not in theirs[n]]
+        for n in can:
+            if len(theirs[n]) < rooms[n].trials:
+                theirs[n].add(asked)
+                return True
+        for n in can:
+            if n not in tried:
+                tried.add(n)
+                for other in tuple(theirs[n]):
+                    if placed(other, tried):
+                        theirs[n] = theirs[n] - {other} | {asked}
+                        return True
+        return False
+
+    return all(placed(each, set()) for each, slots in wanted.items() for _ in range(slots))
 
 
 def choose(
-    items: Sequence[Item], square: Square, pool: Pool, seen: Collection[Item], row: int, draw: random.Random
+    items: Sequence[Item],
+    square: Square,
+    pool: Pool,
+    seen: Collection[Item],
+    row: int,
+    draw: random.Random,
+    trials: int = 1,
 ) -> Item | None:
     """The next item for a worker of a row of the square who has ``seen`` some; None where the pool has none for them.
 
     First whatever would be left over if this worker went by: a group with as many free slots as there are workers for
-    it. Then the method that this worker has seen least, what the square says, what has most slots free, by lot.
+    it. Then the method that this worker has seen least, what the square says, what has most slots free, by lot. Near
+    the end the first of these after which everything can still be filled, this worker having ``trials`` left.
     """
     groups, methods = {group(item) for item in seen}, Counter(item.method for item in seen)
     wanted: Counter[Group] = Counter()
@@ -64,7 +108,18 @@ def choose(
         )
 
     open_ = [item for item in items if pool.free[item.id] > 0 and group(item) not in groups]
-    return min(open_, key=rank, default=None)
+    if pool.others is None or not open_:
+        return min(open_, key=rank, default=None)
+
+    def leaves_all_fillable(item: Item | None) -> bool:
+        asked = [] if item is None else [group(item)]
+        own = Room(trials - len(asked), groups.union(asked))
+        return fillable(wanted - Counter(asked), [own, *(pool.others or ())])
+
+    ranked = sorted(open_, key=rank)
+    if not leaves_all_fillable(None):
+        return ranked[0]
+    return next((item for item in ranked if leaves_all_fillable(item)), ranked[0])
 
 
 class Catches:

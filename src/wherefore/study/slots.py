@@ -12,10 +12,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select, update
 
-from wherefore.study.assigning import Group, Pool, group
+from wherefore.study.assigning import Group, Pool, Room, group
 from wherefore.study.plan import Item, Plan
 from wherefore.study.tables import Moment, answers, assignments, slots, workers
 from wherefore.study.visitors import plain
+
+NEAR = 200  # free slots: so few that who fills them is worked out at each trial, in milliseconds
 
 
 def count(condition: Any) -> Any:
@@ -52,6 +54,12 @@ TAKEN = (
     .where(assignments.c.method.is_not(None))
     .group_by(assignments.c.item)
 )
+ROOM = (
+    select(assignments.c.worker_id, assignments.c.item, or_(answered, _holds).label("used"))
+    .select_from(assignments.join(workers).outerjoin(answers))
+    .where(assignments.c.method.is_not(None), _present)
+)
+THERE = select(workers.c.id).where(_present)
 PEOPLE = select(func.count(workers.c.finished_at), count(_present))
 
 
@@ -82,8 +90,8 @@ def take(connection: Connection, item: str, now: datetime) -> int | None:
     return int(row.number)
 
 
-def pool(connection: Connection, plan: Plan, now: datetime) -> Pool:
-    """Free slots of each item, and how many workers may still be asked each group.
+def pool(connection: Connection, plan: Plan, now: datetime, worker: int) -> Pool:
+    """Free slots of each item, and how many workers may still be asked each group; near the end, who but ``worker``.
 
     These are the workers of the plan who have not gone through, or those present where they are more: whoever has
     neither asked nor answered for ``plan.minutes`` is taken for gone, and somebody else is to come in their place.
@@ -95,10 +103,24 @@ def pool(connection: Connection, plan: Plan, now: datetime) -> Pool:
     for row in taken:
         seen[group(plan.by_id[row.item])] += row.seen
     left = max(plan.workers - through, present)
+    free = {item.id: plan.ratings - held.get(item.id, 0) for item in plan.items}
+    near = sum(free.values()) <= NEAR
     return Pool(
-        {item.id: plan.ratings - held.get(item.id, 0) for item in plan.items},
+        free,
         {each: left - seen[each] for each in map(group, plan.items)},
+        _others(connection, plan, times, worker, left) if near else None,
     )
+
+
+def _others(connection: Connection, plan: Plan, times: dict[str, datetime], worker: int, left: int) -> list[Room]:
+    """The room of everybody but one worker: of those who are there, and of those of the plan who are to come."""
+    rooms = {each: (plan.trials, set[Group]()) for each in connection.execute(THERE, times).scalars()}
+    for row in connection.execute(ROOM, times):
+        trials, groups = rooms[row.worker_id]
+        groups.add(group(plan.by_id[row.item]))
+        rooms[row.worker_id] = trials - bool(row.used), groups
+    to_come = [Room(plan.trials)] * max(0, left - len(rooms))
+    return [Room(max(0, trials), groups) for each, (trials, groups) in rooms.items() if each != worker] + to_come
 
 
 def counts(connection: Connection, now: datetime) -> tuple[int, int, int]:

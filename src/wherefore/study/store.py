@@ -242,8 +242,9 @@ class Store:
         asked = len(done) - len(caught)
         if asked < self.plan.trials:
             seen = [self.plan.by_id[row.item] for row in given if row.method is not None]
-            pool = pooled.pool(connection, self.plan, now)
-            if item := assigning.choose(self.plan.items, self._square, pool, seen, who.square, random.Random()):
+            pool = pooled.pool(connection, self.plan, now, who.id)
+            left, lot = self.plan.trials - asked, random.Random()
+            if item := assigning.choose(self.plan.items, self._square, pool, seen, who.square, lot, left):
                 return item
         return catches.left(caught) if asked else None
 

@@ -16,7 +16,11 @@ from wherefore.compat.pytorch_grad_cam.rerunning import AblationCAM, ScoreCAM
 from wherefore.compat.pytorch_grad_cam.targets import Each, predicted
 from wherefore.compat.pytorch_grad_cam.utils.image import Array, scale_cam_image
 from wherefore.compat.pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
-from wherefore.compat.pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
+from wherefore.compat.pytorch_grad_cam.utils.svd_on_activations import (
+    get_2d_projection,
+    get_2d_projection_kernel,
+    get_2d_projection_with_sign_correction,
+)
 from wherefore.guard import prepared, unwrap
 from wherefore.imaging import stretched
 from wherefore.methods import cams
@@ -124,6 +128,65 @@ class EigenCAM(BaseCAM):
         eigen_smooth: bool = False,
     ) -> Array:
         return get_2d_projection(activations)
+
+
+class KPCA_CAM(EigenCAM):
+    """KPCA-CAM (Karmani et al. 2024): the first component of kernel PCA, places being the rows."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target_layers: Sequence[nn.Module],
+        reshape_transform: Reshape = None,
+        kernel: str = "sigmoid",
+        gamma: float | None = None,
+    ) -> None:
+        super().__init__(model, target_layers, reshape_transform)
+        self.kernel, self.gamma = kernel, gamma
+
+    def get_cam_image(
+        self,
+        input_tensor: Tensor,
+        target_layer: nn.Module,
+        targets: Any,
+        activations: Array,
+        grads: Array,
+        eigen_smooth: bool = False,
+    ) -> Array:
+        return get_2d_projection_kernel(activations, self.kernel, self.gamma)
+
+
+class SegEigenCAM(_Gradients):
+    """Seg-Eigen-CAM (Chung & Ying 2025, eq. 10-13): the first component of channels times their gradients' sizes."""
+
+    def get_cam_image(
+        self,
+        input_tensor: Tensor,
+        target_layer: nn.Module,
+        targets: Any,
+        activations: Array,
+        grads: Array,
+        eigen_smooth: bool = False,
+    ) -> Array:
+        return get_2d_projection_with_sign_correction(np.abs(grads) * activations)
+
+
+class FEM(BaseCAM):
+    """FEM (Fuad et al. 2020): a channel weighs by how many places are ``k`` deviations above its mean; no target."""
+
+    def __init__(
+        self, model: nn.Module, target_layers: Sequence[nn.Module], reshape_transform: Reshape = None, k: float = 2
+    ) -> None:
+        super().__init__(model, target_layers, reshape_transform, uses_gradients=False)
+        self.k = k
+
+    def get_cam_weights(
+        self, input_tensor: Tensor, target_layers: nn.Module, targets: Any, activations: Array, grads: Array
+    ) -> Array:
+        grid = tuple(range(2, activations.ndim))
+        most = activations.mean(grid, keepdims=True) + self.k * activations.std(grid, keepdims=True)
+        weights: Array = (activations > most).mean(grid)
+        return weights
 
 
 # -------------------------------------------------------------------------------------------- others
@@ -237,10 +300,7 @@ class RefineCAM:
         return scale_cam_image(np.prod(maps, axis=0))
 
 
-KPCA_CAM = refused("KPCA_CAM", "take EigenCAM, the component without a kernel")
-SegEigenCAM = refused("SegEigenCAM", "take EigenGradCAM with a SemanticSegmentationTarget")
 ShapleyCAM = refused("ShapleyCAM", "take GradCAM or HiResCAM")
-FEM = refused("FEM", "take EigenCAM, which knows no target either")
 SESS = refused("SESS", "take wherefore.explain(..., flips=True), or GradCAM with aug_smooth=True")
 DeepFeatureFactorization = refused("DeepFeatureFactorization", "wherefore.words names what speaks for a class")
 run_dff_on_image = refused("run_dff_on_image", "wherefore.words names what speaks for a class")

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wherefore.compat import refused
 from wherefore.compat.pytorch_grad_cam.targets import Each
 from wherefore.compat.pytorch_grad_cam.utils.image import Array
 from wherefore.guard import prepared
@@ -153,4 +152,43 @@ class ROADCombined:
         return (self.lerf_averager(*arguments) - self.morf_averager(*arguments)) / 2
 
 
-ARCC = refused("ARCC", "take ROADCombined, and the metrics of wherefore.metrics")
+class Complexity:
+    """How much of the picture a map covers ``(B,)``, 0..1: the mean of its sizes (Poppi et al. 2021, eq. 3)."""
+
+    def __call__(self, grayscale_cams: Array) -> Array:
+        found: Array = np.abs(grayscale_cams).reshape(len(grayscale_cams), -1).mean(1)
+        return found
+
+
+class Coherency:
+    """How like a map is that of the picture times it ``(B,)``, 0..1, by correlation (Poppi et al. 2021, eq. 2).
+
+    Two maps of which one is the same everywhere have none: 0.5.
+    """
+
+    def __call__(
+        self, input_tensor: Tensor, grayscale_cams: Array, targets: Any, model: nn.Module, base_method: Any
+    ) -> Array:
+        shown = input_tensor * torch.from_numpy(np.asarray(grayscale_cams))[:, None].to(input_tensor)
+        again = base_method(input_tensor=shown, targets=targets)
+        pairs = zip(np.asarray(again), np.asarray(grayscale_cams), strict=True)
+        alike = [0.0 if min(a.std(), b.std()) == 0 else np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]
+        return (np.array(alike) + 1) / 2
+
+
+class ARCC:
+    """The harmonic mean ``(B,)`` of coherency, 1 - complexity, and twice ROAD between 0 and 1; 0 where one of them is.
+
+    ``base_method`` makes the maps, and makes them once more of the pictures that they were laid on.
+    """
+
+    def __init__(self, base_method: Any, road_percentiles: Sequence[float] = (20, 40, 60, 80)) -> None:
+        self.complexity, self.coherency = Complexity(), Coherency()
+        self.road, self.base_method = ROADCombined(road_percentiles), base_method
+
+    def __call__(self, input_tensor: Tensor, grayscale_cams: Array, targets: Any, model: nn.Module) -> Array:
+        coherent = self.coherency(input_tensor, grayscale_cams, targets, model, self.base_method)
+        road = self.road(input_tensor, grayscale_cams, targets, model)
+        parts = np.stack([coherent, 1 - self.complexity(grayscale_cams), (2 * road).clip(0, 1)])
+        found: Array = 3 / (1 / parts.clip(min=1e-8)).sum(0)
+        return found

@@ -135,7 +135,11 @@ def main() -> None:
             trained = (
                 model.weights_sha256 is not None and weights and (weights / f"{name}_imagenet.safetensors").exists()
             )
-            export(wf.Explainer(model if trained else centred(model, images)), path)
+            try:
+                export(wf.Explainer(model if trained else centred(model, images)), path)
+            except wf.Error as error:
+                print(f"| {name} | {'trained' if trained else 'random'} | {error} | | |", flush=True)
+                continue
             a = agreement(model, path, images)
             print(
                 f"| {name} | {'trained' if trained else 'random'} | {a['same']}/{COUNT} | {a['answers']} "

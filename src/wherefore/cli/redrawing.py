@@ -14,7 +14,12 @@ from wherefore.cli.app import AsJson, app
 
 @app.command()
 def figures(json: AsJson = False) -> None:
-    """List the figures of the paper that can be drawn: what each shows, its section, and how long it takes."""
+    """List the figures of the paper that can be drawn: what each shows, its section, and how long it takes.
+
+    [bold]Examples[/bold]
+
+    wherefore figures
+    """
     from wherefore.figures import listed
 
     rows = listed()

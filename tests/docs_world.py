@@ -75,7 +75,10 @@ def clip(path: Path) -> None:
 
 
 def names(path: Path) -> None:
-    path.write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    """Names of classes, or of pictures."""
+    photographs(Path("photos"))
+    listed = LABELS if path.stem == "names" else map(str, sorted(Path("photos").glob("*.jpg")))
+    path.write_text("\n".join(listed) + "\n", encoding="utf-8")
 
 
 def table(path: Path) -> None:

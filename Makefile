@@ -8,8 +8,8 @@ explain: $(READY) ## explain a photograph and print the path of the picture
 	@$(BIN)/python examples/first_picture.py
 
 test: $(READY) ## the tests that run in minutes, after format, lint and types
-	@$(BIN)/ruff format --check src tests examples benchmarks
-	@$(BIN)/ruff check src tests examples benchmarks
+	@$(BIN)/ruff format --check src tests examples benchmarks docs/look
+	@$(BIN)/ruff check src tests examples benchmarks docs/look
 	@$(BIN)/mypy
 	@$(PYTEST) -m "not slow"
 
@@ -24,8 +24,8 @@ docs: $(READY) ## the documentation as a site, site/index.html; a warning is an 
 	@echo site/index.html
 
 format: $(READY) ## put the code into form
-	@$(BIN)/ruff format src tests examples benchmarks
-	@$(BIN)/ruff check --fix src tests examples benchmarks
+	@$(BIN)/ruff format src tests examples benchmarks docs/look
+	@$(BIN)/ruff check --fix src tests examples benchmarks docs/look
 
 # uv inside the environment resolves quickly; the constraints pin every version that the tests ran with.
 $(READY): pyproject.toml constraints.txt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,9 @@ from torch import Tensor, nn
 import wherefore as wf
 from page_reader import check
 from test_cli import picture, wherefore  # noqa: F401
-from wherefore import figures
 from wherefore.diagnosis.attacks import probabilities, scores
 from wherefore.errors import Error
-from wherefore.figures import Settings, draw, in_order, units
+from wherefore.figures import Settings, draw, in_order, seeded, units
 from wherefore.figures.choice import OPTIONS, Choice
 from wherefore.figures.sheets import Made
 from wherefore.registry import FIGURES
@@ -154,6 +155,84 @@ def test_a_figure_of_one_s_own_picture_class_and_network(picture: Path, tmp_path
     assert [t["name"] for t in grad_cam["targets"]] == e.targets[0]
     assert [t["score"] for t in grad_cam["targets"]] == pytest.approx(e.scores[0].tolist(), rel=1e-4)
     assert [t["peak"] for t in grad_cam["targets"]] == e.peaks()[0].tolist()
+
+
+SPOKEN = {"10": "a dog", "11": "dog", "12": "red", "18": "a dog", "19": "red"}  # else a class
+CLASSES = {"8": "nurse", "9": "forest", "21": "forest"}
+
+
+@pytest.mark.parametrize("number", in_order())
+def test_what_is_asked_for_is_what_is_explained(number: str, tmp_path: Path) -> None:
+    """Or it is refused: nothing that a figure takes is dropped."""
+    asked = SPOKEN.get(number) or CLASSES.get(number, "lamp")
+    if number == "6":
+        with pytest.raises(Error, match="leave --target out"):
+            few(number, tmp_path, targets=(asked,))
+        told = draw(number, Settings(images=("scenes:single/3",), targets=(asked,)), tmp_path).json()
+    else:
+        told = few(number, tmp_path, targets=(asked,)).json()
+    assert any(asked in target for target in told["targets"]) and told["settings"]["targets"] == (asked,)
+
+
+@pytest.mark.parametrize("number", ["6", "8"])
+def test_one_class_is_asked_for_where_one_is_shown(number: str, tmp_path: Path) -> None:
+    with pytest.raises(Error, match=f"^figure {number} asks for 1 class, not 2: give --target once.$"):
+        draw(number, Settings(images=("scenes:1",), targets=("dog", "cat")), tmp_path)
+
+
+@pytest.mark.parametrize("number", ["12", "19"])
+def test_the_question_is_the_one_that_is_given(number: str, tmp_path: Path) -> None:
+    told = few(number, tmp_path, question="is there a dog?").json()
+    assert {image["question"] for image in told["images"]} == {"is there a dog?"}
+
+
+def test_the_data_are_those_that_are_named(tmp_path: Path) -> None:
+    told = few("17", tmp_path, data="scenes:single").json()
+    assert told["data"] == "scenes:single" and told["settings"]["pictures"][0].startswith("scenes:single/")
+
+
+@pytest.mark.parametrize("models", [("scenes:places", "scenes:vgg"), ("scenes:vgg", "scenes:places")])
+@pytest.mark.parametrize("number", ["1", "20"])
+def test_a_number_is_not_another_class_of_the_next_network(number: str, models: Any, tmp_path: Path) -> None:
+    own = Settings(images=("scenes:pair/3",), models=models)
+    with pytest.raises(Error, match=f"^{models[1]} has no '.*', which {models[0]} is asked for: name a --target"):
+        draw(number, own, tmp_path)
+    with pytest.raises(Error, match=f"^{models[1]} has no '{wf.load(models[0]).classes[7]}'"):  # type: ignore[index]
+        draw(number, Settings(images=("scenes:pair/3",), models=models, targets=("7",)), tmp_path)
+
+
+def test_a_class_that_both_networks_have_is_asked_for_by_name(tmp_path: Path) -> None:
+    """Number 5 of the one is "dog", number 5 of the other an airplane."""
+    first, other = wf.load("scenes:vgg"), wf.load("scenes:vqa")
+    assert first.classes and other.classes and first.classes[5] == "dog" and other.classes[5] == "airplane"
+    choice = Choice("1", FIGURES["1"], Settings(targets=("5", "dog")), tmp_path)
+    choice.networks = [first, other]
+    [taken] = choice.pictures()
+    assert choice.shared(taken, 2) == ["dog", "dog"]
+    choice.networks = [first, first]
+    assert choice.shared(taken, 2) == ["5", "dog"]
+
+
+@pytest.mark.parametrize("asked", ["dog", "lamp"])
+def test_figure_4_names_and_paints_the_class_that_is_asked_for(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The colour of its seeds is that of the class where it is annotated, and the legend gives it that name."""
+    legends: list[dict[str, int]] = []
+    painted: list[set[int]] = []
+    keyed, paint = seeded._keyed, seeded.painted
+    monkeypatch.setattr(seeded, "_keyed", lambda drawn, names: legends.append(names) or keyed(drawn, names))
+    monkeypatch.setattr(
+        seeded, "painted", lambda image, of: painted.append({int(n) for n in np.unique(of)}) or paint(image, of)
+    )
+    made = draw("4", Settings(images=("scenes:pair/3",), targets=(asked,)), tmp_path)
+    [sheet], classes = made.drawing.sheets, wf.load("scenes:vgg").classes
+    assert sheet.sample and classes
+    names = {label: 1 + classes.index(label) for label in {asked, *sheet.sample.labels}}
+    assert legends == [{"background": 0, **names}]
+    seeds, _, true = painted
+    assert seeds - {0, 255} == {1 + classes.index(asked)}
+    assert true - {0, 255} == {1 + classes.index(label) for label in sheet.sample.labels}
 
 
 # -------------------------------------------------------------------------------------------- maps by hand
@@ -294,7 +373,10 @@ def test_what_is_wrong_is_one_line(wherefore, words: list[str]) -> None:  # noqa
 
 
 def test_figures_are_not_loaded_with_the_command_line() -> None:
-    assert figures.draw is draw  # and test_package holds that wherefore.cli loads no torch
+    code = "import atexit, sys; atexit.register(lambda: print('wherefore.figures' in sys.modules)); "
+    code += "from wherefore.cli import main; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "figures" in done.stdout and done.stdout.endswith("\nFalse\n")
 
 
 @pytest.mark.slow

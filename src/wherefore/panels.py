@@ -108,7 +108,7 @@ class Panel:
     def report(self) -> list[Report]:
         """Plain values for each way: how it was made and its targets as in `Explanation.report`, or the ``error``."""
         return [
-            {"name": name, "error": e} if isinstance(e, str) else {"name": name, **_made_by(e), "targets": _targets(e)}
+            {"name": name, "error": e} if isinstance(e, str) else {"name": name, **_made_by(e), "targets": reported(e)}
             for name, e in self.ways.items()
         ]
 
@@ -146,7 +146,8 @@ def _made_by(e: Explanation) -> Report:
     return {**{key: e.settings[key] for key in OWN if key in e.settings}, **cells}
 
 
-def _targets(e: Explanation) -> list[Report]:
+def reported(e: Explanation) -> list[Report]:
+    """The measures of the targets of its first picture as in `Explanation.report`, without files."""
     return [{k: v for k, v in t.items() if k != "files"} for t in e.report(0)["targets"]]
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from wherefore.batch.local import find_pictures
 from wherefore.batch.maps import NOWHERE, scored
+from wherefore.classes import class_name
 from wherefore.datasets import Dataset, Sample, matched, opened
 from wherefore.datasets.scenes import People, Scenes, of_scene
 from wherefore.errors import Error
@@ -170,11 +171,21 @@ class Choice:
         Of several outputs that stand for a category the one with the highest score.
         """
         if self.settings.targets:
-            return [_number(each) for each in self.settings.targets]
+            return list(self.settings.targets)
         scores = self.scores(model, taken)
         there = [max(numbers, key=lambda c: float(scores[c])) for numbers in self.outputs(model, taken).values()]
         found = there[:most] or scores.argsort(descending=True)[:most].tolist()
         return list(dict.fromkeys(found))
+
+    def shared(self, taken: Taken, most: int) -> list[Any]:
+        """The targets of the first network for all of them: by name, where a number is another class of another one.
+
+        Raises `Error` for a class of that number which another network lacks.
+        """
+        first, *others = self.networks
+        found = self.targets(first, taken, most)
+        unlike = [model for model in others if model.classes != first.classes]
+        return [_by_name(each, first, unlike) for each in found] if unlike else found
 
     def scores(self, model: Model, taken: Taken) -> Any:
         """The scores ``(C,)`` of all classes for a picture."""
@@ -185,10 +196,10 @@ class Choice:
         """The outputs of a network that stand for each category that is said to be in a picture."""
         if not taken.labels:
             return {}
-        known = self.known(model)
+        known = self.matched(model)
         return {label: tuple(known[label]) for label in taken.labels if label in known}
 
-    def known(self, model: Model) -> Mapping[str, Sequence[int]]:
+    def matched(self, model: Model) -> Mapping[str, Sequence[int]]:
         """The outputs of a network that stand for the categories of the data, none where no name meets."""
         classes = opened("scenes").classes if self.settings.images else self.data.classes
         try:
@@ -210,8 +221,16 @@ def _large(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _number(target: str) -> str | int:
-    return int(target) if target.isascii() and target.isdigit() else target
+def _by_name(target: str | int, first: Model, others: Sequence[Model]) -> str:
+    """The name of a class of the first network that has a number, if all others have it; a name stays as it is."""
+    names = first.classes or ()
+    if isinstance(target, str) and (target in names or not target.isdecimal()):
+        return target
+    name = class_name(int(target), names)
+    for model in others:
+        if name not in (model.classes or ()):
+            raise Error(f"{model.name} has no {name!r}, which {first.name} is asked for: name a --target of both.")
+    return name
 
 
 def _check(number: str, about: Mapping[str, Any], settings: Settings) -> None:
@@ -229,6 +248,8 @@ def _check(number: str, about: Mapping[str, Any], settings: Settings) -> None:
         raise Error(f"figure {number} shows {most} network{'s' * (most > 1)}, not {len(settings.models)}: name fewer.")
     if len(settings.models) < (least := about.get("least", 1)) and settings.models:
         raise Error(f"figure {number} compares {least} networks: give --model as often.")
+    if len(settings.targets) > (asked := about.get("asked", len(settings.targets))):
+        raise Error(f"figure {number} asks for {asked} class, not {len(settings.targets)}: give --target once.")
     checkpoints = _checkpoints(about, settings)
     if len(checkpoints) > 1:
         raise Error(f"figure {number} shows one network that segments, not {len(checkpoints)}: name fewer.")

@@ -28,16 +28,16 @@ def several(choice: Choice) -> list[Taken]:
     """Pictures that are said to show several classes of the network."""
 
     def fits(sample: Sample) -> bool:
-        known = choice.known(choice.network)
+        known = choice.matched(choice.network)
         return sum(label in known for label in sample.labels) > 1
 
     return choice.pictures(fits, f"show two classes of {choice.network.name}'s")
 
 
-def known(choice: Choice) -> list[Taken]:
+def labelled(choice: Choice) -> list[Taken]:
     """Pictures that are said to show a class of the network."""
     return choice.pictures(
-        lambda sample: any(label in choice.known(choice.network) for label in sample.labels),
+        lambda sample: any(label in choice.matched(choice.network) for label in sample.labels),
         f"show a class of {choice.network.name}'s",
     )
 
@@ -53,7 +53,7 @@ def figure_1(choice: Choice) -> Drawing:
     for taken in several(choice):
         ways = methods(choice, first, (*FINE, "occlusion"))
         ways |= {f"Grad-CAM, {model.name}": choice.why(model) for model in others}
-        found = panel(ways, taken.picture, choice.targets(first, taken, 2))
+        found = panel(ways, taken.picture, choice.shared(taken, 2))
         sheets.append(of_panel(found, taken.sample))
     return Drawing(sheets, [TARGETS])
 
@@ -118,9 +118,7 @@ def figure_20(choice: Choice) -> Drawing:
     ways = methods(choice, first, ("grad-cam",))
     ways |= {"CAM" if last is first else f"CAM, {last.name}": choice.why(last, "cam")}
     ways |= methods(choice, first, ("c-mwp",))
-    sheets = [
-        of_panel(panel(ways, taken.picture, choice.targets(first, taken, 2)), taken.sample) for taken in known(choice)
-    ]
+    sheets = [of_panel(panel(ways, taken.picture, choice.shared(taken, 2)), taken.sample) for taken in labelled(choice)]
     words = "In the paper the network is VGG-16, fine-tuned on VOC 2012 (`wherefore finetune vgg16 --data voc:DIR`)."
     return Drawing(sheets, [TARGETS, words])
 

@@ -13,7 +13,7 @@ from wherefore.drawing import PAPER
 from wherefore.experiments.layers import layers_of
 from wherefore.explainer import Explainer
 from wherefore.figures.choice import Choice, Taken, fit
-from wherefore.figures.classes import TARGETS, known, several
+from wherefore.figures.classes import TARGETS, labelled, several
 from wherefore.figures.sheets import SMALL, Drawing, Sheet, laid, mapped, of_panel, photo
 from wherefore.panels import panel
 from wherefore.registry import FIGURES
@@ -32,7 +32,7 @@ RULES = {"Gradients as they are": "plain", "Guided ReLUs": "guided", "Deconvolut
 )  # fmt: skip
 def figure_13(choice: Choice) -> Drawing:
     """One class at each rectified convolutional layer: how detail of early layers becomes evidence for a class."""
-    return Drawing([_swept(choice, taken) for taken in known(choice)], [TARGETS, LAYERS])
+    return Drawing([_swept(choice, taken) for taken in labelled(choice)], [TARGETS, LAYERS])
 
 
 @FIGURES(
@@ -41,7 +41,7 @@ def figure_13(choice: Choice) -> Drawing:
 )  # fmt: skip
 def figure_14(choice: Choice) -> Drawing:
     """One class at each rectified convolutional layer, on a network that is less deep."""
-    return Drawing([_swept(choice, taken) for taken in known(choice)], [TARGETS, LAYERS])
+    return Drawing([_swept(choice, taken) for taken in labelled(choice)], [TARGETS, LAYERS])
 
 
 def _swept(choice: Choice, taken: Taken) -> Sheet:

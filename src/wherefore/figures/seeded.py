@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
@@ -12,8 +14,9 @@ from torch.nn import functional as F
 from wherefore.datasets import VOID, Array
 from wherefore.drawing import INK, PAPER, font
 from wherefore.errors import Error
+from wherefore.explanation import Explanation
 from wherefore.figures.choice import Choice, Taken
-from wherefore.figures.classes import known
+from wherefore.figures.classes import labelled
 from wherefore.figures.sheets import ACROSS, SIZE, Drawing, Sheet, laid, mapped, photo
 from wherefore.imaging import resample
 from wherefore.registry import FIGURES
@@ -37,7 +40,7 @@ def figure_4(choice: Choice) -> Drawing:
     trained = choice.checkpoints
     recipe = SCENES if choice.on_scenes else FULL
     net = _trained(Path(trained[0]), recipe, len(choice.data.classes)) if trained else None
-    sheets = [_segmented(choice, taken, recipe, net) for taken in known(choice)]
+    sheets = [_segmented(choice, taken, recipe, net) for taken in labelled(choice)]
     how = TRAINED if net else UNTRAINED
     return Drawing(sheets, [SEEDS, how], "")
 
@@ -69,8 +72,9 @@ def _segmented(choice: Choice, taken: Taken, recipe: Recipe, net: nn.Module | No
     """The picture, the maps, the seeds, what is made of them, and the truth where it is annotated."""
     model = choice.network
     why = choice.why(model)
-    one, asked = why.prepare(taken.picture), _asked(choice, taken)
-    e = why.on([one], [*asked.values()])
+    one = why.prepare(taken.picture)
+    e = why.on([one], _asked(choice, taken))
+    asked = _numbered(choice, taken, e)
     heats = resample(e.maps[0].cpu(), (recipe.shape.grid,) * 2).numpy()
     behind = background(_dependence(model.net, one.tensor[None], recipe))
     seeds = together(dict(zip(asked, map(foreground, heats), strict=True)), behind)
@@ -83,20 +87,36 @@ def _segmented(choice: Choice, taken: Taken, recipe: Recipe, net: nn.Module | No
     truth = taken.sample.segmentation if taken.sample else None
     if truth is not None:
         tiles.append(tile(painted(small, truth), "annotated", "", SIZE))
-    numbers = sorted({0, *(1 + number for number in asked)})
-    names = ["background", *[choice.data.classes[n - 1] if taken.labels else e.targets[0][n - 1] for n in numbers[1:]]]
     blocks = [Block(taken.picture.title, f"{model.name}, {e.method}, {e.layer}", tiles)]
-    return Sheet(taken.picture.title, _keyed(laid(blocks), dict(zip(names, numbers, strict=True))), {"Grad-CAM": e},
+    return Sheet(taken.picture.title, _keyed(laid(blocks), _names(choice, asked, seeds, made, truth)), {"Grad-CAM": e},
                  taken.sample)  # fmt: skip
 
 
-def _asked(choice: Choice, taken: Taken) -> dict[int, object]:
-    """The classes that are seeded, and what the network is asked for each, by their places in the data set."""
-    if choice.settings.targets or not taken.labels:
-        return dict(enumerate(choice.targets(choice.network, taken, 1)))
-    scores = choice.scores(choice.network, taken)
-    found = choice.outputs(choice.network, taken)
-    return {choice.data.number(name): max(c, key=lambda i: float(scores[i])) for name, c in found.items()}
+def _asked(choice: Choice, taken: Taken) -> list[Any]:
+    """What the network is asked for: the user's classes, else all that are said to be in the picture."""
+    return choice.targets(choice.network, taken, len(taken.labels) or 1)
+
+
+def _numbered(choice: Choice, taken: Taken, e: Explanation) -> dict[int, str]:
+    """The names of the classes that are seeded by their places in the data set; what it lacks has places after these.
+
+    What the user asked for keeps its own name.
+    """
+    there = {c: name for name, numbers in choice.matched(choice.network).items() for c in numbers}
+    own, free, found = bool(choice.settings.targets), len(choice.data.classes), dict[int, str]()
+    for c, asked in zip(e.classes[0].tolist(), e.targets[0], strict=True):
+        name = there.get(c)
+        place = free if name is None else choice.data.number(name)
+        place = max(free, *found) + 1 if place in found else place  # two breeds of one kind
+        found[place] = asked if own or name is None or name not in taken.labels else name
+    return found
+
+
+def _names(choice: Choice, asked: dict[int, str], *painted: Array | None) -> dict[str, int]:
+    """All that is painted, by its name: what was asked for, and what else is annotated or found."""
+    seen = {int(n) for classes in painted if classes is not None for n in np.unique(classes)} - {0, VOID}
+    numbers = sorted(seen | {1 + place for place in asked})
+    return {"background": 0, **{asked.get(n - 1) or choice.data.classes[n - 1]: n for n in numbers}}
 
 
 def _dependence(net: nn.Module, images: Tensor, recipe: Recipe) -> Array:

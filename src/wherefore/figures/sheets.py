@@ -19,7 +19,7 @@ from wherefore.explanation import Explanation
 from wherefore.figures.choice import Choice
 from wherefore.imaging import peak
 from wherefore.pages import Figure, Figures, Section, Table
-from wherefore.panels import Panel
+from wherefore.panels import Panel, reported
 from wherefore.registry import Entry
 from wherefore.saving import jpeg, made, write_json, write_whole
 from wherefore.subjects import Subject
@@ -98,17 +98,11 @@ class Sheet:
     def report(self) -> Report:
         """Plain values for the manifest."""
         runs = [
-            {"name": name, "error": e}
-            if isinstance(e, str)
-            else {"name": name, **e.origin(), "targets": [_without_files(t) for t in e.report(0)["targets"]]}
+            {"name": name, "error": e} if isinstance(e, str) else {"name": name, **e.origin(), "targets": reported(e)}
             for name, e in self.ways.items()
         ]
         size = [list(e.pictures[0].size) for e in self.explanations.values()][:1]
         return {"image": self.title, "size": size[0] if size else None, **self.facts, "runs": runs}
-
-
-def _without_files(target: Report) -> Report:
-    return {key: value for key, value in target.items() if key != "files"}
 
 
 def _score(value: Tensor, digits: int = 2) -> str:

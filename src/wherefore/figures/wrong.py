@@ -38,7 +38,7 @@ LISTS = {True: f"the true class is among the first {TOP}", False: f"the true cla
 
 @FIGURES(
     "6", title="where the network is wrong", section="6.1", networks=("scenes:alexnet",), data="single", count=4,
-    seconds=4, takes=TAKES,
+    seconds=4, takes=TAKES, asked=1,
 )  # fmt: skip
 def figure_6(choice: Choice) -> Drawing:
     """Pictures that a network takes for something else: what spoke for its answer, and what for the true class."""
@@ -58,8 +58,10 @@ def _failures(choice: Choice, model: Model) -> list[tuple[Taken, int, int]]:
     """Pictures, the class that is said and the true one; of each list of the paper as many as of the other."""
     if choice.settings.images:
         return [(taken, *_asked(choice, model, taken)) for taken in choice.pictures()]
+    if choice.settings.targets:
+        raise Error("the data say what is true of their pictures: leave --target out, or name a picture for it.")
     found: dict[bool, list[tuple[Taken, int, int]]] = {True: [], False: []}
-    for taken in choice.order(lambda sample: any(label in choice.known(model) for label in sample.labels)):
+    for taken in choice.order(lambda sample: any(label in choice.matched(model) for label in sample.labels)):
         there = [c for numbers in choice.outputs(model, taken).values() for c in numbers]
         values = choice.scores(model, taken)
         true, said = max(there, key=lambda c: float(values[c])), int(values.argmax())
@@ -192,7 +194,7 @@ def _told(names: Sequence[str], classes: Sequence[int], likely: torch.Tensor) ->
 
 @FIGURES(
     "8", title="a biased network, and a balanced one", section="6.3", data="people", count=2, seconds=1, least=2,
-    networks=("scenes:people-biased", "scenes:people-balanced"), takes=TAKES,
+    networks=("scenes:people-biased", "scenes:people-balanced"), takes=TAKES, asked=1,
 )  # fmt: skip
 def figure_8(choice: Choice) -> Drawing:
     """Where two networks look for the same answer, of which one was shown a biased choice of pictures."""

@@ -329,6 +329,40 @@ def test_killed_at_random_moments(engine: str, kills: int, tmp_path: Path) -> No
     assert found == rows(tmp_path / "own"), "as this process makes them, too"
 
 
+def test_what_was_asked_wrongly_leaves_nothing(tmp_path: Path) -> None:
+    for given in ({"target": ("dgo",)}, {"layer": "foo"}):
+        with pytest.raises(wf.Error):
+            run("scenes", tmp_path / "new", Settings("scenes:vgg", **given), limit=2)  # type: ignore[arg-type]
+        assert not (tmp_path / "new").exists()
+    with pytest.raises(wf.Error, match="nowhere"):
+        run(str(tmp_path / "nowhere"), tmp_path / "new", SCENES)
+    with pytest.raises(wf.Error, match="3/16, not 0/4"):
+        run("scenes", tmp_path / "new", SCENES, part="0/4")
+    assert not (tmp_path / "new").exists()
+    assert run("scenes", tmp_path / "new", SCENES, limit=2).pictures == 2
+    with pytest.raises(wf.Error, match="other settings"):
+        run("scenes", tmp_path / "new", Settings("scenes:vgg", target=("dgo",)), limit=2)
+    assert len(rows(tmp_path / "new")) == 2, "a run that was there stays"
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(wf.Error, match=r"holds thesis.tex and no run: give a folder of its own"):
+        run("scenes", tmp_path, SCENES, limit=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_errors_are_counted_without_the_names_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pictures").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "pictures" / f"{name}.png").write_bytes(b"no picture")
+    wf.scenes.scene(3).image.save(tmp_path / "pictures" / "good.png")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("pictures", str(tmp_path / "pictures")):
+        ((what, count),) = run(folder, tmp_path / f"of {len(folder)}", SCENES).errors.items()
+        assert count == 3 and str(tmp_path) not in what and what.startswith("a picture "), what
+
+
 def test_a_copy_that_fails_is_no_fault_of_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -439,9 +473,9 @@ def test_rows_are_selected(photos: Path, tmp_path: Path) -> None:
     page = results.page(tmp_path / "page", upper)
     text = page.read_text()
     assert all(Path(path).name in text for path in by_hand) and text.count("<img") == len(by_hand)
-    with pytest.raises(wf.Error, match="selects nothing"):
+    with pytest.raises(wf.Error, match="cannot be selected"):
         results.select("nonsense ==")
-    with pytest.raises(wf.Error, match="no row"):
+    with pytest.raises(wf.Error, match="no picture that was explained"):
         results.page(tmp_path / "page", "score > 1e9")
 
 

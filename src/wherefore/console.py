@@ -340,7 +340,10 @@ def batch(finished: Any) -> None:
     """What a run over many pictures came to."""
     said = finished.report()
     before = f", {said['before']:,} were there before" if said["before"] else ""
-    print(f"{said['pictures']:,} pictures explained{before}: {said['folder']}")
+    wrong = sum(said["errors"].values())
+    could_not = f", {wrong:,} could not be read" if wrong else ""
+    pictures = said["pictures"] - wrong
+    print(f"{pictures:,} picture{'s' * (pictures != 1)} explained{could_not}{before}: {said['folder']}")
     if said["missing"]:
         print(f"{said['missing']:,} of {len(finished.run.shards):,} shards are missing: run the other parts.")
     if said["errors"]:
@@ -355,7 +358,7 @@ def statistics(said: dict[str, Any], page: Path) -> None:
         [name, f"{row['count']:,}", *(f"{row[key]:.3f}" for key in ("probability", "evidence", "without_evidence"))]
         for name, row in [*said["targets"].items()][:20]
     ]
-    table(["target", "rows", "probability", "evidence", "without any"], rows)
+    table(["target", "rows", "probability", "evidence", "no evidence"], rows)
     if said["errors"]:
         print()
         table(["pictures", "what is wrong"], [[f"{n:,}", what] for what, n in said["errors"].items()])

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from wherefore.batch import shards
-from wherefore.batch.run import TUNE, Run, Settings, begun, locked, reopened
+from wherefore.batch.run import TUNE, Run, Settings, begun, locked, parted, reopened, taken_back
 from wherefore.errors import Error
 from wherefore.guard import one_thread
 from wherefore.progress import track
@@ -71,7 +71,10 @@ def run(
         raise Error("--address is that of a Ray cluster: give --engine ray.")
     if engine == "ray" and settings.below == TUNE:
         raise Error("--tune measures this machine, not those of a cluster: name what they shall run with --below.")
-    with locked(folder, part), one_thread() if settings.small else nullcontext():
+    if part is not None:
+        parted(part)  # an `Error` before anything is made
+    undone = taken_back(folder) if part is None else nullcontext()
+    with undone, locked(folder, part), one_thread() if settings.small else nullcontext():
         own = list(devices) or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
         why = settings.explainer(own[0] if engine == "local" else "cpu")
         begin = begun(source, folder, settings, why, limit)

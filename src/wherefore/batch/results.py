@@ -77,7 +77,7 @@ class Results:
             query = f"SELECT {', '.join(columns)} FROM read_parquet($files) WHERE {where} {tail}"
             return duckdb.execute(query, {"files": files}).df()
         except duckdb.Error as error:
-            raise Error(f"{where!r} selects nothing: {str(error).splitlines()[0]}") from None
+            raise Error(f"these rows cannot be selected: {str(error).splitlines()[0]}") from None
 
     def rows(self, paths: Sequence[str]) -> dict[str, list[Row]]:
         """The rows of pictures by their paths."""
@@ -128,11 +128,14 @@ class Results:
         """Writes a page of the rows that fulfil an SQL condition, each with its picture and map; its path."""
         chosen = self.select(f"({where}) AND error IS NULL", LIGHT, f"ORDER BY {order} LIMIT {int(limit)}")
         if not len(chosen):
-            raise Error(f"no row of {self.run.folder} fulfils {where}.")
+            raise Error(f"no picture that was explained in {self.run.folder} fulfils {where}.")
+        count = int(self.select(f"({where}) AND error IS NULL", ["count(*) AS count"])["count"][0])
         found = self.rows([*chosen["path"].unique()])
         cards = [self._card(row, found) for row in track(chosen.to_dict("records"), len(chosen), "drawing")]
         said = self.run.said["settings"]
-        lead = f"{len(cards)} rows of {self.run.folder} by {said['method']} on {said['model']}: {where}, by {order}."
+        selected = "" if where == "TRUE" else f" where {where}"
+        shown = f"{len(cards):,} of {count:,} rows" if len(cards) < count else f"{count:,} rows"
+        lead = f"{shown} of {self.run.folder}{selected}, by {order}: {said['method']} on {said['model']}."
         facts = {"source": self.run.said["source"], "weights": str(self.run.said["weights_sha256"])}
         return write(out, "What was found", lead, [Section("Selection", "", Cards(cards))], facts, notice="")
 

@@ -163,8 +163,8 @@ def begun(source: str, folder: Path, settings: Settings, why: Explainer, limit: 
 
 def _new(wanted: Mapping[str, Any], folder: Path, why: Explainer) -> dict[str, Any]:
     """What the manifest of a new run says. It is written last: a folder without one holds no run."""
-    if any(folder.glob("shard-*.parquet")):
-        raise Error(f"{folder} holds shards without {FILE}: give another folder.")
+    if others := [each for each in folder.iterdir() if not (each.name.startswith(".") or each.name == listing.FILE)]:
+        raise Error(f"{folder} holds {others[0].name} and no run: give a folder of its own.")
     source, limit = wanted["source"], wanted["limit"]
     kind, columns = listing.listed(source, limit, folder)
     said: dict[str, Any] = {"kind": kind, "root": str(Path.cwd())}
@@ -233,6 +233,24 @@ def _same(there: dict[str, Any], wanted: dict[str, Any], folder: Path) -> dict[s
         if found != said["fingerprint"]:
             raise Error(f"the files of {there['source']} have changed since the run in {folder} began: begin anew.")
     return there
+
+
+@contextmanager
+def taken_back(folder: Path) -> Iterator[None]:
+    """Leaves a folder as it was where a run that is new ends with an `Error` before anything was found.
+
+    What was asked wrongly can so be asked again. For who holds the whole folder, around the lock.
+    """
+    there, new = folder.exists(), not (folder / FILE).exists()
+    try:
+        yield
+    except Error:
+        if new and folder.exists() and not any(folder.glob("shard-*.parquet")):
+            for path in (folder / FILE, folder / listing.FILE, *folder.glob(f"{LOCK}*")):
+                path.unlink(missing_ok=True)
+            if not there and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
 
 
 @contextmanager

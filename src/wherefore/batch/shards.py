@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from io import BytesIO
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ class _Shards:
             self._write()
             self.number = number
         self.tables += measured.result()
-        wrong = [_nameless(row["error"], row["sample"]) for row in rows if "error" in row]
+        wrong = [_nameless(self.run, row["error"], row["sample"]) for row in rows if "error" in row]
         return len({row["number"] for row in rows}), wrong
 
     def _write(self) -> None:
@@ -153,12 +154,13 @@ def there(run: Run, shard: int) -> tuple[int, list[str]]:
     """How many pictures a shard is that is there, and what was wrong with some."""
     _, file = parquet()
     errors = file.read_table(run.path(shard), columns=["path", "error"]).drop_null().to_pylist()
-    return len(run.numbers(shard)), [_nameless(row["error"], row["path"]) for row in errors]
+    return len(run.numbers(shard)), [_nameless(run, row["error"], row["path"]) for row in errors]
 
 
-def _nameless(error: str, name: str) -> str:
+def _nameless(run: Run, error: str, name: str) -> str:
     """What is wrong, without the name of the picture, so that it can be counted."""
-    return error.replace(name, "a picture")
+    opened = str(Path(run.said["listing"]["root"]) / name)  # as it was read, from wherever
+    return error.replace(opened, "a picture").replace(name, "a picture")
 
 
 def _written(run: Run, number: int, tables: list[Any]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 import wherefore as wf
+from test_examples import opened
 from wherefore import export as exporting
 from wherefore.export import export
 
@@ -129,7 +132,103 @@ def test_what_the_file_says(tmp_path: Path) -> None:
     kept = {entry.key: entry.value for entry in onnx.load(str(written.path)).metadata_props}
     assert kept["weights_sha256"] == model.weights_sha256 and kept["layer"] == "features.20"
     assert json.loads(kept["classes"]) == [*model.classes] and json.loads(kept["grid"]) == [12, 12]
+    assert wf.Preprocess.told(json.loads(kept["preprocess"])) == model.preprocess
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"], "nothing else is left"
+
+
+ALONE = """
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+program = import_module("run_exported")
+explained = program.Explained(Path(sys.argv[1]))
+target = explained.number(sys.argv[sys.argv.index("--target") + 1]) if "--target" in sys.argv else None
+logits, heat = explained(Image.open(sys.argv[2]).convert("RGB"), target)
+np.savez("found.npz", logits=logits, heat=heat)
+program.main()
+assert not {"torch", "torchvision", "scipy", "wherefore"} & set(sys.modules), "more than the program says is needed"
+"""
+
+
+def run_alone(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The program of examples/ in a process of its own, which has not even this package on its path."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "examples")}
+    command = [sys.executable, "-c", ALONE, *words]
+    return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("top1", "target"), [(False, "dog"), (False, None), (True, None)])
+def test_run_without_this_package_and_without_torch(top1: bool, target: str | None, tmp_path: Path) -> None:
+    """On a picture that is neither square nor of the size that the network takes."""
+    model = wf.load("scenes:vgg")
+    export(wf.Explainer(model), tmp_path / "m.onnx", top1=top1)
+    picture = wf.scenes.scene(17).image.resize((301, 203))
+    picture.save(tmp_path / "scene.png")
+    done = run_alone(tmp_path, "m.onnx", "scene.png", "--out", "over.png", *(["--target", target] if target else []))
+    assert done.returncode == 0, done.stderr
+    e = wf.explain(model, tmp_path / "scene.png", target)
+    heat = e.maps[0, 0].numpy()
+    found = np.load(tmp_path / "found.npz")
+    assert heat.max() > 0 and np.abs(found["heat"] - heat).max() <= 1e-4 * heat.max()
+    with torch.no_grad():
+        logits = model.net(model.preprocess(picture)[None])[0]
+    assert np.abs(found["logits"] - logits.numpy()).max() <= 1e-4 * logits.abs().max()
+    said = [f"{model.classes[i]}: p {p:.3f}" for p, i in zip(*logits.softmax(0).topk(5), strict=True)]
+    assert done.stdout.splitlines() == [*said, "over.png"]
+    covers(picture, Image.open(tmp_path / "over.png"), e)
+
+
+def covers(picture: Image.Image, over: Image.Image, e: wf.Explanation) -> None:
+    """The picture is covered where the library's map, as large as the picture, has evidence, and bare elsewhere."""
+    assert over.size == picture.size
+    x0, y0, x1, y1 = (round(edge) for edge in e.regions[0])
+    changed = np.abs(np.asarray(over, float) - np.asarray(picture, float)).sum(2)
+    outside = np.ones_like(changed, bool)
+    outside[y0:y1, x0:x1] = False
+    assert outside.any() and not changed[outside].any()
+    heat = np.asarray(Image.fromarray(e.heats(0)[0].numpy()).resize((x1 - x0, y1 - y0)))
+    inside = changed[y0:y1, x0:x1]
+    assert inside[heat > 0.5 * heat.max()].min() > 0 and not inside[heat <= 0].any()
+
+
+@pytest.mark.parametrize(
+    ("top1", "words", "said"),
+    [
+        (True, ["m.onnx", "scene.png", "--target", "dog"], "leave --target out"),
+        (False, ["m.onnx", "scene.png", "--target", "zeppelin"], "no class 'zeppelin'"),
+        (False, ["m.onnx", "no.png"], "no.png"),
+    ],
+)
+def test_run_alone_says_what_is_wrong(top1: bool, words: list[str], said: str, tmp_path: Path) -> None:
+    export(wf.Explainer(wf.load("scenes:vgg")), tmp_path / "m.onnx", top1=top1)
+    wf.scenes.scene(17).image.save(tmp_path / "scene.png")
+    program = Path(__file__).parents[1] / "examples" / "run_exported.py"
+    done = subprocess.run([sys.executable, str(program), *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.startswith("run_exported: ")
+
+
+PREPARED = [
+    wf.Preprocess(),
+    wf.Preprocess(232, 224, interpolation="bicubic"),
+    wf.Preprocess(64, (96, 48), rounds_down=True),
+    wf.Preprocess((50, 70), None, bgr=True),
+    wf.Preprocess(None, 100),
+    wf.Preprocess(256, 80, squash=True),
+]
+
+
+@pytest.mark.parametrize("how", PREPARED, ids=repr)
+@pytest.mark.parametrize("size", [(301, 203), (203, 301), (90, 90)])
+def test_run_alone_prepares_as_the_library_does(how: wf.Preprocess, size: tuple[int, int]) -> None:
+    program = opened("run_exported")
+    picture = wf.scenes.scene(3).image.resize(size)
+    given, box = program.prepare(picture, json.loads(json.dumps(asdict(how))))
+    assert given.dtype == np.float32 and np.allclose(given[0], how(picture).numpy(), atol=1e-6)
+    assert np.abs(np.array(box) - how.region(size)).max() <= 0.5
 
 
 def test_a_fixed_number_of_images(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -307,7 +307,7 @@ def _about(why: Explainer, explained: Explained, images: Tensor, top1: bool, fre
         "grid": [*explained.layer.grid.size],
         "inputs": {"image": ["batch" if free else len(images), *images.shape[1:]], **({} if top1 else {"target": []})},
         "gradient": "read off the linear head" if explained.rows is not None else "in the graph",
-        "preprocess": repr(own) if isinstance(own, Preprocess) else "the model's own",
+        "preprocess": asdict(own) if isinstance(own, Preprocess) else None,
         "classes": [*model.classes] if model.classes else None,
     }
 

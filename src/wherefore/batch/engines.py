@@ -18,6 +18,7 @@ import torch
 
 from wherefore.batch import shards
 from wherefore.batch.run import TUNE, Run, Settings, begun, locked, reopened
+from wherefore.batch.store import parquet
 from wherefore.errors import Error
 from wherefore.guard import one_thread
 from wherefore.progress import track
@@ -71,6 +72,7 @@ def run(
         raise Error("--address is that of a Ray cluster: give --engine ray.")
     if engine == "ray" and settings.below == TUNE:
         raise Error("--tune measures this machine, not those of a cluster: name what they shall run with --below.")
+    parquet("ray" if engine == "ray" else "batch")  # before anything is computed
     with locked(folder, part), one_thread() if settings.small else nullcontext():
         own = list(devices) or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
         why = settings.explainer(own[0] if engine == "local" else "cpu")

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+LOWEST := .venv-lowest/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 explain: $(READY) ## explain a photograph and print the path of the picture
@@ -15,6 +16,9 @@ test: $(READY) ## the tests that run in minutes, after format, lint and types
 
 test-slow: $(READY) ## the tests that take longer
 	@$(PYTEST) -m slow
+
+test-lowest: $(LOWEST) ## the tests that run in minutes, with the lowest versions that pyproject.toml allows
+	@.venv-lowest/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal -W default -m "not slow"
 
 bench: $(READY) ## speed and memory beside other libraries
 	@$(BIN)/wherefore bench
@@ -34,8 +38,16 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev,bench]"
 	@touch $@
 
+# What the tests need beside the extras is the newest; it warns of what has gone out of use, which is no error here.
+$(LOWEST): pyproject.toml constraints-lowest.txt $(READY)
+	@$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	@$(BIN)/python -m uv pip install --quiet --python .venv-lowest/bin/python --constraint constraints-lowest.txt \
+		--editable ".[all]" pytest pytest-xdist hypothesis krippendorff accelerate lightning \
+		"gymnasium[classic-control]" tensorboard playwright
+	@touch $@
+
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 .DEFAULT_GOAL := explain
-.PHONY: explain test test-slow bench docs format help
+.PHONY: explain test test-slow test-lowest bench docs format help

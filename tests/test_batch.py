@@ -487,6 +487,16 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
         wf.open_results(tmp_path)
 
 
+@pytest.mark.parametrize("engine, extra", [("local", "batch"), ("ray", "ray")])
+def test_without_pyarrow_nothing_begins(
+    engine: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(wf.Error, match=rf"pip install 'wherefore\[{extra}\]'"):
+        run("scenes", tmp_path / "found", SCENES, limit=2, engine=engine)
+    assert not (tmp_path / "found").exists()
+
+
 def test_the_command(photos: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,

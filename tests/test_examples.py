@@ -32,7 +32,9 @@ def test_every_example_is_run_by_a_test() -> None:
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     programs = [path.stem for path in EXAMPLES.glob("*.py")]
     assert len(programs) >= 4
-    assert [name for name in programs if not re.search(rf'(opened|import_module)\("{name}"\)', tests)] == []
+    assert [
+        name for name in programs if not re.search(rf'(opened|import_module)\("{name}"\)|"{name}\.py"', tests)
+    ] == []
 
 
 @pytest.fixture

@@ -124,6 +124,7 @@ def _made(folder: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_a_network_that_learned_to_see_is_shipped_at_once(tmp_path: Path) -> None:
     made = train("captioner", tmp_path, device="cpu", say=silent)
@@ -159,6 +160,7 @@ def test_a_blind_network_is_given_nothing(tmp_path: Path) -> None:
     assert seen.shape == (9, 192) and not seen.any()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_the_card_is_complete_and_the_file_loads(tmp_path: Path) -> None:
     said = train("vqa-alexnet", tmp_path, device="cpu", say=silent)

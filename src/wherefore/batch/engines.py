@@ -18,6 +18,7 @@ import torch
 
 from wherefore.batch import shards
 from wherefore.batch.run import TUNE, Run, Settings, begun, locked, parted, reopened, taken_back
+from wherefore.batch.store import parquet
 from wherefore.errors import Error
 from wherefore.guard import one_thread
 from wherefore.progress import track
@@ -71,6 +72,7 @@ def run(
         raise Error("--address is that of a Ray cluster: give --engine ray.")
     if engine == "ray" and settings.below == TUNE:
         raise Error("--tune measures this machine, not those of a cluster: name what they shall run with --below.")
+    parquet("ray" if engine == "ray" else "batch")  # before anything is computed
     if part is not None:
         parted(part)  # an `Error` before anything is made
     undone = taken_back(folder) if part is None else nullcontext()

@@ -120,7 +120,7 @@ def _inside(tar: str) -> Iterator[tuple[str, str, int, int]]:
 
 def frozen(folder: Path, columns: Mapping[str, Sequence[Any]]) -> str:
     """Writes the listing into a run's folder; the sha256 of it."""
-    pyarrow, _ = parquet()
+    pyarrow, _ = parquet("batch")
     table, buffer = pyarrow.table(dict(columns)), BytesIO()
     with pyarrow.ipc.new_file(buffer, table.schema) as file:
         file.write(table)
@@ -132,7 +132,7 @@ def reopened(folder: Path, kind: str, source: str, root: Path) -> Dataset:
     """The pictures that a run's folder lists; of a data set those that it lists itself."""
     if kind == DATASET:
         return opened(source)
-    pyarrow, _ = parquet()
+    pyarrow, _ = parquet("batch")
     try:
         table = pyarrow.ipc.open_file(pyarrow.memory_map(str(folder / FILE))).read_all()
     except (OSError, pyarrow.ArrowInvalid) as error:

@@ -180,5 +180,5 @@ def _empty(evidence: Any) -> Any:
 
 def open_results(folder: str | Path) -> Results:
     """What a run of `wherefore batch` has found so far. Raises `Error` where the folder holds no run."""
-    parquet()
+    parquet("batch")
     return Results(reopened(Path(folder)))

@@ -152,7 +152,7 @@ class _Shards:
 
 def there(run: Run, shard: int) -> tuple[int, list[str]]:
     """How many pictures a shard is that is there, and what was wrong with some."""
-    _, file = parquet()
+    _, file = parquet("batch")
     errors = file.read_table(run.path(shard), columns=["path", "error"]).drop_null().to_pylist()
     return len(run.numbers(shard)), [_nameless(run, row["error"], row["path"]) for row in errors]
 
@@ -164,7 +164,7 @@ def _nameless(run: Run, error: str, name: str) -> str:
 
 
 def _written(run: Run, number: int, tables: list[Any]) -> None:
-    pyarrow, file = parquet()
+    pyarrow, file = parquet("batch")
     buffer = BytesIO()
     about = {"wherefore": json.dumps({name: run.said[name] for name in ("version", "settings", "weights_sha256")})}
     file.write_table(pyarrow.Table.from_batches(tables).replace_schema_metadata(about), buffer, compression="zstd")

@@ -57,11 +57,11 @@ class Store:
         return self.folder / f"{numbers[0]}-{hashlib.sha256(repr(list(numbers)).encode()).hexdigest()[:12]}.parquet"
 
 
-def parquet() -> tuple[Any, Any]:
-    """pyarrow, and its reader and writer of Parquet."""
+def parquet(extra: str = "eval") -> tuple[Any, Any]:
+    """pyarrow, and its reader and writer of Parquet. Raises `Error`, which names the ``extra``, where it is missing."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise Error("keeping rows needs pyarrow: pip install 'wherefore[eval]'") from None
+        raise Error(f"keeping rows needs pyarrow: pip install 'wherefore[{extra}]'") from None
     return pyarrow, parquet

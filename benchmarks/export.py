@@ -1,13 +1,11 @@
 """Exported networks beside the library: ``python benchmarks/export.py [PHOTOGRAPHS [WEIGHTS [NETWORK...]]]``.
 
-Takes some minutes.
-
 Two tables, of one thread. The first says whether the file, run by ONNX Runtime, answers and explains as the library
-does on photographs (a folder of them; by default the scenes, drawn), and how far each of the two is from the same network in
-float64: where both are equally far, they differ by rounding alone. The second is what each takes for one picture, as
-ratios of processor time, in turn. ``WEIGHTS`` is a folder of NAME_imagenet.safetensors. A network that it does not have
-is random: torchvision's own initial values, whose first answer is nearly the same for every photograph. ``NETWORK
-centred`` is made to answer differently, see `centred`, at a cost in precision that the first table shows.
+does on photographs (a folder of them; by default the scenes, drawn), and how far each of the two is from the same
+network in float64: where both are equally far, they differ by rounding alone. The second is what each takes for one
+picture, as ratios of processor time, in turn. ``WEIGHTS`` is a folder of NAME_imagenet.safetensors. A network that it
+does not have is random: torchvision's own initial values, whose first answer is nearly the same for every photograph.
+``NETWORK centred`` is made to answer differently, see `centred`, at a cost in precision that the first table shows.
 """
 
 from __future__ import annotations
@@ -114,7 +112,6 @@ def agreement(model: wf.Model, path: Path, images: Tensor) -> dict[str, Any]:
         ours = e.maps[0][best].numpy()
         if ours.max() > 0:
             true = exact(image.double(), target).maps[0][0].numpy()
-            assert true.dtype == np.float64
             off["maps"].append(apart(maps[0], ours))
             off["library"].append(apart(ours, true))
             off["file"].append(apart(maps[0], true))

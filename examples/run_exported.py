@@ -28,6 +28,8 @@ class Explained:
     """An exported network: ``explained(picture, target)`` is ``(logits (C,), map (h, w))``, raw."""
 
     def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}.")
         self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         about = self.session.get_modelmeta().custom_metadata_map
         self.preprocess: dict[str, Any] | None = json.loads(about["preprocess"])

@@ -179,13 +179,14 @@ def test_run_without_this_package_and_without_torch(top1: bool, target: str | No
     assert np.abs(found["logits"] - logits.numpy()).max() <= 1e-4 * logits.abs().max()
     said = [f"{model.classes[i]}: p {p:.3f}" for p, i in zip(*logits.softmax(0).topk(5), strict=True)]
     assert done.stdout.splitlines() == [*said, "over.png"]
-    covers(picture, Image.open(tmp_path / "over.png"), e)
+    assert model.preprocess
+    covers(picture, Image.open(tmp_path / "over.png"), e, model.preprocess.region(picture.size))
 
 
-def covers(picture: Image.Image, over: Image.Image, e: wf.Explanation) -> None:
+def covers(picture: Image.Image, over: Image.Image, e: wf.Explanation, region: tuple[float, ...]) -> None:
     """The picture is covered where the library's map, as large as the picture, has evidence, and bare elsewhere."""
     assert over.size == picture.size
-    x0, y0, x1, y1 = (round(edge) for edge in e.regions[0])
+    x0, y0, x1, y1 = (round(edge) for edge in region)
     changed = np.abs(np.asarray(over, float) - np.asarray(picture, float)).sum(2)
     outside = np.ones_like(changed, bool)
     outside[y0:y1, x0:x1] = False
@@ -201,6 +202,7 @@ def covers(picture: Image.Image, over: Image.Image, e: wf.Explanation) -> None:
         (True, ["m.onnx", "scene.png", "--target", "dog"], "leave --target out"),
         (False, ["m.onnx", "scene.png", "--target", "zeppelin"], "no class 'zeppelin'"),
         (False, ["m.onnx", "no.png"], "no.png"),
+        (False, ["no.onnx", "scene.png"], "there is no file no.onnx"),
     ],
 )
 def test_run_alone_says_what_is_wrong(top1: bool, words: list[str], said: str, tmp_path: Path) -> None:

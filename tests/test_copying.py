@@ -92,7 +92,7 @@ def test_a_copy_is_read_once_it_is_there(streams: Streams) -> None:
 
 def test_the_next_is_sent_before_one_is_worked_on(streams: Streams) -> None:
     values = [torch.full((2,), float(i)) for i in range(3)]
-    for i, found in enumerate(ahead(iter(values), CPU, streams)):
+    for i, found in enumerate(ahead(iter(values), Copier(CPU, streams))):
         assert torch.equal(found, values[i])
         streams.log.append(f"work on {i}")
     kept = ["main waits", "kept for main"]
@@ -104,7 +104,9 @@ def test_the_next_is_sent_before_one_is_worked_on(streams: Streams) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
 def test_all_come_in_their_order(count: int) -> None:
     values = [(torch.full((2,), float(i)), {0: i}) for i in range(count)]
-    assert [(x.tolist(), other) for x, other in ahead(values, CPU)] == [(x.tolist(), other) for x, other in values]
+    assert [(x.tolist(), other) for x, other in ahead(values, Copier(CPU))] == [
+        (x.tolist(), other) for x, other in values
+    ]
 
 
 def test_other_devices_have_no_streams() -> None:
@@ -118,10 +120,20 @@ def test_batches_of_a_call_come_ahead(streams: Streams, monkeypatch: pytest.Monk
 
     net, x = pooled(), images(6)
     plain = wf.explain(net, x, "all", batch_size=2)
-    monkeypatch.setattr(explainer, "ahead", lambda values, device: ahead(values, device, streams))
-    e = wf.explain(net, x, "all", batch_size=2)
+    made: list[Copier] = []
+
+    def copier(device: torch.device) -> Copier:
+        made.append(Copier(device, streams))
+        return made[-1]
+
+    monkeypatch.setattr(explainer, "Copier", copier)
+    why = wf.Explainer(net, batch_size=2)
+    e = why(x, "all")
     assert torch.equal(e.maps, plain.maps) and torch.equal(e.scores, plain.scores)
     assert streams.log.count("sent") == 3 and streams.log[:3] == ["sent", "sent", "main waits"]
+    why(x, "all")
+    why.running("folded")(x, "all")
+    assert len(made) == 1, "every stream would keep memory of its own"
 
 
 def test_pictures_of_a_run_come_ahead(streams: Streams, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
@@ -142,7 +154,7 @@ def test_pictures_of_a_run_come_ahead(streams: Streams, monkeypatch: pytest.Monk
 def test_on_a_gpu() -> None:
     gpu = torch.device("cuda")
     values = [torch.rand(64, 3, 224, 224) for _ in range(4)]
-    for found, value in zip(ahead(values, gpu), values, strict=True):
+    for found, value in zip(ahead(values, Copier(gpu)), values, strict=True):
         assert found.device.type == "cuda" and torch.equal(found.cpu(), value)
     net, x = pooled(), images(6)
     plain = wf.explain(net, x, "all", batch_size=2)

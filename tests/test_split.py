@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import wherefore as wf
 from conftest import hidden, images, pooled, untouched
 from wherefore.split import Split
+from wherefore.types import fingerprint
 
 
 @pytest.fixture
@@ -120,6 +121,38 @@ def test_what_changes_between_calls_is_seen() -> None:
     net.features[3] = nn.Conv2d(6, 8, 3, stride=2, padding=1)
     check()
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_every_change_of_weights_is_seen(dtype: torch.dtype, memory: torch.memory_format) -> None:
+    """Those through ``data`` leave no trace in the version; the moments of most of them stay as they are."""
+    net = nn.Sequential(nn.Conv2d(64, 128, 3), nn.BatchNorm2d(128), nn.Linear(300, 200)).to(dtype, memory_format=memory)
+    weight, marks = net[0].weight.data, [fingerprint(net)]
+
+    def seen() -> None:
+        marks.append(fingerprint(net))
+        assert marks[-1] not in marks[:-1] and fingerprint(net) == marks[-1]
+
+    weight[77].zero_()
+    seen()
+    weight[[3, 90]] = weight[[90, 3]]
+    seen()
+    weight[:, [0, 1]] = weight[:, [1, 0]]
+    seen()
+    weight[5, 0] *= -1
+    weight[9, 0] *= -1
+    seen()
+    weight[100, 63, 2, 2] = 0.3
+    seen()
+    net[1].running_var.data[[0, 1]] = torch.tensor([0.5, 2.0], dtype=dtype)
+    seen()
+    net[2].weight.data.neg_()
+    seen()
+    net[2].weight.data[0, 0] = torch.nan  # what is no number does not hide the rest, nor differ from itself
+    seen()
+    net[2].weight.data[:, 1] = 0
+    seen()
 
 
 def test_hooks_and_compiled_networks_are_refused() -> None:

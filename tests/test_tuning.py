@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 @pytest.fixture
 def halves(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processor is said to have bfloat16, whatever it has."""
-    monkeypatch.setattr(tuning, "_has_bfloat16", lambda: True)
+    monkeypatch.setattr(tuning, "_has_bfloat16", lambda device: True)
 
 
 def chosen(tuned: tuning.Tuned) -> str:
@@ -75,6 +75,48 @@ def test_noise_chooses_nothing(clock: dict[str, float]) -> None:
     assert chosen(tuned) == PLAIN and "below=plain was chosen" in tuned.sentence()
 
 
+def test_what_is_faster_in_some_rounds_only_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rounds(turns: Any, *_: Any) -> dict[str, list[float]]:
+        ratios = {"folded": [0.7, 0.7, 0.7, 0.7, 1.01], "channels-last": [0.8] * 5}
+        return {name: [1.0, *ratios.get(name, [1.0] * 5)] for name in turns}
+
+    monkeypatch.setattr(tuning, "rounds", rounds)
+    tuned = wf.tune(wf.Explainer(pooled()), images(), count=10)
+    assert chosen(tuned) == "channels-last"
+    assert {way.below: way.note for way in tuned.ways}["folded"] == "not steady: plain was faster in some rounds"
+
+
+@pytest.mark.usefixtures("clock")
+def test_targets_of_each_image_are_those_of_the_first_batch() -> None:
+    net, x, targets = pooled(), images(4), torch.tensor([3, 1, 2, 0])
+    why = wf.Explainer(net, batch_size=2)
+    found = tuning.tries(why, x, targets, 1)
+    assert found.reference.classes.flatten().tolist() == [3, 1]
+    assert all(turn().classes.flatten().tolist() == [3, 1] for turn in found.turns.values())
+
+
+def test_the_tolerance_that_held_is_recorded(clock: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wf.tune(wf.Explainer(pooled()), images(), count=1).report()["tolerance"] == 1e-4
+    monkeypatch.setattr(tuning, "_rounding", lambda found, device: 3e-3)
+    assert wf.tune(wf.Explainer(pooled()), images(), count=1).report()["tolerance"] == 6e-3
+
+
+@pytest.mark.parametrize("before", ["tf32", "ieee"])
+def test_tf32_is_put_back_as_it_was(before: str) -> None:
+    """The older setting cannot even be read where the newer one was used."""
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this torch has the older setting alone")
+    conv = torch.backends.cudnn.conv
+    own = conv.fp32_precision
+    try:
+        conv.fp32_precision = before
+        with tuning.in_full() as rounds_numbers:
+            assert conv.fp32_precision == "ieee" and rounds_numbers == (before == "tf32")
+        assert conv.fp32_precision == before
+    finally:
+        conv.fp32_precision = own
+
+
 def test_what_says_something_else_is_refused(clock: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     from wherefore import below
 
@@ -102,7 +144,7 @@ def test_hooks_of_the_users_own_leave_it_plain(clock: dict[str, float]) -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_what_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "_has_bfloat16", lambda: False)
+    monkeypatch.setattr(tuning, "_has_bfloat16", lambda device: False)
     ways = {way.below: way.note for way in wf.tune(wf.Explainer(pooled()), images(), count=999).ways}
     assert "pays off from about 1,000 pictures" in ways["compiled"]
     assert "no bfloat16 of its own" in ways["folded+channels-last+bfloat16"]

@@ -19,6 +19,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -67,7 +68,7 @@ class Eager:
         if self.last:
             _lay_out(self.part)
         self.half = next((HALF[word] for word in words if word in HALF), None)
-        self._run: Run = Graphs(self._eager) if GRAPH in words else self._eager
+        self._run: Run = Graphs(self._eager, self.part) if GRAPH in words else self._eager
 
     def __call__(self, *inputs: Tensor) -> Sequence[Any]:
         return self._run(*inputs)
@@ -114,46 +115,79 @@ class Compiled:
         return results
 
 
+@dataclass
+class Recording:
+    """A GPU's work: the tensors that it reads and writes, and after what on the GPU these may be written again."""
+
+    graph: Any
+    given: list[Tensor]
+    results: Sequence[Any]
+    free: Any = None
+
+
 class Graphs:
     """A function of tensors on a GPU that is recorded at the second run of each size of them, and replayed after it.
 
-    The first run warms up; what comes once, as the last batch of many often does, is never recorded.
+    The first run warms up; what comes once, as the last batch of many often does, is never recorded. A recording reads
+    the weights of ``part`` where they were: when these have moved, all are made anew. Raises `Error` where nothing can
+    be recorded.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, part: nn.Module) -> None:
+        self.run, self.part = run, part
         self._seen: set[Any] = set()
-        self._recorded: dict[Any, tuple[Any, list[Tensor], Sequence[Any]]] = {}
+        self._recorded: dict[Any, Recording] = {}
+        self._weights: list[int] = []  # where they lie in memory
         self._lock = threading.Lock()
 
     def __call__(self, *inputs: Tensor) -> Sequence[Any]:
-        sizes = _sizes(inputs)
+        kind = inputs[0].device.type
+        key = _sizes(inputs), torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
         with self._lock:
-            if sizes not in self._recorded:
-                if sizes not in self._seen or len(self._recorded) >= MOST_GRAPHS:
-                    self._seen.add(sizes)
+            weights = [tensor.data_ptr() for tensor in (*self.part.parameters(), *self.part.buffers())]
+            if weights != self._weights:
+                self._weights = weights
+                self._seen.clear()
+                self._recorded.clear()
+            if key not in self._recorded:
+                if key not in self._seen or len(self._recorded) >= MOST_GRAPHS:
+                    self._seen.add(key)
                     return self.run(*inputs)
-                self._recorded[sizes] = self._record(inputs)
-            graph, given, results = self._recorded[sizes]
-            for own, x in zip(given, inputs, strict=True):
-                own.copy_(x)
-            graph.replay()
-            found: Sequence[Any] = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, results)
-            return found
+                self._recorded[key] = self._record(inputs)
+            with torch.cuda.device(inputs[0].device):
+                return _replayed(self._recorded[key], inputs)
 
-    def _record(self, inputs: Sequence[Tensor]) -> tuple[Any, list[Tensor], Sequence[Any]]:
-        """The recording, the tensors that it reads, and those that it writes."""
-        given, graph = [x.clone() for x in inputs], torch.cuda.CUDAGraph()
-        with torch.cuda.device(inputs[0].device):
-            beside = torch.cuda.Stream()
-            beside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(beside):  # libraries choose their kernels before anything is recorded
-                self.run(*given)
-            torch.cuda.current_stream().wait_stream(beside)
-            # Other threads go on reading pictures into pinned memory, which a recording of all threads would not bear.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                results = self.run(*given)
-        return graph, given, results
+    def _record(self, inputs: Sequence[Tensor]) -> Recording:
+        kind = inputs[0].device.type
+        casts = {"dtype": torch.get_autocast_dtype(kind), "enabled": torch.is_autocast_enabled(kind)}
+        try:
+            # What the caller's autocast remembers of weights would be freed at its end, and the recording reads it.
+            with torch.cuda.device(inputs[0].device), torch.autocast(kind, **casts, cache_enabled=False):
+                given, graph = [x.clone() for x in inputs], torch.cuda.CUDAGraph()
+                beside = torch.cuda.Stream()
+                beside.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(beside):  # libraries choose their kernels before anything is recorded
+                    self.run(*given)
+                torch.cuda.current_stream().wait_stream(beside)
+                # Other threads go on reading pictures into pinned memory, which a recording of all would not bear.
+                with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                    results = self.run(*given)
+        except RuntimeError as error:
+            raise Error(" ".join(str(error).split())[:200]) from error
+        return Recording(graph, given, results)
+
+
+def _replayed(recording: Recording, inputs: Sequence[Tensor]) -> Sequence[Any]:
+    """What a recording gives for inputs; on the GPU it waits for the last replay, which may be on another stream."""
+    current = torch.cuda.current_stream()
+    if recording.free is not None:
+        current.wait_event(recording.free)
+    for own, x in zip(recording.given, inputs, strict=True):
+        own.copy_(x)
+    recording.graph.replay()
+    found: Sequence[Any] = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, recording.results)
+    recording.free = current.record_event()
+    return found
 
 
 def _sizes(inputs: Sequence[Tensor]) -> Any:

@@ -15,10 +15,12 @@ V = TypeVar("V")
 class Copier:
     """Copies tensors, and what holds them in tuples, lists and dicts, to a device; several threads may use one.
 
-        coming = Copier(device).start((images, others))  # at once; the copy goes on beside what the GPU does
+        coming = Copier(device).start((images, others))  # the transfer goes on beside what the GPU does
         images, others = coming.get()                    # what the caller does with them waits for the copy, on the GPU
 
-    For a device that is no GPU they are moved by the caller's own thread. ``streams`` is what has torch.cuda's streams.
+    One serves for long: memory that was used on one stream is not used again on another. `start` returns once the
+    tensors are pinned. For a device that is no GPU they are moved by the caller's own thread. ``streams`` is what has
+    torch.cuda's streams.
     """
 
     def __init__(self, device: torch.device, streams: Any = None) -> None:
@@ -57,9 +59,12 @@ class Coming:
         return self.value
 
 
-def ahead(values: Iterable[V], device: torch.device, streams: Any = None) -> Iterator[V]:
-    """The values on a device, each copied while the one before it is being worked on: no more than two are there."""
-    copier, waiting = Copier(device, streams), list[Coming]()
+def ahead(values: Iterable[V], copier: Copier) -> Iterator[V]:
+    """The values on a copier's device, each sent while the one before it is being worked on: at most two are there.
+
+    Only the transfer goes on beside that work: the caller's own thread has pinned the next value before it gets one.
+    """
+    waiting = list[Coming]()
     for value in values:
         waiting.append(copier.start(value))
         if len(waiting) > 1:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from wherefore.below import COMPILED, PLAIN, checked
-from wherefore.copying import ahead
+from wherefore.copying import Copier, ahead
 from wherefore.errors import Error, ImageError, NothingSeen, NotReached
 from wherefore.explanation import Explanation
 from wherefore.feeding import filled, keyword, like, shapes
@@ -140,6 +140,7 @@ class Explainer:
         self.grid, self.counter = grid, counter
         self.fit, self.flips, self.batch_size, self.options = fit, flips, batch_size, options
         self._splits = Splits(self.net, self.below)
+        self._copier: Copier | None = None
 
     def running(self, below: str) -> Explainer:
         """The same, with the part below the layer run in another way."""
@@ -222,10 +223,13 @@ class Explainer:
 
     def _arriving(self, batches: Sequence[Batch]) -> Iterator[Batch]:
         """The batches where the network wants them; on a GPU the next one is copied while one is explained."""
-        if self.device is None:
+        device = self.device
+        if device is None:
             yield from batches
             return
-        tensors = ahead(((batch.images, batch.others) for batch in batches), self.device)
+        if self._copier is None or self._copier.device != device:
+            self._copier = Copier(device)
+        tensors = ahead(((batch.images, batch.others) for batch in batches), self._copier)
         for batch, (images, others) in zip(batches, tensors, strict=True):
             yield replace(batch, images=images, others=others)
 

@@ -52,6 +52,7 @@ class Split:
         if FOLDED in below.split("+"):  # what is to be folded may lie inside the layer
             part = fx.GraphModule(part, _traced(part, self.asked))
         self._below = faster(part, below)
+        self._made = "recorded" if GRAPH in below.split("+") else "compiled" if below == COMPILED else "run so"
 
     def below(self, *inputs: Tensor) -> tuple[Tensor, list[Any]]:
         """The layer's output, and whatever else of the part below is read above it."""
@@ -59,7 +60,7 @@ class Split:
             cut, *crossing = self._below(*inputs)
         except Error as error:
             raise Error(
-                f"the part below {self.layer!r} cannot be compiled: leave {self.asked} out ({error})."
+                f"the part below {self.layer!r} cannot be {self._made}: leave {self.asked} out ({error})."
             ) from error
         return cut, crossing
 

@@ -48,6 +48,7 @@ TAKEN = (
     ("experiment segmentation", "trains for minutes"),
     ("--method all", "2,048 passes of score-cam on a CPU"),
     ("--engine ray", "needs a cluster; tests/test_batch.py runs one"),
+    ("study analyze study --out result", "nobody has answered on that page; README's has simulated workers before"),
     ("--platform ", "needs a text of consent that is filled in; tests/test_study_app.py has it"),
     ("--database ", "needs a server; tests/test_study_store.py has one"),
 )

@@ -159,10 +159,10 @@ class Graphs:
 
     def _record(self, inputs: Sequence[Tensor]) -> Recording:
         kind = inputs[0].device.type
-        dtype, casts = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+        dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
         try:
             # What the caller's autocast remembers of weights would be freed at its end, and the recording reads it.
-            with torch.cuda.device(inputs[0].device), torch.autocast(kind, dtype, casts, cache_enabled=False):
+            with torch.cuda.device(inputs[0].device), torch.autocast(kind, dtype, enabled, cache_enabled=False):
                 given, graph = [x.clone() for x in inputs], torch.cuda.CUDAGraph()
                 beside = torch.cuda.Stream()
                 beside.wait_stream(torch.cuda.current_stream())

@@ -191,7 +191,7 @@ def covers(picture: Image.Image, over: Image.Image, e: wf.Explanation, region: t
     outside = np.ones_like(changed, bool)
     outside[y0:y1, x0:x1] = False
     assert outside.any() and not changed[outside].any()
-    heat = np.asarray(Image.fromarray(e.heats(0)[0].numpy()).resize((x1 - x0, y1 - y0)))
+    heat = np.asarray(Image.fromarray(e.heats(0)[0].numpy()).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR))
     inside = changed[y0:y1, x0:x1]
     assert inside[heat > 0.5 * heat.max()].min() > 0 and not inside[heat <= 0].any()
 

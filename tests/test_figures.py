@@ -157,7 +157,7 @@ def test_a_figure_of_one_s_own_picture_class_and_network(picture: Path, tmp_path
     assert [t["peak"] for t in grad_cam["targets"]] == e.peaks()[0].tolist()
 
 
-SPOKEN = {"10": "a dog", "11": "dog", "12": "red", "18": "a dog", "19": "red"}  # else a class
+SPOKEN = {"10": "a dog", "11": "bicycle", "12": "red", "18": "a dog", "19": "red"}  # else a class
 CLASSES = {"8": "nurse", "9": "forest", "21": "forest"}
 
 

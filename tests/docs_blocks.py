@@ -137,7 +137,8 @@ def _tree(text: str) -> None:
             folder = ROOT / line
             there = {path.name for path in folder.iterdir()}
         elif line and not line.startswith(" "):
-            there = {path.name for path in ROOT.iterdir()}
+            first = ROOT / line.split()[0]
+            there = {path.name for each in (ROOT, first) if each.is_dir() for path in each.iterdir()}
         for name in re.findall(r"(?:^| )([a-z_]+(?:\.py|/))(?= |$)", line):
             below = any((ROOT / each / name).exists() for each in ("src/wherefore", *_packages()))
             assert name.rstrip("/") in there or below, f"{name} is not in {folder.name}"

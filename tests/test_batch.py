@@ -345,6 +345,15 @@ def test_what_was_asked_wrongly_leaves_nothing(tmp_path: Path) -> None:
     assert len(rows(tmp_path / "new")) == 2, "a run that was there stays"
 
 
+def test_who_is_refused_takes_nothing_from_who_is_at_work(tmp_path: Path) -> None:
+    """It had no manifest yet when the second came."""
+    with locked(tmp_path):
+        (tmp_path / "listing.arrow").write_text("theirs")
+        with pytest.raises(wf.Error, match="another run is at work"):
+            run("scenes", tmp_path, SCENES, limit=2)
+        assert (tmp_path / "listing.arrow").exists() and (tmp_path / ".lock").exists()
+
+
 def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(wf.Error, match=r"holds thesis.tex and no run: give a folder of its own"):

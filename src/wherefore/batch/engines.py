@@ -75,8 +75,8 @@ def run(
     parquet("ray" if engine == "ray" else "batch")  # before anything is computed
     if part is not None:
         parted(part)  # an `Error` before anything is made
-    undone = taken_back(folder) if part is None else nullcontext()
-    with undone, locked(folder, part), one_thread() if settings.small else nullcontext():
+    undone = taken_back(folder, not folder.exists()) if part is None else nullcontext()
+    with locked(folder, part), undone, one_thread() if settings.small else nullcontext():
         own = list(devices) or [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
         why = settings.explainer(own[0] if engine == "local" else "cpu")
         begin = begun(source, folder, settings, why, limit)

@@ -8,6 +8,7 @@ is for a few files; `wherefore.batch.shards` makes the rows) or on a cluster (`w
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -236,19 +237,20 @@ def _same(there: dict[str, Any], wanted: dict[str, Any], folder: Path) -> dict[s
 
 
 @contextmanager
-def taken_back(folder: Path) -> Iterator[None]:
+def taken_back(folder: Path, fresh: bool) -> Iterator[None]:
     """Leaves a folder as it was where a run that is new ends with an `Error` before anything was found.
 
-    What was asked wrongly can so be asked again. For who holds the whole folder, around the lock.
+    What was asked wrongly can so be asked again. ``fresh``: the folder was made for it. For who holds the whole folder,
+    inside the lock: what is taken away is nobody else's.
     """
-    there, new = folder.exists(), not (folder / FILE).exists()
+    new = not (folder / FILE).exists()
     try:
         yield
     except Error:
         if new and folder.exists() and not any(folder.glob("shard-*.parquet")):
             for path in (folder / FILE, folder / listing.FILE, *folder.glob(f"{LOCK}*")):
                 path.unlink(missing_ok=True)
-            if not there and not any(folder.iterdir()):
+            if fresh and not any(folder.iterdir()):
                 folder.rmdir()
         raise
 
@@ -281,4 +283,6 @@ def _held(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None
             raise Error(f"another run is at work in {path.parent}: wait for it, or give another folder.") from None
         except OSError as error:
             raise Error(f"{path.parent} cannot be locked ({error.strerror}): give a folder of another disk.") from None
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):  # taken away meanwhile
+            raise Error(f"another run has just ended in {path.parent}: give the same command again.")
         yield

@@ -95,10 +95,9 @@ def tune(why: Explainer, images: Any, target: Any = None, *, count: int | None =
     ``images``, for some ``seconds``, at least five rounds. Chosen is the fastest of those whose maps and scores are the
     plain ones to 1e-4 of the largest, if it takes less than 0.95 of plain's time by the median, and less than plain in
     nine of ten rounds; else plain. Half precision is measured where the device has it and its difference told, but
-    never chosen. ``count``: how many
-    pictures are to come; for fewer than 1,000 nothing is compiled. On GPUs that round the numbers of a convolution
-    (TF32) ways may differ by twice what plain itself differs from full float32. The model is left as it was found.
-    Raises `Error` for methods and networks that run in one way only.
+    never chosen. ``count``: how many pictures are to come; for fewer than 1,000 nothing is compiled. On GPUs that round
+    the numbers of a convolution (TF32) ways may differ by twice what plain itself differs from full float32. The model
+    is left as it was found. Raises `Error` for methods and networks that run in one way only.
     """
     found = tries(why, images, target, count)
     device = why.device or torch.device("cpu")
@@ -277,7 +276,8 @@ def _judged(way: Way, measured: Sequence[float], allowed: float) -> Way:
 def _about(why: Explainer, reference: Explanation, device: torch.device) -> dict[str, Any]:
     """What the figures depend on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    on_cpu = f"{name}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    threads = torch.get_num_threads()
+    on_cpu = f"{name}, {threads} thread{'s' * (threads != 1)}, {torch.backends.cpu.get_cpu_capability()}"
     return {
         "device": on_cpu if device.type == "cpu" else name,
         "batch": len(reference.pictures),

@@ -78,7 +78,7 @@ def measured(subject: Subject, batch: int, device: torch.device, compile: bool, 
     peaks = {name: peak(turn, device) for name, turn in turns.items()}
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     found = tuning.rounds(turns, FORWARD, seconds, device, clock)
-    for name, (ms, *ratios) in found.items():
+    for name, (ms, ratios) in found.items():
         count = len(host) if name.startswith("eight") else batch
         yield {
             "below": name,

@@ -372,6 +372,12 @@ def test_what_is_wrong_is_one_line(wherefore, words: list[str]) -> None:  # noqa
     assert not Path("figures").exists()
 
 
+@pytest.mark.parametrize(("number", "why"), [("2", "a diagram"), ("5", "a screen"), ("23", "there are 1, 3, 4, 6")])
+def test_figures_that_there_are_not(number: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(Error, match=f"no figure is called '{number}': .*{why}.*22, C"):
+        draw(number, Settings(), tmp_path)
+
+
 def test_figures_are_not_loaded_with_the_command_line() -> None:
     code = "import atexit, sys; atexit.register(lambda: print('wherefore.figures' in sys.modules)); "
     code += "from wherefore.cli import main; main(['--help'])"

@@ -29,11 +29,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds that each way is said to take, in place of a clock; what is not said takes one."""
     seconds: dict[str, float] = {}
 
-    def rounds(turns: Any, floor: str, *_: Any) -> dict[str, list[float]]:
+    def rounds(turns: Any, floor: str, *_: Any) -> dict[str, tuning.Taken]:
         for turn in turns.values():
             turn()
         base = seconds.get(floor, 1.0)
-        return {name: [1000 * seconds.get(name, 1.0), *[seconds.get(name, 1.0) / base] * 5] for name in turns}
+        return {
+            name: tuning.Taken(1000 * seconds.get(name, 1.0), [seconds.get(name, 1.0) / base] * 5) for name in turns
+        }
 
     monkeypatch.setattr(tuning, "rounds", rounds)
     return seconds
@@ -76,9 +78,9 @@ def test_noise_chooses_nothing(clock: dict[str, float]) -> None:
 
 
 def test_what_is_faster_in_some_rounds_only_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def rounds(turns: Any, *_: Any) -> dict[str, list[float]]:
+    def rounds(turns: Any, *_: Any) -> dict[str, tuning.Taken]:
         ratios = {"folded": [0.7, 0.7, 0.7, 0.7, 1.01], "channels-last": [0.8] * 5}
-        return {name: [1.0, *ratios.get(name, [1.0] * 5)] for name in turns}
+        return {name: tuning.Taken(1.0, ratios.get(name, [1.0] * 5)) for name in turns}
 
     monkeypatch.setattr(tuning, "rounds", rounds)
     tuned = wf.tune(wf.Explainer(pooled()), images(), count=10)
@@ -178,10 +180,10 @@ def test_rounds_are_ratios_of_one_round(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(tuning.time, "perf_counter", clock)
     floor, other = partial(turn, 2.0), partial(turn, 1.0)
     found = tuning.rounds({"floor": floor, "other": other}, "floor", 0.0, CPU, clock)
-    assert found["floor"][1:] == [1.0] * 5 and found["other"][1:] == pytest.approx([0.5] * 5)
-    assert turns == [12] and [found["floor"][0], found["other"][0]] == pytest.approx([2000, 1000]), "the median"
+    assert found["floor"].ratios == [1.0] * 5 and found["other"].ratios == pytest.approx([0.5] * 5)
+    assert turns == [12] and [found["floor"].ms, found["other"].ms] == pytest.approx([2000, 1000]), "the median"
     many = tuning.rounds({"floor": floor}, "floor", 1e9, CPU, clock)
-    assert len(many["floor"]) == 1 + tuning.MOST
+    assert len(many["floor"].ratios) == tuning.MOST
 
 
 def test_measured_for_real() -> None:

@@ -6,7 +6,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -103,8 +103,8 @@ def tune(why: Explainer, images: Any, target: Any = None, *, count: int | None =
     device = why.device or torch.device("cpu")
     allowed = max(EXACT, 2 * _rounding(found, device))
     ways = dict(found.ways)
-    for below, measured in rounds(found.turns, PLAIN, seconds, device).items():
-        ways[below] = _judged(ways[below], measured, allowed)
+    for below, taken in rounds(found.turns, PLAIN, seconds, device).items():
+        ways[below] = _judged(ways[below], taken, allowed)
     able = [way for way in ways.values() if not way.note and way.ratio is not None and way.ratio < FASTER]
     best = min(able, key=lambda way: way.ratio or 1.0, default=ways[PLAIN])
     about = {**_about(why, found.reference, device), "tolerance": allowed}
@@ -226,14 +226,21 @@ def in_full() -> Iterator[bool]:
         setattr(owner, name, before)
 
 
+class Taken(NamedTuple):
+    """What one thing took: the median in ``ms``, and in each round its ratio to what it is measured by."""
+
+    ms: float
+    ratios: list[float]
+
+
 def rounds(
     turns: Mapping[str, Callable[[], object]],
     floor: str,
     seconds: float,
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, list[float]]:
-    """What each took by a ``clock``: the median in ms, and in each round the ratio to the ``floor`` of that round.
+) -> dict[str, Taken]:
+    """What each took by a ``clock``, over the ``floor`` of the same round.
 
     Every round is in another order; a first one that does not count warms up.
     """
@@ -251,7 +258,7 @@ def rounds(
             if number:
                 taken[name].append(clock() - before)
     ratios = {name: [a / b for a, b in zip(own, taken[floor], strict=True)] for name, own in taken.items()}
-    return {name: [1000 * statistics.median(taken[name]), *each] for name, each in ratios.items()}
+    return {name: Taken(1000 * statistics.median(taken[name]), each) for name, each in ratios.items()}
 
 
 def _wait(device: torch.device) -> None:
@@ -259,9 +266,9 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _judged(way: Way, measured: Sequence[float], allowed: float) -> Way:
+def _judged(way: Way, taken: Taken, allowed: float) -> Way:
     """A way with its figures, and a note where it will not do."""
-    ms, *ratios = measured
+    ms, ratios = taken
     differs, note = way.difference or 0.0, ""
     if not is_exact(way.below):
         note = "not exact"

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from wherefore.errors import Error
 from wherefore.figures import classes as _classes  # noqa: F401  importing them fills FIGURES
 from wherefore.figures import depths as _depths  # noqa: F401
 from wherefore.figures import language as _language  # noqa: F401
@@ -31,11 +32,18 @@ def draw(number: str, settings: Settings | None = None, out: str | Path = "figur
     Raises `Error` for a figure that there is not, options that it cannot take, and pictures or networks that cannot be
     had.
     """
+    if number not in FIGURES:
+        raise Error(f"no figure is called {number!r}: {_why_not(number)}there are {', '.join(in_order())}.")
     entry, settings = FIGURES[number], settings or Settings()
     choice = Choice(number, entry, settings, can_be_made(out))
     with one_thread() if all(name.startswith("scenes:") for name in settings.models) else nullcontext():
         drawing = entry.run(choice)
     return Made(number, entry, choice, drawing)
+
+
+def _why_not(number: str) -> str:
+    others = {"2": "it is a diagram of the method", "5": "it is a screen of the studies (wherefore study)"}
+    return f"{others[number]}; " if number in others else ""
 
 
 def listed() -> list[dict[str, Any]]:

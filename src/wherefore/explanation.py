@@ -280,12 +280,12 @@ class Explanation:
     def legend(self, image: int, target: int) -> tuple[str, str]:
         """A target's name, and its score in words."""
         score, evidence = self.score_text(image, target), self.evidence_text(image, target)
-        return self.targets[image][target], score if evidence.startswith("up to") else f"{evidence}   {score}"
+        return self.targets[image][target], score if evidence.startswith("up to") else f"{evidence}, {score}"
 
     def score_text(self, image: int, target: int) -> str:
         """A target's score, and its probability where it has one, in words."""
         score, probability = float(self.scores[image, target]), float(self.probabilities[image, target])
-        return f"score {score:.2f}" + ("" if math.isnan(probability) else f"   p {probability:.3f}")
+        return f"score {score:.2f}" + ("" if math.isnan(probability) else f", p {probability:.3f}")
 
     def evidence_text(self, image: int, target: int) -> str:
         """How much evidence a map holds, in words."""

@@ -91,7 +91,7 @@ class Panel:
         said = {}
         for e in self.explanations.values():
             seen = f"{e.model.name}, squash" if e.settings.get("fit") == "squash" else e.model.name
-            said[seen] = f"{e.score_text(0, target)}   {seen}"
+            said[seen] = f"{e.score_text(0, target)}, {seen}"
         return "; ".join(said.values())
 
     def foot(self, scale: str = "each") -> str:

@@ -37,7 +37,7 @@ def figure(
     e = _enlarged(e, image)
     large = e.within(LARGE, image)
     overlays = [*large.overlays(image, colours=colours, legend=False)]
-    score = f"{e.score_text(image, target)}   {e.evidence_text(image, target)}"
+    score = f"{e.score_text(image, target)}, {e.evidence_text(image, target)}"
     first = [
         tile(large.pictures[image].image, e.pictures[image].title, e.model.name, SIZE),
         tile(overlays[target], f"{e.method}: {e.targets[image][target]}", score, SIZE),

@@ -84,7 +84,7 @@ def _for_and_against(choice: Choice, taken: Taken) -> Sheet:
             drawn = small.pictures[0].overlay(heat, top if top > 0 else None, "heat")
             tiles.append(tile(drawn, words, e.evidence_text(0, t), SIZE))
         scale = ("heat", f"{top:.3g}") if top > 0 else None
-        blocks.append(Block(name, f"{speaks.score_text(0, t)}   {speaks.model.name}", tiles, scale))
+        blocks.append(Block(name, f"{speaks.score_text(0, t)}, {speaks.model.name}", tiles, scale))
     return Sheet(taken.picture.title, laid(blocks), found.ways, taken.sample)
 
 

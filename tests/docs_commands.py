@@ -31,7 +31,6 @@ SLOW = {
     "study serve ": "",
     "study simulate ": "",
     "study analyze ": "",
-    "study export ": "",
 }
 # What is taken completely, and not run: (a part of the command line, why).
 TAKEN = (
@@ -48,7 +47,10 @@ TAKEN = (
     ("experiment segmentation", "trains for minutes"),
     ("--method all", "2,048 passes of score-cam on a CPU"),
     ("--engine ray", "needs a cluster; tests/test_batch.py runs one"),
+    ("adversarial --data", "attacks a large network for minutes; tests/test_experiments.py attacks small ones"),
+    ("--weights vgg/vgg16.safetensors", "needs networks that know VOC; tests/test_study_stimuli.py has small ones"),
     ("study analyze study --out result", "nobody has answered on that page; README's has simulated workers before"),
+    ("study export ", "the same; tests/test_study_export.py writes them"),
     ("--platform ", "needs a text of consent that is filled in; tests/test_study_app.py has it"),
     ("--database ", "needs a server; tests/test_study_store.py has one"),
 )

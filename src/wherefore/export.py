@@ -12,7 +12,7 @@ import inspect
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -184,12 +184,15 @@ def _simpler() -> dict[Any, Callable[..., Any]]:
     from torch._decomp import get_decompositions
 
     aten = torch.ops.aten
-    known = get_decompositions([aten.native_layer_norm_backward, aten.gelu_backward])
+    known = get_decompositions(
+        [aten.native_layer_norm_backward, aten.native_batch_norm_backward, aten.gelu_backward, aten.hardtanh_backward]
+    )
     return {
         **known,
         aten._adaptive_avg_pool2d.default: _pooled,
         aten._adaptive_avg_pool2d_backward.default: _pooled_backward,
         aten.max_pool2d_with_indices_backward.default: _largest_backward,
+        aten.convolution_backward.default: _convolution_backward,
     }
 
 
@@ -215,6 +218,28 @@ def _largest_backward(gradient: Tensor, x: Tensor, *how: Any) -> Tensor:
     """Of maximum pooling: each gradient to the place that its value came from, the last that pooling was told."""
     places = how[-1].flatten(2)
     return torch.zeros_like(x).flatten(2).scatter_add(2, places, gradient.flatten(2)).view_as(x)
+
+
+def _convolution_backward(
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    _bias: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    _output_padding: Any,
+    groups: int,
+    wanted: Sequence[bool],
+) -> Any:
+    """Of a convolution, with respect to what goes in: the transposed one, back to the very size."""
+    if transposed or any(wanted[1:]):
+        return NotImplemented
+    sizes = zip(x.shape[2:], gradient.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+    rest = [size - (out - 1) * s + 2 * p - d * (k - 1) - 1 for size, out, k, s, p, d in sizes]
+    back = torch.ops.aten.convolution(gradient, weight, None, stride, padding, dilation, True, rest, groups)
+    return back, None, None
 
 
 # -------------------------------------------------------------------------------------------- files

@@ -529,27 +529,15 @@ def test_maps_without_variation_cohere_with_nothing(resnet: nn.Module) -> None:
 
 # -------------------------------------------------------------------------------------------- what is refused
 
-REFUSED = ["ShapleyCAM", "SESS", "DeepFeatureFactorization", "run_dff_on_image"]
+
+def test_what_is_not_here_can_be_imported_and_says_what_to_take() -> None:
+    with pytest.raises(Error, match="AblationLayerFasterRCNN has no counterpart here: give AblationCAM a layer"):
+        ours.AblationLayerFasterRCNN()
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_here_can_be_imported_and_says_what_to_take(name: str) -> None:
-    with pytest.raises(Error, match=f"{name} has no counterpart here: "):
-        getattr(ours, name)(model=None, target_layers=[])
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({"target_layers": nn.Conv2d(3, 8, 3)}, "put the layer into brackets"),
-        ({"detach": False}, "take wherefore.Capture"),
-        ({"compute_input_gradient": True}, "take wherefore.Capture"),
-    ],
-)
-def test_arguments_without_counterpart(given: dict[str, Any], says: str) -> None:
-    net = pooled()
-    with pytest.raises(Error, match=says):
-        ours.BaseCAM(**({"model": net, "target_layers": [net.features]} | given))
+def test_a_layer_without_brackets() -> None:
+    with pytest.raises(Error, match="put the layer into brackets"):
+        ours.BaseCAM(pooled(), nn.Conv2d(3, 8, 3))  # type: ignore[arg-type]
 
 
 def test_bad_questions_are_answered_in_a_sentence() -> None:

@@ -101,6 +101,19 @@ def test_equal_to_the_library(theirs: Any, resnet: nn.Module, name: str, layers:
     assert found.max(axis=(1, 2)).min() == 1
 
 
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 2, 4, 5)], ids=["pictures", "videos"])
+def test_weights_by_the_class_without_an_instance(theirs: Any, name: str, shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    activations, grads = (random.random(shape, dtype=np.float32) for _ in range(2))
+    found = getattr(ours, name).get_cam_weights(None, None, None, None, activations, grads)
+    per_place = name in ("HiResCAM", "LayerCAM", "GradCAMElementWise")
+    assert found.shape == (shape if per_place else shape[:2])
+    if name in ("GradCAM", "XGradCAM"):
+        expected = getattr(theirs, name).get_cam_weights(None, None, None, None, activations, grads)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 def test_by_default_the_highest_class_of_each_image(theirs: Any, resnet: nn.Module) -> None:
     x = torch.cat([images(1, 96), -images(1, 96)])
     cam = ours.GradCAM(resnet, [resnet.layer3])

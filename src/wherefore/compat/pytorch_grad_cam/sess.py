@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
-from torchvision.transforms.functional import resize
 
 from wherefore.compat.pytorch_grad_cam.base_cam import Reshape
 from wherefore.compat.pytorch_grad_cam.methods import GradCAM
@@ -116,6 +115,8 @@ class SESS:
         self, input_tensor: Tensor, window_size: int, step_size: int
     ) -> tuple[list[Tensor], list[Place]]:
         """The windows ``(1, C, side, side)`` of all sizes of the picture, and where each was cut out."""
+        from torchvision.transforms.functional import resize
+
         patches: list[Tensor] = []
         places: list[Place] = []
         for scale in self.get_scales(window_size):

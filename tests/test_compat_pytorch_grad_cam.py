@@ -101,6 +101,19 @@ def test_equal_to_the_library(theirs: Any, resnet: nn.Module, name: str, layers:
     assert found.max(axis=(1, 2)).min() == 1
 
 
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 2, 4, 5)], ids=["pictures", "videos"])
+def test_weights_by_the_class_without_an_instance(theirs: Any, name: str, shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    activations, grads = (random.random(shape, dtype=np.float32) for _ in range(2))
+    found = getattr(ours, name).get_cam_weights(None, None, None, None, activations, grads)
+    per_place = name in ("HiResCAM", "LayerCAM", "GradCAMElementWise")
+    assert found.shape == (shape if per_place else shape[:2])
+    if name in ("GradCAM", "XGradCAM"):
+        expected = getattr(theirs, name).get_cam_weights(None, None, None, None, activations, grads)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 def test_by_default_the_highest_class_of_each_image(theirs: Any, resnet: nn.Module) -> None:
     x = torch.cat([images(1, 96), -images(1, 96)])
     cam = ours.GradCAM(resnet, [resnet.layer3])
@@ -529,27 +542,15 @@ def test_maps_without_variation_cohere_with_nothing(resnet: nn.Module) -> None:
 
 # -------------------------------------------------------------------------------------------- what is refused
 
-REFUSED = ["ShapleyCAM", "SESS", "DeepFeatureFactorization", "run_dff_on_image"]
+
+def test_what_is_not_here_can_be_imported_and_says_what_to_take() -> None:
+    with pytest.raises(Error, match="AblationLayerFasterRCNN has no counterpart here: give AblationCAM a layer"):
+        ours.AblationLayerFasterRCNN()
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_here_can_be_imported_and_says_what_to_take(name: str) -> None:
-    with pytest.raises(Error, match=f"{name} has no counterpart here: "):
-        getattr(ours, name)(model=None, target_layers=[])
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({"target_layers": nn.Conv2d(3, 8, 3)}, "put the layer into brackets"),
-        ({"detach": False}, "take wherefore.Capture"),
-        ({"compute_input_gradient": True}, "take wherefore.Capture"),
-    ],
-)
-def test_arguments_without_counterpart(given: dict[str, Any], says: str) -> None:
-    net = pooled()
-    with pytest.raises(Error, match=says):
-        ours.BaseCAM(**({"model": net, "target_layers": [net.features]} | given))
+def test_a_layer_without_brackets() -> None:
+    with pytest.raises(Error, match="put the layer into brackets"):
+        ours.BaseCAM(pooled(), nn.Conv2d(3, 8, 3))  # type: ignore[arg-type]
 
 
 def test_bad_questions_are_answered_in_a_sentence() -> None:

@@ -28,13 +28,16 @@ class Seen(Capture):
             seen.values                                    # what each layer returned: a tensor, tuple or dict
             seen.by(output[:, 281])                        # the gradients of the score by it, in the same form
 
-    Recording starts at the first layer that is reached. Of a layer that runs several times the last call counts. What
-    runs behind a layer works on a copy, so that an in-place function changes nothing that is explained. All of it goes
-    with the block. Raises `Error` for a layer that is no part of the network, or never runs.
+    Recording starts at the first layer that is reached, with ``whole`` at the images, then its ``pixels``. Of a layer
+    that runs several times the last call counts. What runs behind a layer works on a copy, so that an in-place function
+    changes nothing that is explained. All of it goes with the block. Raises `Error` for a layer that is no part of the
+    network, or never runs.
     """
 
-    def __init__(self, net: nn.Module, layers: Sequence[nn.Module], *, inputs: bool = False) -> None:
-        super().__init__(net, None)
+    def __init__(
+        self, net: nn.Module, layers: Sequence[nn.Module], *, inputs: bool = False, whole: bool = False
+    ) -> None:
+        super().__init__(net, None, whole=whole)
         own = {id(module): name for name, module in self.net.named_modules()}
         self.names = [own.get(id(layer)) for layer in layers]
         for layer, name in zip(layers, self.names, strict=True):
@@ -62,16 +65,18 @@ class Seen(Capture):
         """What each layer returned, detached."""
         return [tree_map(_detached, self.found[number]) for number in range(len(self.layers))]
 
-    def by(self, score: Tensor) -> list[Any]:
+    def by(self, score: Tensor, *, again: bool = False) -> list[Any]:
         """d score[b] / d what each layer returned, in the same form; zeros for a tensor that plays no part.
 
-        Raises `Error` where the score depends on nothing of a layer.
+        With ``again`` they can be differentiated again, by what is ``found``. Raises `Error` where the score depends on
+        nothing of a layer.
         """
         flat = [tree_flatten(self.found[number]) for number in range(len(self.layers))]
         tensors = [x for leaves, _ in flat for x in leaves if isinstance(x, Tensor) and x.requires_grad]
         if not score.requires_grad or not tensors:
             raise self._unreached(self.names[0])
-        gradients = torch.autograd.grad(score.sum(), tensors, allow_unused=True)
+        keep = again or self.whole
+        gradients = torch.autograd.grad(score.sum(), tensors, retain_graph=keep, create_graph=again, allow_unused=True)
         of = {id(x): gradient for x, gradient in zip(tensors, gradients, strict=True)}
         for name, (leaves, _) in zip(self.names, flat, strict=True):
             if all(of.get(id(x)) is None for x in leaves):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from wherefore.compat.pytorch_grad_cam.activations_and_gradients import ActivationsAndGradients
@@ -34,7 +36,9 @@ class BaseCAM:
     The maps are float32 ``(B, H, W)``, each from 0 to 1; of several layers the mean of theirs. A layer of a transformer
     needs no ``reshape_transform``: how its tokens lie is found out. The model is in eval mode for the time of a call
     and left as it was found. ``outputs`` are the model's of the last call, ``activations_and_grads`` what was seen in
-    the layers. Raises `Error` for a number of targets that is not that of the images.
+    the layers. With ``compute_input_gradient`` the images that ``get_cam_weights`` is given hold their gradient; with
+    ``detach=False`` it is given tensors as the layer returned them, and gradients that can be differentiated by them.
+    Raises `Error` for a number of targets that is not that of the images.
     """
 
     def __init__(
@@ -47,16 +51,14 @@ class BaseCAM:
         tta_transforms: Any = None,
         detach: bool = True,
     ) -> None:
-        if not detach or compute_input_gradient:
-            what = "detach=False" if not detach else "compute_input_gradient=True"
-            raise Error(f"{what} has no counterpart here: take wherefore.Capture for gradients of your own.")
         if isinstance(target_layers, nn.Module) and not isinstance(target_layers, (nn.Sequential, nn.ModuleList)):
             raise Error("target_layers is a list of layers: put the layer into brackets.")
         self.model, self.target_layers, self.reshape_transform = model, list(target_layers), reshape_transform
         self.compute_input_gradient, self.uses_gradients = compute_input_gradient, uses_gradients
         self.tta_transforms, self.detach = tta_transforms, detach
         self.device = like(model)[0] or torch.device("cpu")
-        self.activations_and_grads = ActivationsAndGradients(model, self.target_layers, reshape_transform)
+        self.activations_and_grads = ActivationsAndGradients(model, self.target_layers, reshape_transform, detach)
+        self._folds: dict[nn.Module, Callable[[Any], Tensor]] = {}
         self.outputs: Any = None
 
     def get_cam_weights(
@@ -75,12 +77,14 @@ class BaseCAM:
         input_tensor: Tensor,
         target_layer: nn.Module,
         targets: Sequence[Callable[[Any], Tensor]],
-        activations: Array,
-        grads: Array,
+        activations: Any,
+        grads: Any,
         eigen_smooth: bool = False,
     ) -> Array:
         """The map ``(B, *grid)`` of one layer: the weighted channels' sum, or their first component."""
         weights = self.get_cam_weights(input_tensor, target_layer, targets, activations, grads)
+        if isinstance(activations, Tensor):
+            activations = self._channels(target_layer, activations)
         weighted = weights[(..., *[None] * (activations.ndim - weights.ndim))] * activations
         return get_2d_projection(weighted) if eigen_smooth else weighted.sum(axis=1)
 
@@ -101,8 +105,11 @@ class BaseCAM:
     ) -> Array:
         """The maps, of the picture as it is."""
         input_tensor = input_tensor.detach().to(self.device)
-        targets = self._look(input_tensor, targets)
-        return self.aggregate_multi_layers(self.compute_cam_per_layer(input_tensor, targets, eigen_smooth))
+        input_tensor, targets = self._look(input_tensor, targets)
+        maps = self.compute_cam_per_layer(input_tensor, targets, eigen_smooth)
+        kept = self.activations_and_grads
+        kept.activations, kept.gradients = _detached(kept.activations), _detached(kept.gradients)
+        return self.aggregate_multi_layers(maps)
 
     def forward_augmentation_smoothing(
         self, input_tensor: Tensor, targets: Sequence[Callable[[Any], Tensor]] | None, eigen_smooth: bool = False
@@ -129,9 +136,10 @@ class BaseCAM:
         size, maps = self.get_target_width_height(input_tensor), []
         seen = self.activations_and_grads
         for number, layer in enumerate(self.target_layers):
-            activations = seen.activations[number].numpy()
-            grads = seen.gradients[number].numpy() if seen.gradients else None
-            cam: Any = self.get_cam_image(input_tensor, layer, targets, activations, grads, eigen_smooth)  # type: ignore[arg-type]
+            activations, grads = seen.activations[number], seen.gradients[number] if seen.gradients else None
+            if self.detach:
+                activations, grads = activations.numpy(), None if grads is None else grads.numpy()
+            cam: Any = self.get_cam_image(input_tensor, layer, targets, activations, grads, eigen_smooth)
             cam = np.maximum(cam, 0)
             _warn_of_nothing(cam, grads, layer)
             maps.append(scale_cam_image(cam, size)[:, None])
@@ -149,19 +157,35 @@ class BaseCAM:
 
     # ---------------------------------------------------------------------------------------- what is done
 
-    def _look(self, x: Tensor, targets: Any) -> Sequence[Callable[[Any], Tensor]]:
-        """Runs the model; keeps its outputs and what the layers say, and returns the targets."""
-        with Seen(self.model, self.target_layers) as seen:
+    def _look(self, x: Tensor, targets: Any) -> tuple[Tensor, Sequence[Callable[[Any], Tensor]]]:
+        """Runs the model; keeps its outputs and what the layers say, and returns the images and the targets."""
+        layers, again = self.target_layers, not self.detach
+        with Seen(self.model, layers, whole=self.compute_input_gradient) as seen, _differentiable(again):
             output = seen(x)
             targets = self._targets(output, targets, len(x))
-            values = seen.values
-            gradients = seen.by(Each(targets).read(output)) if self.uses_gradients else []
+            values = [only(seen.found[n], _name(layer)) for n, layer in enumerate(layers)] if again else seen.values
+            gradients = []
+            if self.uses_gradients:
+                score = Each(targets).read(output)
+                gradients = seen.by(score, again=again)
+                if seen.pixels is not None:
+                    x = seen.pixels
+                    (x.grad,) = torch.autograd.grad(score.sum(), x, retain_graph=again)
             self.outputs = tree_map(lambda part: part.detach() if isinstance(part, Tensor) else part, output)
+        folds = [self._fold(layer, x, value) for layer, value in zip(layers, values, strict=True)]
+        self._folds = dict(zip(layers, folds, strict=True))
         kept = self.activations_and_grads
-        folds = [self._fold(number, x, value) for number, value in enumerate(values)]
-        kept.activations = [precise(fold(value)).cpu() for fold, value in zip(folds, values, strict=True)]
-        kept.gradients = [precise(fold(value)).cpu() for fold, value in zip(folds, gradients, strict=False)]
-        return targets
+        if again:
+            kept.activations, kept.gradients = values, [only(each, "") for each in gradients]
+        else:
+            kept.activations = [precise(fold(value)).cpu() for fold, value in zip(folds, values, strict=True)]
+            kept.gradients = [precise(fold(value)).cpu() for fold, value in zip(folds, gradients, strict=False)]
+        return x, targets
+
+    def _channels(self, layer: nn.Module, value: Tensor) -> Array:
+        """What a layer returned, or the gradients by it, as channels first ``(B, K, *grid)``, an array."""
+        found: Array = precise(self._folds[layer](value.detach())).cpu().numpy()
+        return found
 
     def _targets(self, output: Any, targets: Any, images: int) -> Any:
         if targets is None:
@@ -172,13 +196,12 @@ class BaseCAM:
 
     _runs_again = False  # whether the method reads the target in further passes
 
-    def _fold(self, number: int, x: Tensor, value: Any) -> Callable[[Any], Tensor]:
+    def _fold(self, layer: nn.Module, x: Tensor, value: Any) -> Callable[[Any], Tensor]:
         """What makes channels first ``(B, K, *grid)`` of what a layer returned."""
         if self.reshape_transform is not None:
             return self.reshape_transform
-        layer = self.target_layers[number]
-        grid = folded(self.model, layer, x, only(value, type(layer).__name__).shape)
-        return lambda value: grid(only(value, type(layer).__name__))
+        grid = folded(self.model, layer, x.detach(), only(value, _name(layer)).shape)
+        return lambda value: grid(only(value, _name(layer)))
 
     def _changes(self) -> Iterator[Any]:
         if self.tta_transforms is not None:
@@ -205,7 +228,20 @@ class _Change:
         return maps.flip(-1) if self.mirrored else maps
 
 
-def _warn_of_nothing(cam: Array, grads: Array | None, layer: nn.Module) -> None:
+def _name(layer: nn.Module) -> str:
+    return type(layer).__name__
+
+
+def _detached(values: Sequence[Any]) -> list[Any]:
+    return [value.detach() if isinstance(value, Tensor) else value for value in values]
+
+
+def _differentiable(twice: bool) -> AbstractContextManager[None]:
+    """For the time of a block attention is computed in steps that can be differentiated twice, if that is asked."""
+    return sdpa_kernel(SDPBackend.MATH) if twice else nullcontext()
+
+
+def _warn_of_nothing(cam: Array, grads: Any, layer: nn.Module) -> None:
     """Says which pictures' maps are blank, and why: a blank map looks as if nothing had been found."""
     blank = [str(image) for image, each in enumerate(cam) if not each.max() > 0]
     if not blank:

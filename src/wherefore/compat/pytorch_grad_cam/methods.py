@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wherefore.compat import refused
 from wherefore.compat.pytorch_grad_cam.base_cam import BaseCAM, Reshape
 from wherefore.compat.pytorch_grad_cam.rerunning import AblationCAM, ScoreCAM
 from wherefore.compat.pytorch_grad_cam.targets import Each, predicted
@@ -30,57 +29,61 @@ from wherefore.targets import choose
 from wherefore.types import Grid, Layer, Query
 
 
-class _Gradients(BaseCAM):
-    """A method whose weights are a rule of ours, from activations and gradients."""
-
-    rule: Callable[..., Any]
-
-    def __init__(self, model: nn.Module, target_layers: Sequence[nn.Module], reshape_transform: Reshape = None) -> None:
-        super().__init__(model, target_layers, reshape_transform)
+def ruled(rule: Callable[..., Any]) -> Callable[..., Array]:
+    """``get_cam_weights`` by a rule of ours, from activations and gradients."""
+    rule = inspect.unwrap(rule)
 
     def get_cam_weights(
-        self, input_tensor: Tensor, target_layers: nn.Module, targets: Any, activations: Array, grads: Array
+        self: Any, input_tensor: Tensor, target_layers: nn.Module, targets: Any, activations: Array, grads: Array
     ) -> Array:
-        rule = inspect.unwrap(type(self).rule)
         weights: Tensor = rule(torch.from_numpy(activations), torch.from_numpy(grads)[:, None])
         found: Array = weights[:, 0].numpy()
         return found
+
+    return get_cam_weights
+
+
+class _Gradients(BaseCAM):
+    """A method of activations and gradients."""
+
+    def __init__(self, model: nn.Module, target_layers: Sequence[nn.Module], reshape_transform: Reshape = None) -> None:
+        super().__init__(model, target_layers, reshape_transform)
 
 
 class GradCAM(_Gradients):
     """Grad-CAM (Selvaraju et al. 2020, eq. 1-2)."""
 
-    rule = cams.grad_cam
+    get_cam_weights = ruled(cams.grad_cam)
 
 
 class HiResCAM(_Gradients):
     """HiResCAM (Draelos & Carin 2020, section 3), its positive part, as pytorch-grad-cam shows it."""
 
-    rule = cams.hires_cam
+    get_cam_weights = ruled(cams.hires_cam)
 
 
 class GradCAMPlusPlus(_Gradients):
     """Grad-CAM++ (Chattopadhay et al. 2018, eq. 10-19)."""
 
-    rule = cams.grad_cam_plus_plus
+    get_cam_weights = ruled(cams.grad_cam_plus_plus)
 
 
 class XGradCAM(_Gradients):
     """XGrad-CAM (Fu et al. 2020, eq. 8)."""
 
-    rule = cams.xgrad_cam
+    get_cam_weights = ruled(cams.xgrad_cam)
 
 
 class LayerCAM(_Gradients):
     """LayerCAM (Jiang et al. 2021, eq. 4-6)."""
 
-    rule = cams.layer_cam
+    get_cam_weights = ruled(cams.layer_cam)
 
 
 class EigenGradCAM(_Gradients):
     """The first component of the channels times their gradients, each less its mean."""
 
-    rule = cams.eigen_grad_cam
+    get_cam_weights = ruled(cams.eigen_grad_cam)
 
     def get_cam_image(
         self,
@@ -300,16 +303,10 @@ class RefineCAM:
         return scale_cam_image(np.prod(maps, axis=0))
 
 
-ShapleyCAM = refused("ShapleyCAM", "take GradCAM or HiResCAM")
-SESS = refused("SESS", "take wherefore.explain(..., flips=True), or GradCAM with aug_smooth=True")
-DeepFeatureFactorization = refused("DeepFeatureFactorization", "wherefore.words names what speaks for a class")
-run_dff_on_image = refused("run_dff_on_image", "wherefore.words names what speaks for a class")
 __all__ = [
     "FEM",
     "KPCA_CAM",
-    "SESS",
     "AblationCAM",
-    "DeepFeatureFactorization",
     "EigenCAM",
     "EigenGradCAM",
     "FinerCAM",
@@ -323,7 +320,5 @@ __all__ = [
     "RefineCAM",
     "ScoreCAM",
     "SegEigenCAM",
-    "ShapleyCAM",
     "XGradCAM",
-    "run_dff_on_image",
 ]

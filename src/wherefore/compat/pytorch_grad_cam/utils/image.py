@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from wherefore.compat import refused
 from wherefore.errors import Error
 from wherefore.imaging import stretched
 
 Array = npt.NDArray[Any]
 JET = 2  # cv2.COLORMAP_JET
-
-create_labels_legend = refused("create_labels_legend", "wherefore.words names what speaks for a class")
-show_factorization_on_image = refused("show_factorization_on_image", "wherefore.words names what speaks for a class")
 
 
 def preprocess_image(
@@ -45,16 +41,86 @@ def show_cam_on_image(
     ``colormap`` is one of OpenCV's; all but its default, jet, need it. Raises `Error` for a picture or a map that
     leaves 0..1: bytes would wrap around.
     """
-    if np.max(img) > 1:
-        raise Error("the picture must hold floats in 0..1: divide it by 255.")
-    if not (np.min(mask) >= 0 and np.max(mask) <= 1 + 1e-6):
-        raise Error("the map must lie in 0..1: scale it with scale_cam_image.")
-    if not 0 <= image_weight <= 1:
-        raise Error(f"image_weight lies between 0 and 1, not at {image_weight}.")
+    _check(img, mask, image_weight)
     colours = _colours(colormap)[np.asarray(255 * np.clip(mask, 0, 1), dtype=np.uint8)]
     heat = np.float32(colours if use_rgb else colours[..., ::-1]) / 255
     blended = (1 - image_weight) * heat + image_weight * img
     return np.asarray(255 * (blended / np.max(blended)), dtype=np.uint8)
+
+
+def show_factorization_on_image(
+    img: Array,
+    explanations: Array,
+    colors: Sequence[Any] | None = None,
+    image_weight: float = 0.5,
+    concept_labels: Sequence[str] | None = None,
+) -> Array:
+    """The picture ``(H, W, 3)`` under maps ``(n, H, W)``, all in 0..1, as uint8: at each pixel its highest map's.
+
+    Its colour is as bright as the map is high there. ``colors`` are RGB in 0..1, by default those of matplotlib's
+    gist_rainbow; ``concept_labels`` are listed on the right of the picture, on as much space again: both need
+    matplotlib. The maps are left as they are. Raises `Error` for what leaves 0..1 and for maps of another size.
+    """
+    _check(img, explanations, image_weight)
+    if explanations.shape[1:] != img.shape[:2]:
+        raise Error(f"the maps {explanations.shape[1:]} must be as large as the picture {img.shape[:2]}.")
+    count = len(explanations)
+    if colors is None:
+        shown = _matplotlib().colormaps["gist_rainbow"](np.arange(count) / count)[:, :3]
+    else:
+        shown = np.array([np.asarray(color)[:3] for color in colors])
+    full = np.where(shown.any(1, keepdims=True), shown / shown.max(1, keepdims=True).clip(1e-12), 1)
+    heat = full[explanations.argmax(0)] * explanations.max(0)[..., None]
+    blended = np.asarray(255 * np.clip(img * image_weight + heat * (1 - image_weight), 0, 1), dtype=np.uint8)
+    if concept_labels is None:
+        return blended
+    return np.hstack((blended, _legend(concept_labels, shown[:count], blended.shape[:2])))
+
+
+def create_labels_legend(concept_scores: Array, labels: Mapping[int, str], top_k: int = 2) -> list[str]:
+    """For each row of scores ``(n, C)`` its highest classes, a line each: a class's first three names and its score."""
+    best = np.argsort(concept_scores, axis=1)[:, ::-1][:, :top_k].tolist()
+    return [
+        "\n".join(f"{','.join(labels[c].split(',')[:3])}:{scores[c]:.2f}" for c in classes)
+        for classes, scores in zip(best, concept_scores, strict=True)
+    ]
+
+
+def _legend(labels: Sequence[str], colours: Array, size: Sequence[int]) -> Array:
+    """Lines of colours with what they stand for, a picture ``(*size, 3)``, uint8."""
+    _matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    height, width = size
+    figure = Figure(((width + 0.5) / 100, (height + 0.5) / 100), dpi=100)  # half a pixel against rounding down
+    canvas: Any = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    lines = [Line2D([], [], color=colour, lw=5 * height / 256) for colour in colours]
+    letters = max(1, int(14 * height / 256 / max(1, len(colours) / 6)))
+    axes.legend(lines, labels, mode="expand", fancybox=True, shadow=True, fontsize=letters)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError:
+        raise Error("colours and labels of concepts need matplotlib: pip install 'wherefore[eval]'.") from None
+    return matplotlib
+
+
+def _check(img: Array, maps: Array, image_weight: float) -> None:
+    """Raises `Error` for a picture, maps or a weight that leave 0..1: bytes would wrap around."""
+    if np.max(img) > 1:
+        raise Error("the picture must hold floats in 0..1: divide it by 255.")
+    if not (np.min(maps) >= 0 and np.max(maps) <= 1 + 1e-6):
+        raise Error("the map must lie in 0..1: scale it with scale_cam_image.")
+    if not 0 <= image_weight <= 1:
+        raise Error(f"image_weight lies between 0 and 1, not at {image_weight}.")
 
 
 def _colours(colormap: int) -> Array:

@@ -31,8 +31,8 @@ from torch import Tensor, nn
 import wherefore as wf
 from wherefore.export import export
 
-NETWORKS = ("mobilenet_v2", "resnet50", "vgg16", "vit_b_16", "resnet50 centred")
-TRAINED, RANDOM, ROUNDS = 50, 10, 5  # pictures for networks with trained weights, and for random ones; rounds of timing
+NETWORKS = ("mobilenet_v2", "squeezenet1_1", "resnet50", "vgg16", "vit_b_16", "resnet50 centred")
+PICTURES, ROUNDS = 50, 5  # rounds of timing
 
 
 def network(name: str, weights: Path | None) -> tuple[wf.Model, bool]:
@@ -160,7 +160,7 @@ def main() -> None:
     rows = []
     for name in sys.argv[3:] or NETWORKS:
         model, trained = network(name.split()[0], weights)
-        images = prepared(model, photographs, TRAINED if trained else RANDOM)
+        images = prepared(model, photographs, PICTURES)
         model = centred(model, images) if name.endswith("centred") else model
         with tempfile.TemporaryDirectory() as folder:
             try:

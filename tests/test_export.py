@@ -108,10 +108,37 @@ def test_networks(name: str, tmp_path: Path) -> None:
     same(by_onnx(tmp_path / "m.onnx", images, target), model, images, target)
 
 
+class Above(nn.Module):
+    """A layer, and above it one of each operation whose derivative is written out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below = nn.Conv2d(3, 8, 3)
+        self.above = nn.Sequential(
+            nn.Conv2d(8, 12, 4, stride=(2, 3), padding=(1, 2), groups=4), nn.BatchNorm2d(12), nn.SiLU(),
+            nn.MaxPool2d(3, 2, 1), nn.Conv2d(12, 8, 3, dilation=2, padding=1), nn.Hardswish(),
+            nn.AvgPool2d(3, 2, padding=1), nn.AdaptiveAvgPool2d((2, 3)), nn.Flatten(), nn.Linear(48, 6),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.above(self.below(x))
+        return logits
+
+
+def test_derivatives_that_runtimes_lack(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = stirred(wf.Model(Above().eval(), preprocess=wf.Preprocess((37, 50), None)))
+    said = export(wf.Explainer(model, layer="below"), tmp_path / "m.onnx").said
+    assert said["gradient"] == "in the graph"
+    images, target = torch.rand(4, 3, 37, 50), torch.tensor([5, 0, 2, 2])
+    same(by_onnx(tmp_path / "m.onnx", images, target), model, images, target, layer="below")
+
+
 @pytest.mark.slow
-def test_photographs(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1"])
+def test_photographs(name: str, data: Path, tmp_path: Path) -> None:
     """Of 50 photographs, by trained weights: the same first answers, and the maps of those that have evidence."""
-    model = wf.load("mobilenet_v2", weights=data / "weights" / "mobilenet_v2_imagenet.safetensors")
+    model = wf.load(name, weights=data / "weights" / f"{name}_imagenet.safetensors")
     export(wf.Explainer(model), tmp_path / "m.onnx")
     files = sorted((data / "imagenet" / "sample").iterdir())[:50]
     images = torch.stack([model.preprocess(Image.open(file).convert("RGB")) for file in files])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -181,17 +182,16 @@ def _recorded(explained: Explained, given: tuple[Tensor, ...], free: bool) -> tu
 
 def _simpler() -> dict[Any, Callable[..., Any]]:
     """Operations that other runtimes lack, written by those that they have."""
-    from torch._decomp import get_decompositions
+    from torch._decomp import decomposition_table
 
     aten = torch.ops.aten
-    known = get_decompositions(
-        [aten.native_layer_norm_backward, aten.native_batch_norm_backward, aten.gelu_backward, aten.hardtanh_backward]
-    )
+    known = {operation: made for operation, made in decomposition_table.items() if "backward" in str(operation)}
     return {
         **known,
         aten._adaptive_avg_pool2d.default: _pooled,
         aten._adaptive_avg_pool2d_backward.default: _pooled_backward,
         aten.max_pool2d_with_indices_backward.default: _largest_backward,
+        aten.avg_pool2d_backward.default: _mean_backward,
         aten.convolution_backward.default: _convolution_backward,
     }
 
@@ -218,6 +218,25 @@ def _largest_backward(gradient: Tensor, x: Tensor, *how: Any) -> Tensor:
     """Of maximum pooling: each gradient to the place that its value came from, the last that pooling was told."""
     places = how[-1].flatten(2)
     return torch.zeros_like(x).flatten(2).scatter_add(2, places, gradient.flatten(2)).view_as(x)
+
+
+def _mean_backward(
+    gradient: Tensor,
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    ceil: bool,
+    with_padding: bool,
+    divisor: int | None,
+) -> Any:
+    """Of average pooling, as that of a convolution of each channel by itself."""
+    if ceil or divisor or (any(padding) and not with_padding):
+        return NotImplemented
+    channels, size = x.shape[1], math.prod(kernel)
+    weight = torch.full((channels, 1, *kernel), 1 / size, dtype=x.dtype)
+    how = (stride or kernel, padding, (1, 1), False, None, channels, (True, False, False))
+    return _convolution_backward(gradient, x, weight, None, *how)[0]
 
 
 def _convolution_backward(

@@ -274,6 +274,14 @@ def test_the_traced_pass_is_done_once() -> None:
     assert len(calls) == 11
 
 
+def test_weights_are_not_read_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fingerprint of them takes a quarter of a large network's forward pass."""
+    net, x = pooled(), images()
+    first = wf.explain(net, x, 3)
+    monkeypatch.setattr("wherefore.layers.fingerprint", lambda net: pytest.fail("all weights are read"))
+    assert torch.equal(wf.explain(net, x, 3).maps, first.maps)
+
+
 def test_a_layer_that_the_target_does_not_use_is_rejected_with_the_reason() -> None:
     class Aside(type(pooled())):
         def __init__(self) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 Node = Any  # torch.autograd.graph.Node; its saved values are attributes that depend on the operation
 
 # Operations that leave the values as they are, or average them: with these and one matrix a tail is linear.
-SHAPING = {"View", "UnsafeView", "ReshapeAlias", "Reshape", "Squeeze", "Clone", "Alias", "ToCopy"}
+SHAPING = {"Slice", "View", "UnsafeView", "ReshapeAlias", "Reshape", "Squeeze", "Clone", "Alias", "ToCopy"}
 AVERAGING = {"Mean", "AvgPool2D", "AdaptiveAvgPool2D", "AvgPool3D", "AdaptiveAvgPool3D"}
 POOLING = AVERAGING | {"MaxPool2DWithIndices", "MaxPool3DWithIndices", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D"}
 # Operations whose result lies in the picture as channels, height, width, whatever its sizes.

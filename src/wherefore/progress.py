@@ -21,7 +21,7 @@ def track(items: Iterable[T], total: int, what: str, steps: Callable[[T], int] =
 
     ``steps`` says how many of the ``total`` an item is.
     """
-    if not sys.stderr.isatty():
+    if _Bars.shown is None and not sys.stderr.isatty():  # while bars are shown rich holds stderr
         yield from items
         return
     bars, bar = _Bars.enter(what, total)

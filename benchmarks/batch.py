@@ -60,7 +60,7 @@ def main() -> None:
 def explainer(name: str, random: bool) -> Explainer:
     from wherefore.models.zoo import load
 
-    return Explainer(load(name, None if random else "default"))
+    return Explainer(load(name, None if random else "default"), batch_size=Settings(name).at_once)
 
 
 def a_run(why: Explainer, source: str, pictures: int, folder: Path) -> Run:

@@ -21,6 +21,7 @@ from typing import Any
 
 from wherefore import __version__
 from wherefore.batch import listing
+from wherefore.batch.rows import SLICE
 from wherefore.below import PLAIN
 from wherefore.datasets import Dataset
 from wherefore.errors import Error
@@ -61,12 +62,21 @@ class Settings:
         """The network on a device, ready to be asked."""
         model = moved(load(self.model, self.weights or "default", classes=self.classes), device)
         below = PLAIN if self.below == TUNE else self.below
-        return Explainer(model, self.method, self.layer, fit=self.fit, below=below, output=self.output, **self.options)
+        given: dict[str, Any] = {"fit": self.fit, "below": below, "output": self.output, "batch_size": self.at_once}
+        return Explainer(model, self.method, self.layer, **given, **self.options)
 
     @property
     def small(self) -> bool:
         """Whether the network is one of those that the package carries, which gain nothing from a second thread."""
         return self.model.startswith("scenes:")
+
+    @property
+    def at_once(self) -> int | None:
+        """How many pictures go through the network at once, if not the usual number.
+
+        A slice, where the network is so small that what a call costs beside it tells.
+        """
+        return SLICE if self.small else None
 
     @property
     def asked(self) -> Any:

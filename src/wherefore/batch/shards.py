@@ -88,7 +88,7 @@ def made(run: Run, why: Explainer, shards: Sequence[int]) -> Iterator[tuple[int,
     """
     cores, step = os.cpu_count() or 1, max(SLICE, why.at_once)
     copier = Copier(why.device) if why.device is not None else None
-    waiting: deque[tuple[list[Row], Future[list[Any]]]] = deque()
+    waiting: deque[tuple[list[Row], Future[Any]]] = deque()
     with ThreadPoolExecutor(cores) as measurers, _Shards(run) as kept:
         for rows in sliced(
             _Numbers(run, shards), partial(_ready, run, why, copier), _Asking(why, run), None, step, cores
@@ -133,12 +133,12 @@ class _Shards:
         if kind is None and self.writing:
             self.writing.result()
 
-    def add(self, rows: list[Row], measured: Future[list[Any]]) -> tuple[int, list[str]]:
+    def add(self, rows: list[Row], measured: Future[Any]) -> tuple[int, list[str]]:
         number = rows[0]["number"] // self.run.size
         if number != self.number:
             self._write()
             self.number = number
-        self.tables += measured.result()
+        self.tables.append(measured.result())
         wrong = [_nameless(self.run, row["error"], row["sample"]) for row in rows if "error" in row]
         return len({row["number"] for row in rows}), wrong
 
@@ -204,9 +204,9 @@ class _Asking:
         return [[{"explained": (e, next(places))} if each.input else {"error": each.error}] for each in ready]
 
 
-def _measured(rows: Sequence[Row]) -> list[Any]:
-    """The rows of pictures and targets as pieces of a table, one for each picture."""
-    return [_table(list(_columns(row))) for row in rows]
+def _measured(rows: Sequence[Row]) -> Any:
+    """The rows of pictures and targets as a piece of a table."""
+    return _table([each for row in rows for each in _columns(row)])
 
 
 def _columns(row: Row) -> Iterator[Row]:

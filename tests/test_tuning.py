@@ -219,7 +219,7 @@ def test_a_run_measures_once(
     assert run("scenes", tmp_path, tuned, limit=40).pictures == 16
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["settings"]["below"] == "folded" == manifest["tuned"]["chosen"] == reopened(tmp_path).settings.below
-    assert manifest["tuned"]["batch"] == 8 and manifest["tuned"]["ways"][0]["below"] == PLAIN
+    assert manifest["tuned"]["batch"] == tuned.at_once == 16 and manifest["tuned"]["ways"][0]["below"] == PLAIN
     with pytest.raises(wf.Error, match="other settings"):
         run("scenes", tmp_path, Settings("scenes:vgg"), limit=40)
     assert run("scenes", tmp_path, Settings("scenes:vgg", below="folded"), limit=40).pictures == 0

@@ -163,7 +163,7 @@ def stages(why: Explainer, source: str, pictures: int, target: tuple[str, ...]) 
             found = timed("network", lambda ready=ready: work(ready))
             named = zip(numbers, ready, found, strict=True)
             rows = [{"number": n, "sample": each.name, **row} for n, each, made in named for row in made]
-            tables += timed("measuring", lambda rows=rows: shards._measured(rows))
+            tables.append(timed("measuring", lambda rows=rows: shards._measured(rows)))
         timed("writing", lambda: shards._written(run, 0, tables))
         size = run.path(0).stat().st_size / run.count
         count = run.count

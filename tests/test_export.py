@@ -108,6 +108,25 @@ def test_networks(name: str, tmp_path: Path) -> None:
     same(by_onnx(tmp_path / "m.onnx", images, target), model, images, target)
 
 
+@pytest.mark.parametrize(("wrong", "kept"), [(1, True), (2, False)])
+def test_one_image_of_three_may_fall_to_rounding(wrong: int, kept: bool) -> None:
+    model = wf.load("scenes:vgg")
+    why = wf.Explainer(model)
+
+    def run(images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        maps = why(images, target).maps[:, 0].clone()
+        maps[:wrong] *= 1.01
+        with torch.no_grad():
+            return model.net(images), maps
+
+    images = model.preprocess(wf.scenes.scene(17).image)[None]
+    if kept:
+        assert exporting._tried(why, run, images, False, True) < 1e-5
+    else:
+        with pytest.raises(wf.Error, match=r"differs from the network by 0\.01: it is not kept"):
+            exporting._tried(why, run, images, False, True)
+
+
 class Above(nn.Module):
     """A layer, and above it one of each operation whose derivative is written out."""
 

@@ -410,16 +410,25 @@ def test_what_a_run_costs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped(number: int, tmp_path: Path) -> None:
-    line = ["batch", "scenes", "--limit", "4096", "--model", "scenes:vgg", "--out", "out"]
+@pytest.mark.parametrize(
+    ("engine", "number"), [("local", signal.SIGINT), ("local", signal.SIGTERM), ("ray", signal.SIGTERM)]
+)
+def test_stopped(engine: str, number: int, tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil", reason="needs psutil")
+    if engine == "ray":
+        pytest.importorskip("ray", reason="needs Ray")
+    line = ["batch", "scenes", "--limit", "4096", "--model", "scenes:vgg", "--out", "out", "--engine", engine]
     process = subprocess.Popen(
         [sys.executable, "-m", "wherefore", *line], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 240
     while not (tmp_path / "out/manifest.json").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(1.0)
+    if engine == "ray":  # while it starts
+        while not psutil.Process(process.pid).children() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    else:
+        time.sleep(1.0)
     process.send_signal(number)
     printed, problems = process.communicate(timeout=120)
     assert (process.returncode, printed) == (130, b"")
@@ -484,8 +493,14 @@ def test_rows_are_selected(photos: Path, tmp_path: Path) -> None:
     assert all(Path(path).name in text for path in by_hand) and text.count("<img") == len(by_hand)
     with pytest.raises(wf.Error, match="cannot be selected"):
         results.select("nonsense ==")
-    with pytest.raises(wf.Error, match="no picture that was explained"):
+    with pytest.raises(wf.Error, match=r"no picture of the run in .* fulfils score > 1e9"):
         results.page(tmp_path / "page", "score > 1e9")
+    text = results.page(tmp_path / "page", limit=3).read_text()
+    wrong = [row["path"] for row in kept if row["error"]]
+    assert text.count("<img") == 3 and "3 of 36 rows" in text and "3 of 4 pictures" in text and len(wrong) == 4
+    assert [Path(path).name in text for path in sorted(wrong)] == [True, True, True, False]
+    only = results.page(tmp_path / "page", "error IS NOT NULL").read_text()
+    assert "<img" not in only and all(Path(path).name in only for path in wrong)
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:

@@ -89,11 +89,14 @@ def _ray(address: str | None) -> Any:
         # At least two processors, as Ray counts them, for the reason given above.
         own: dict[str, Any] = {} if address else {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False}
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+    except SystemExit:  # by which Ray answers SIGTERM while it starts
+        raise KeyboardInterrupt from None
     except Exception as error:  # Ray raises bare ones too, where a machine is too busy to start it in half a minute
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Error(f"no Ray cluster is reached at {address or 'this machine'}: {what}") from None
-    if current_thread() is main_thread():  # Ray takes the signal for itself, and whoever called has it back
-        signal.signal(signal.SIGTERM, before)
+    finally:
+        if current_thread() is main_thread():  # Ray takes the signal for itself, and whoever called has it back
+            signal.signal(signal.SIGTERM, before)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray

@@ -17,7 +17,7 @@ from wherefore.batch.run import Run, reopened
 from wherefore.batch.store import Row, parquet
 from wherefore.errors import Error
 from wherefore.explanation import Explanation
-from wherefore.pages import Card, Cards, Figure, Section, write
+from wherefore.pages import Card, Cards, Figure, Section, Table, write
 from wherefore.progress import track
 from wherefore.subjects import Picture
 from wherefore.types import Model, Patches
@@ -125,25 +125,40 @@ class Results:
         }
 
     def page(self, out: str | Path, where: str = "TRUE", order: str = "path", limit: int = 60) -> Path:
-        """Writes a page of the rows that fulfil an SQL condition, each with its picture and map; its path."""
-        chosen = self.select(f"({where}) AND error IS NULL", LIGHT, f"ORDER BY {order} LIMIT {int(limit)}")
-        if not len(chosen):
-            raise Error(f"no picture that was explained in {self.run.folder} fulfils {where}.")
-        count = int(self.select(f"({where}) AND error IS NULL", ["count(*) AS count"])["count"][0])
-        found = self.rows([*chosen["path"].unique()])
+        """Writes a page of the rows that fulfil an SQL condition, each with its picture and map; its path.
+
+        Pictures that went wrong follow, each with the reason.
+        """
+        chosen, count = self._chosen(f"({where}) AND error IS NULL", order, limit)
+        wrong, failed = self._chosen(f"({where}) AND error IS NOT NULL", "path", limit)
+        if not count + failed:
+            raise Error(f"no picture of the run in {self.run.folder} fulfils {where}.")
+        found = self.rows([*chosen["path"].unique()]) if count else {}
         cards = [self._card(row, found) for row in track(chosen.to_dict("records"), len(chosen), "drawing")]
         said = self.run.said["settings"]
         selected = "" if where == "TRUE" else f" where {where}"
-        shown = f"{len(cards):,} of {count:,} rows" if len(cards) < count else f"{count:,} rows"
-        lead = f"{shown} of {self.run.folder}{selected}, by {order}: {said['method']} on {said['model']}."
+        shown = f"{_of(len(cards), count)} rows of {self.run.folder}{selected}, by {order}"
+        lead = f"{shown}: {said['method']} on {said['model']}."
         facts = {"source": self.run.said["source"], "weights": str(self.run.said["weights_sha256"])}
-        return write(out, "What was found", lead, [Section("Selection", "", Cards(cards))], facts, notice="")
+        sections = [Section("Selection", "", Cards(cards))] if count else []
+        if failed:
+            table = Table(
+                ["Picture", "What went wrong"], [*wrong[["path", "error"]].itertuples(index=False, name=None)]
+            )
+            sections.append(Section("Not explained", f"{_of(len(wrong), failed)} pictures.", table))
+        return write(out, "What was found", lead, sections, facts, notice="")
+
+    def _chosen(self, where: str, order: str, limit: int) -> tuple[Any, int]:
+        """The first rows that fulfil a condition, and how many do."""
+        count = int(self.select(where, ["count(*) AS count"])["count"][0])
+        return self.select(where, LIGHT, f"ORDER BY {order} LIMIT {int(limit)}"), count
 
     def _card(self, row: Row, found: dict[str, list[Row]]) -> Card:
         own = [each for each in found[row["path"]] if each["name"] == row["name"]]
         e = self._explained(own).within(480)
         numbers = {name: round(float(row[name]), 4) for name in ("probability", "evidence", "score")}
-        figure = Figure(next(e.overlays(0)), f"Why {row['name']}?", f"{100 * row['probability']:.1f} %")
+        said = f"score {row['score']:.2f}, evidence up to {row['evidence']:.3g}"  # the map's brightest
+        figure = Figure(next(e.overlays(0, legend=False)), f"{row['name']}, p {row['probability']:.3f}", said)
         return Card(Path(row["path"]).name, [figure], {"target": row["name"], **numbers}, row["path"])
 
     def _explained(self, rows: Sequence[Row]) -> Explanation:
@@ -170,6 +185,10 @@ def unpacked(row: Row) -> Tensor:
     """The map ``(h, w)`` of a row."""
     values = np.asarray(row["map"], np.float32).reshape(row["grid_h"], row["grid_w"])
     return torch.from_numpy(values * np.float32(row["scale"]))
+
+
+def _of(shown: int, count: int) -> str:
+    return f"{shown:,} of {count:,}" if shown < count else f"{count:,}"
 
 
 def _empty(evidence: Any) -> Any:

@@ -130,6 +130,8 @@ def browse(
 ) -> None:
     """Show what a batch run found: statistics, and a page of the rows that you select, with their maps.
 
+    Pictures that could not be explained follow, each with the reason.
+
     Columns: path, width, height, target, name, score, probability, evidence,
     peak_x, peak_y, box_x0 ... box_y1, grid_h, grid_w, map, error.
 

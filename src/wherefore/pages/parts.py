@@ -61,6 +61,11 @@ class Cards:
     columns: int = 4
 
     @property
+    def abreast(self) -> bool:
+        """Whether they stand side by side, as each has one picture."""
+        return all(len(card.figures) == 1 for card in self.cards)
+
+    @property
     def numbers(self) -> list[str]:
         """The facts to sort by."""
         return [name for name, values in self._facts.items() if values and not any(isinstance(v, str) for v in values)]

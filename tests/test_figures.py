@@ -25,6 +25,7 @@ from wherefore.figures import Settings, draw, in_order, seeded, units
 from wherefore.figures.choice import OPTIONS, Choice
 from wherefore.figures.sheets import Made
 from wherefore.registry import FIGURES
+from wherefore.told import answered
 
 FEW = {"6": 2, "8": 2}  # pictures: as few as show all that a figure shows
 KEYS = {
@@ -184,6 +185,25 @@ def test_one_class_is_asked_for_where_one_is_shown(number: str, tmp_path: Path) 
 def test_the_question_is_the_one_that_is_given(number: str, tmp_path: Path) -> None:
     told = few(number, tmp_path, question="is there a dog?").json()
     assert {image["question"] for image in told["images"]} == {"is there a dog?"}
+
+
+@pytest.mark.parametrize("number", ["12", "19"])
+def test_an_answer_stands_beside_the_true_one(number: str, tmp_path: Path) -> None:
+    """By hand: in picture 50494 stand a blue bicycle and a yellow cactus."""
+    asked = "what colour is the bicycle?"
+    drawn = draw(number, Settings(images=("scenes:pair/50494",), question=asked), tmp_path)
+    assert {(image["question"], image["true"]) for image in drawn.json()["images"]} == {(asked, "blue")}
+    assert {each.words for each in drawn.drawing.sheets} == {f"{asked} True is blue."}
+    other = draw(number, Settings(images=("scenes:pair/50494",), question="is there a dog?"), tmp_path)
+    assert {image["true"] for image in other.json()["images"]} <= {None, "no"}
+
+
+def test_each_network_has_its_own_answer(tmp_path: Path) -> None:
+    told = draw("12", Settings(images=("scenes:pair/50494",), question="what colour is the bicycle?"), tmp_path).json()
+    for image in told["images"]:
+        name = "scenes:coattention" if "coattention" in image["image"] else "scenes:vqa"
+        said = answered(wf.Explainer(wf.load(name)), "scenes:pair/50494", image["question"]).said
+        assert image["answer"] == said[0].text
 
 
 def test_the_data_are_those_that_are_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from wherefore.batch.asking import language
-from wherefore.datasets import Sample
+from wherefore.datasets import Asked, Sample
 from wherefore.datasets.words import visual
 from wherefore.drawing import known
 from wherefore.errors import Error
@@ -177,17 +177,19 @@ def figure_12(choice: Choice) -> Drawing:
     """Grad-CAM and Guided Grad-CAM for several answers to a question; and the co-attention model at every block."""
     first, *others = choice.networks
     sheets = []
-    for taken, question in _asked(choice):
+    for taken, question, true in _asked(choice):
         title, wanted = taken.picture.title, choice.settings.targets
         told = answered(choice.why(first), taken.picture, question, wanted, ANSWERS)
         ways = {"answers": told.answers, **_fine("Guided Grad-CAM", told.fine)}
-        facts = {"question": question, "answer": told.said[0].text}
-        sheets.append(Sheet(f"{title}, answers", told.page(), ways, taken.sample, question, facts))
+        facts = {"question": question, "answer": told.said[0].text, "true": true}
+        words = _with(question, true)
+        sheets.append(Sheet(f"{title}, answers", told.page(), ways, taken.sample, words, facts))
         for model in others:
             swept = by_layer(model, taken.picture, "sweep", question=question, fit=fit(model))
             deep = compared(swept, taken.picture, question, wanted[:1], fine=False)
             found = {name: each if isinstance(each, str) else each.answers for name, each in deep.ways.items()}
-            sheets.append(Sheet(f"{title}, {model.name}", deep.page(), found, taken.sample, question, facts))
+            facts = {"question": question, "answer": next(iter(deep.found.values())).said[0].text, "true": true}
+            sheets.append(Sheet(f"{title}, {model.name}", deep.page(), found, taken.sample, words, facts))
     return Drawing(sheets, [ASKED], "")
 
 
@@ -197,26 +199,37 @@ ASKED = (
 )
 
 
-def _asked(choice: Choice) -> list[tuple[Taken, str]]:
-    """Pictures, and the question about each."""
+def _asked(choice: Choice) -> list[tuple[Taken, str, str | None]]:
+    """Pictures, the question about each, and its answer where the data have it."""
     models, given = choice.networks, choice.settings.question
     if given and not all(reads(model, given) for model in models):
         for model in models:
             assert model.question is not None
             model.question(given)  # says which word it does not know
     taken = choice.pictures(lambda sample: bool(given or _question(models, sample)), "be asked a question about")
-    pairs = [(each, given or _question(models, each.sample)) for each in taken]
+    if given:
+        return [(each, given, _answer(each.sample, given)) for each in taken]
+    pairs = [(each, _question(models, each.sample)) for each in taken]
     unasked = [each.picture.name for each, question in pairs if not question]
     if unasked:
         raise Error(f'nobody asked anything about {unasked[0]}: give --question "what colour is the car?".')
-    return [(each, str(question)) for each, question in pairs]
+    return [(each, asked.text, asked.answer) for each, asked in pairs if asked]
 
 
-def _question(models: Sequence[Model], sample: Sample | None) -> str | None:
+def _question(models: Sequence[Model], sample: Sample | None) -> Asked | None:
     """A question about a picture that all networks can read, the first for a colour or the first of all."""
     listed_ = [each for each in (sample.questions if sample else ()) if all(reads(m, each.text) for m in models)]
     colours = [each for each in listed_ if each.kind == "colour"]
-    return next((each.text for each in [*colours, *listed_]), None)
+    return next(iter([*colours, *listed_]), None)
+
+
+def _answer(sample: Sample | None, question: str) -> str | None:
+    """What the data answer to a question, if they ask it."""
+    return next((each.answer for each in (sample.questions if sample else ()) if each.text == question), None)
+
+
+def _with(question: str, true: str | None) -> str:
+    return question if true is None else f"{question} True is {true}."
 
 
 @FIGURES(
@@ -226,12 +239,12 @@ def _question(models: Sequence[Model], sample: Sample | None) -> str | None:
 )  # fmt: skip
 def figure_19(choice: Choice) -> Drawing:
     """Guided backprop, Grad-CAM and Guided Grad-CAM for what each network answers, and for another answer."""
-    sheets = [_by_network(choice, taken, question) for taken, question in _asked(choice)]
+    sheets = [_by_network(choice, *each) for each in _asked(choice)]
     words = "Below what a network says stands its next likeliest answer: how the map goes as the answer is changed."
     return Drawing(sheets, [ASKED, words], EACH)
 
 
-def _by_network(choice: Choice, taken: Taken, question: str) -> Sheet:
+def _by_network(choice: Choice, taken: Taken, question: str, true: str | None) -> Sheet:
     """A block for each network and answer."""
     blocks, ways = [], dict[str, Explanation | str]()
     for model in choice.networks:
@@ -244,4 +257,5 @@ def _by_network(choice: Choice, taken: Taken, question: str) -> Sheet:
             own = "says" if block.heading == said[0].text else "might say"
             blocks.append(replace(block, heading=f"{question} {name} {own} {block.heading}"))
         ways |= {f"{model.name}: {way}": e for way, e in found.ways.items()}
-    return Sheet(taken.picture.title, laid(blocks), ways, taken.sample, question, {"question": question})
+    facts = {"question": question, "true": true}
+    return Sheet(taken.picture.title, laid(blocks), ways, taken.sample, _with(question, true), facts)

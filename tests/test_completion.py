@@ -33,11 +33,13 @@ def completed(*words: str, shell: str = "bash") -> list[str]:
 
 def test_names_are_those_of_the_registries() -> None:
     from wherefore.experiments import EXPERIMENTS
+    from wherefore.figures import in_order
     from wherefore.models import named
     from wherefore.models.scenes import scenes_names
 
     assert completing.methods("") == sorted(METHODS)
     assert completing.experiments("") == [*sorted(EXPERIMENTS), "all"]
+    assert completing.figures("") == in_order()
     assert {name.removesuffix(":") for name in completing.data("")} == {*DATASETS}
     assert {*completing.models("scenes:")} == {f"scenes:{name}" for name in scenes_names()}
     assert {*completing.models("")} >= {*named("", "torchvision")}
@@ -52,6 +54,9 @@ def test_names_are_those_of_the_registries() -> None:
         (("experiment", "local"), ["localization"]),
         (("audit", "--data", "im"), ["imagenet:"]),
         (("study", "ini"), ["init"]),
+        (("figure", "2"), ["20", "21", "22"]),
+        (("batch", "photos", "--engine", "r"), ["ray"]),
+        (("batch", "photos", "--below", "f"), ["folded", "float16"]),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("shell", ["bash", "fish"])

@@ -42,6 +42,7 @@ Below = Annotated[
         help="The part below the layer: folded, channels-last, bfloat16, float16, graph, or several joined by +; "
         "compiled.",
         show_default="plain",
+        autocompletion=completing.words("plain", "folded", "channels-last", "bfloat16", "float16", "graph", "compiled"),
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]

@@ -42,13 +42,22 @@ def batch(
         list[str] | None, typer.Option("--option", "-O", help="NAME=VALUE, as `wherefore methods METHOD` lists them.")
     ] = None,
     output: Annotated[str | None, typer.Option(help="Which part of what the network returns holds the scores.")] = None,
-    fit: Annotated[str, typer.Option(help="model: the network's own crop; squash: the whole picture, squashed.")] = (
-        "model"
-    ),
+    fit: Annotated[
+        str,
+        typer.Option(
+            help="model: the network's own crop; squash: the whole picture, squashed.",
+            autocompletion=completing.words("model", "squash"),
+        ),
+    ] = ("model"),
     tune: Tune = False,
     below: Below = None,
     limit: Annotated[int | None, typer.Option(min=1, help="How many pictures, the first ones.")] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray: on a cluster that shares the folder.")] = "local",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="local, or ray: on a cluster that shares the folder.", autocompletion=completing.words("local", "ray")
+        ),
+    ] = "local",
     address: Annotated[
         str | None, typer.Option(help="With --engine ray: a cluster (auto, HOST:PORT); else one is started here.")
     ] = None,

@@ -1,4 +1,4 @@
-"""What the shell completes: names of models, methods, experiments and data, none of which is imported for it.
+"""What the shell completes: names of models, methods, experiments, figures and data, none of which is imported for it.
 
 A shell waits for every press of the tab key, and importing torch takes seconds: so names are read where they are
 written, in the decorators that register them, here and in torchvision.
@@ -7,7 +7,7 @@ written, in the decorators that register them, here and in torchvision.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,6 +44,18 @@ def methods(incomplete: str) -> list[str]:
 def experiments(incomplete: str) -> list[str]:
     """Names of experiments."""
     return _beginning([*_registered("EXPERIMENTS", "experiments"), "all"], incomplete)
+
+
+def figures(incomplete: str) -> list[str]:
+    """Numbers of figures, 3 before 10, and the sheets of the appendix."""
+    return _beginning(
+        sorted(_registered("FIGURES", "figures"), key=lambda number: (number.isalpha(), number.rjust(2))), incomplete
+    )
+
+
+def words(*known: str) -> Callable[[str], list[str]]:
+    """What completes an option that takes one of a few words."""
+    return lambda incomplete: _beginning([*known], incomplete)
 
 
 def data(incomplete: str) -> list[str]:

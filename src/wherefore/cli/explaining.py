@@ -60,7 +60,11 @@ def explain(
     ] = None,
     flips: Annotated[bool, typer.Option("--flips", help="Smooth: mean with the mirrored picture's map.")] = False,
     fit: Annotated[
-        str, typer.Option(help="model: the network sees its own crop; squash: it sees the whole picture, squashed.")
+        str,
+        typer.Option(
+            help="model: the network sees its own crop; squash: it sees the whole picture, squashed.",
+            autocompletion=completing.words("model", "squash"),
+        ),
     ] = "model",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     compile: Annotated[
@@ -71,13 +75,15 @@ def explain(
     colours: Annotated[
         str,
         typer.Option(
-            help="heat (even steps of lightness) or jet (the paper's); methods that give pixels are drawn in grey."
+            help="heat (even steps of lightness) or jet (the paper's); methods that give pixels are drawn in grey.",
+            autocompletion=completing.words("heat", "jet"),
         ),
     ] = "heat",
     scale: Annotated[
         str,
         typer.Option(
-            help="each: every map up to its own maximum; common: one scale for all targets of a picture and method."
+            help="each: every map up to its own maximum; common: one scale for all targets of a picture and method.",
+            autocompletion=completing.words("each", "common"),
         ),
     ] = "each",
     truth: Annotated[

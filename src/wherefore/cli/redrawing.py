@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wherefore import console
+from wherefore.cli import completing
 from wherefore.cli.app import AsJson, app
 
 
@@ -29,7 +30,12 @@ def figures(json: AsJson = False) -> None:
 @app.command()
 def figure(
     number: Annotated[
-        str | None, typer.Argument(help="One of `wherefore figures`: 1, 3, ... 22, C.", show_default="all are listed")
+        str | None,
+        typer.Argument(
+            help="One of `wherefore figures`: 1, 3, ... 22, C.",
+            show_default="all are listed",
+            autocompletion=completing.figures,
+        ),
     ] = None,
     images: Annotated[
         list[str] | None,

@@ -24,11 +24,26 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", "-O", help="NAME=VALUE, as `wherefore methods METHOD` lists them."),
 ]
-Fit = Annotated[str, typer.Option(help="model: the network sees its own crop; squash: it sees the whole picture.")]
+Fit = Annotated[
+    str,
+    typer.Option(
+        help="model: the network sees its own crop; squash: it sees the whole picture.",
+        autocompletion=completing.words("model", "squash"),
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
-Colours = Annotated[str, typer.Option(help="heat (even steps of lightness) or jet (the paper's).")]
+Colours = Annotated[
+    str,
+    typer.Option(
+        help="heat (even steps of lightness) or jet (the paper's).", autocompletion=completing.words("heat", "jet")
+    ),
+]
 Scale = Annotated[
-    str, typer.Option(help="common: one scale for all words, or answers, of a picture; each: every map its own.")
+    str,
+    typer.Option(
+        help="common: one scale for all words, or answers, of a picture; each: every map its own.",
+        autocompletion=completing.words("common", "each"),
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for pictures, maps and manifest.json.")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,10 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, which share the processors
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# Shells start what runs in the background with SIGINT ignored, and children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -437,6 +437,29 @@ def test_stopped(engine: str, number: int, tmp_path: Path) -> None:
         assert not [*(tmp_path / "out").glob("*.part")]
 
 
+LOST = """
+import os, signal, sys
+from wherefore.batch.cluster import _told_of_sigterm
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    with _told_of_sigterm():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except SystemExit:
+            if sys.argv[1] == "kept":
+                raise
+except KeyboardInterrupt:
+    print("told", signal.getsignal(signal.SIGTERM) is signal.default_int_handler)
+"""
+
+
+@pytest.mark.parametrize("what", ["lost", "kept"])
+def test_a_signal_that_a_starting_cluster_took_is_given_back(what: str) -> None:
+    done = subprocess.run([sys.executable, "-c", LOST, what], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("told True\n", "")
+
+
 @pytest.mark.slow
 def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     run("scenes", tmp_path / "whole", SCENES, limit=320)

@@ -14,7 +14,9 @@ import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from socket import SHUT_WR, socketpair
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -84,19 +86,35 @@ def _ray(address: str | None) -> Any:
         import ray.data
     except ImportError:
         raise Error("--engine ray needs Ray: pip install 'wherefore[ray]'") from None
-    before = signal.getsignal(signal.SIGTERM)
     try:
         # At least two processors, as Ray counts them, for the reason given above.
         own: dict[str, Any] = {} if address else {"num_cpus": max(2, os.cpu_count() or 1), "include_dashboard": False}
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
-    except SystemExit:  # by which Ray answers SIGTERM while it starts
-        raise KeyboardInterrupt from None
+        with _told_of_sigterm():
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises bare ones too, where a machine is too busy to start it in half a minute
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Error(f"no Ray cluster is reached at {address or 'this machine'}: {what}") from None
-    finally:
-        if current_thread() is main_thread():  # Ray takes the signal for itself, and whoever called has it back
-            signal.signal(signal.SIGTERM, before)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
+
+
+@contextmanager
+def _told_of_sigterm() -> Iterator[None]:
+    """Ray takes SIGTERM for itself while it starts, and may lose it: whoever called has it back, and is told of it."""
+    if current_thread() is not main_thread():  # which alone hears signals
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    near, far = socketpair()
+    with near, far:
+        far.setblocking(False)
+        other = signal.set_wakeup_fd(far.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(other)
+            signal.signal(signal.SIGTERM, before)
+            far.shutdown(SHUT_WR)
+            if signal.SIGTERM in near.recv(4096):  # the numbers of all signals that came
+                signal.raise_signal(signal.SIGTERM)
